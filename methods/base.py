@@ -1,0 +1,235 @@
+"""The method contract: what a method plugin is, in the order in which the harness calls it.
+
+A method is everything between the network's dense features and its predictions. One run goes through
+
+1. ``Method(config, network, classes)``   build the head on the shared encoder-decoder;
+2. ``prepare(context)``                    before training, and again before a resumed state is loaded;
+3. ``losses(batch)``                       every step: named scalar terms, summed and back-propagated by the harness;
+4. ``after_step(batch, context)``          after the optimiser's step: online estimation without gradient;
+5. ``finish(context)``                     once, after training;
+6. ``predict(images)``                     evaluation, in ``eval`` mode and without gradient.
+
+Only 1, 3 and 6 are required. Whatever a method learns or estimates lives in its ``state_dict``, so checkpoints,
+resume and evaluation elsewhere need nothing from the method. A method never asks how many ranks there are:
+it reduces through ``context.collectives``, which is the identity on one rank.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IGNORE = 255
+"""Label of a pixel that does not exist for training or scoring: void, padding, outside."""
+
+UNLABELLED = 254
+"""Label of a valid pixel that nobody annotated (sparse supervision)."""
+
+T = TypeVar("T")
+
+
+class MethodError(Exception):
+    """A user's mistake that a method found: one sentence with the remedy, shown without a traceback."""
+
+
+class MethodConfig(BaseModel):
+    """Base of a method's hyper-parameters: unknown keys are errors, values are validated and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Classes(Protocol):
+    """What a method may know of the classes; a dataset's ``ClassSet`` satisfies it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in training-id order."""
+
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB colour of each class, 0..255."""
+
+    def __len__(self) -> int: ...
+
+
+class Features(NamedTuple):
+    """What the network computes for a batch of images of size (H, W)."""
+
+    dense: Tensor
+    """(B, D, ceil(H/s), ceil(W/s)) decoder output, with s the network's ``stride``."""
+
+    pyramid: tuple[Tensor, ...]
+    """Encoder feature maps from fine to coarse, each (B, C_i, ceil(H/s_i), ceil(W/s_i))."""
+
+
+class Network(nn.Module):
+    """The encoder-decoder all methods share. Takes RGB images in [0, 1] of any size and normalises them itself."""
+
+    out_channels: int
+    """D, the channels of ``Features.dense``."""
+    stride: int
+    """Image pixels per cell of ``Features.dense``."""
+    pyramid_channels: tuple[int, ...]
+    pyramid_strides: tuple[int, ...]
+
+    def forward(self, images: Tensor) -> Features:
+        """Compute features of ``images`` (B, 3, H, W), float RGB in [0, 1]."""
+        raise NotImplementedError  # an abstract method: nn.Module rules out ABCMeta here
+
+    def __call__(self, images: Tensor) -> Features:
+        """Run ``forward`` with hooks; here only for its type."""
+        return super().__call__(images)
+
+
+@dataclass
+class Batch:
+    """One training batch, after augmentation, on the training device."""
+
+    images: Tensor
+    """(B, 3, H, W) float32 RGB in [0, 1]."""
+    labels: Tensor
+    """(B, H, W) int64: 0..C-1, ``UNLABELLED`` or ``IGNORE``."""
+    ids: tuple[str, ...] = ()
+    present: Tensor | None = None
+    """(B, C) bool: classes annotated anywhere in the *uncropped* label map (image tags)."""
+    scratch: dict[str, Any] = field(default_factory=dict)
+    """What ``losses`` leaves for ``after_step`` of the same batch; dropped afterwards."""
+
+
+@dataclass
+class Prediction:
+    """What a method says of a batch of images. Any resolution (h, w): the harness resizes bilinearly."""
+
+    logits: Tensor
+    """(B, C, h, w) float32 class scores whose softmax is the class posterior."""
+    log_density: Tensor | None = None
+    """(B, C, h, w) float32 log p(x | c) in nats, before any calibration."""
+    anomaly: dict[str, Tensor] = field(default_factory=dict)
+    """Further named score maps (B, h, w), higher is more anomalous."""
+
+
+class Collectives:
+    """Sums and gathers over the ranks of a run; this base class is one rank, where each is the identity."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
+        """Sum ``tensor`` over ranks (same shape on each); the result is on every rank."""
+        return tensor
+
+    def all_gather(self, tensor: Tensor) -> Tensor:
+        """Stack ``tensor`` (same shape on each rank) to (world_size, ...) in rank order."""
+        return tensor.unsqueeze(0)
+
+
+def _no_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+    return items
+
+
+@dataclass
+class Context:
+    """What the harness lends a method around training; a method keeps none of it."""
+
+    device: torch.device
+    seed: int
+    steps: int
+    """Optimiser steps of the whole run: time constants of a paper's schedule are scaled to it."""
+    step: int
+    """Index of the current optimiser step, from 0."""
+    collectives: Collectives
+    cache: Path
+    """A folder that outlives the run, for what is fitted once per dataset and settings."""
+    label_maps: Callable[[], Iterator[Tensor]]
+    """Iterate over the training label maps (H, W) int64, whole and not augmented."""
+    images: Callable[[], Iterator[Batch]]
+    """Iterate over the training images with labels, whole, not augmented, one per batch, at inference scale."""
+    progress: Callable[[Iterable[Any], str, int | None], Iterable[Any]] = _no_progress
+    """``progress(items, description, total)`` iterates with a progress bar."""
+
+
+class Method(nn.Module, ABC):
+    """A segmentation method as a plugin. Subclass it in one file and give it a ``name`` and a ``Config``."""
+
+    name: ClassVar[str]
+    """The name that users type."""
+    version: ClassVar[str] = "1"
+    """Raised whenever results change; part of a run's fingerprint."""
+    reference: ClassVar[str] = ""
+    """The paper, as a citation."""
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    trains_network: ClassVar[bool] = True
+    """False for methods without gradient steps: the harness then calls ``prepare`` and ``finish`` only."""
+    density_score: ClassVar[str] = "nll"
+    """Name under which the harness reports -max_c ``log_density`` as an anomaly score."""
+    window_average: ClassVar[Literal["logits", "probabilities"]] = "logits"
+    """What overlapping windows and test-time augmentations average."""
+    training_only: ClassVar[Sequence[str]] = ()
+    """Buffers that only continued training needs: kept in training checkpoints, left out of the final model."""
+
+    def __init__(self, config: Any, network: Network, classes: Classes) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+        self.classes = classes
+
+    def prepare(self, context: Context) -> None:  # noqa: B027 - an optional hook
+        """Before training: allocate what depends on the run's length, fit what precedes the network."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Named scalar loss terms of ``batch``, each already weighted; the harness sums and back-propagates them."""
+
+    def after_step(self, batch: Batch, context: Context) -> None:  # noqa: B027 - an optional hook
+        """Online estimation after the optimiser's step, called without gradient, once for each batch of the step."""
+
+    def finish(self, context: Context) -> None:  # noqa: B027 - an optional hook
+        """After the last step, in ``eval`` mode and without gradient: build what prediction needs."""
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> Prediction:
+        """Predict ``images`` (B, 3, H, W), float RGB in [0, 1]; called in ``eval`` mode without gradient."""
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize ``maps`` (B, C, h, w) bilinearly to ``size`` = (H, W) without shifting the image grid.
+
+    Maps of a network of stride s have ceil(H/s) rows, which cover up to s-1 rows of padding: they are enlarged by
+    exactly s and cut, so that cell centres stay where the network saw them. Other sizes are stretched.
+    """
+    height, width = size
+    h, w = maps.shape[-2:]
+    if (h, w) == (height, width):
+        return maps
+    stride_h, stride_w = -(-height // h), -(-width // w)
+    if stride_h == stride_w and -(-height // stride_h) == h and -(-width // stride_w) == w:
+        full = F.interpolate(maps, scale_factor=float(stride_h), mode="bilinear", align_corners=False)
+        return full[..., :height, :width]
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def downsample_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest-neighbour labels (B, h, w) of ``labels`` (B, H, W), as integers, aligned with ``upsample``.
+
+    Each cell takes the label at its centre; a cell whose centre lies in the padding takes the last row or column.
+    """
+    height, width = labels.shape[-2:]
+    h, w = size
+    if (h, w) == (height, width):
+        return labels
+    stride_h, stride_w = -(-height // h), -(-width // w)
+    if stride_h == stride_w and -(-height // stride_h) == h and -(-width // stride_w) == w:
+        rows = (torch.arange(h, device=labels.device) * stride_h + stride_h // 2).clamp_(max=height - 1)
+        columns = (torch.arange(w, device=labels.device) * stride_w + stride_w // 2).clamp_(max=width - 1)
+    else:
+        rows = ((torch.arange(h, device=labels.device) + 0.5) * (height / h)).long().clamp_(max=height - 1)
+        columns = ((torch.arange(w, device=labels.device) + 0.5) * (width / w)).long().clamp_(max=width - 1)
+    return labels[:, rows][:, :, columns]
