@@ -1,0 +1,292 @@
+"""What a run is: ``RunConfig`` and its parts, from a recipe, a TOML file and ``--set key=value``.
+
+Later sources win: the recipe file, its table for the data set, ``--config FILE``, named options, ``--set``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.errors import UserError, near
+
+
+class Part(BaseModel):
+    """Base of every configuration table: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkConfig(Part):
+    """The encoder-decoder that all methods share."""
+
+    architecture: str = Field("fpn", description="segmentation-models-pytorch architecture")
+    encoder: str = Field("mobilenet_v2", description="encoder of segmentation-models-pytorch, or tu-NAME of timm")
+    encoder_weights: str | None = Field(
+        None, description="'imagenet' or another hub name, or a local .safetensors or .pth file; none: from scratch"
+    )
+
+
+class OptimiserConfig(Part):
+    """Optimiser and schedule."""
+
+    name: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of the decoder and the head")
+    encoder_lr_factor: float = Field(1.0, ge=0, description="the encoder's rate relative to lr; 0 freezes it")
+    weight_decay: float = Field(0.01, ge=0, description="weight decay of all but norms and biases")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, beta1 of AdamW")
+    schedule: Literal["poly", "onecycle", "constant"] = Field("poly", description="learning rate over the steps")
+    power: float = Field(0.9, gt=0, description="power of the polynomial decay")
+    warmup_steps: int = Field(0, ge=0, description="linear warm-up of the polynomial and constant schedules")
+    warmup_ratio: float = Field(1e-6, ge=0, le=1, description="first rate of the warm-up, relative to the peak")
+    clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
+
+
+class AugmentationConfig(Part):
+    """Random changes of a training image and its labels."""
+
+    crop: tuple[int, int] = Field((256, 256), description="height and width in pixels")
+    scale: tuple[float, float] = Field((0.5, 2.0), description="range of the random resize")
+    short_side: int | None = Field(None, gt=0, description="resize the short side before the random resize")
+    max_class_share: float = Field(1.0, gt=0, le=1, description="redraw a crop in which one class has more (10 tries)")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of the mirror image")
+    colour: float = Field(0.5, ge=0, le=1, description="probability of the photometric distortion")
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentationConfig:
+        if min(self.crop) < 32:
+            raise ValueError("crop sides must be at least 32")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError("scale must be a range of positive factors, the smaller first")
+        return self
+
+
+class InferenceConfig(Part):
+    """How whole images are predicted, for every protocol alike."""
+
+    short_side: int | None = Field(None, gt=0, description="resize the short side before the network; none: as it is")
+    max_long_side: int | None = Field(None, gt=0, description="and then limit the long side")
+    mode: Literal["whole", "slide"] = Field("whole", description="one forward pass, or sliding windows")
+    window: tuple[int, int] = Field((512, 512), description="height and width of a sliding window")
+    stride: tuple[int, int] = Field((341, 341), description="step of the sliding window")
+    flip: bool = Field(False, description="average with the mirror image")
+    scales: tuple[float, ...] = Field((1.0,), description="average over these sizes")
+
+    @model_validator(mode="after")
+    def _check(self) -> InferenceConfig:
+        if any(s > w for s, w in zip(self.stride, self.window)) or min(self.stride) < 1:
+            raise ValueError("stride must be positive and no larger than window")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError("scales must be positive")
+        return self
+
+    def label(self) -> str:
+        """A short name for tables, such as ``whole@360`` or ``slide512+flip``."""
+        size = "native" if self.short_side is None else str(self.short_side)
+        base = f"whole@{size}" if self.mode == "whole" else f"slide{self.window[0]}x{self.window[1]}@{size}"
+        scales = "" if self.scales == (1.0,) else f"+ms{len(self.scales)}"
+        return base + ("+flip" if self.flip else "") + scales
+
+
+class Recipe(Part):
+    """Everything about training and inference that all methods share on a data set."""
+
+    name: str = Field("quick", description="name of the recipe")
+    description: str = ""
+    steps: int = Field(300, ge=1, description="optimiser steps")
+    batch_size: int = Field(8, ge=1, description="images a step and rank")
+    accumulate: int = Field(1, ge=1, description="batches a step")
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = Field("32", description="arithmetic of the network")
+    class_balanced: bool = Field(
+        False, description="draw a class uniformly, then an image containing it (GMMSeg's sampler), for any method"
+    )
+    optimiser: OptimiserConfig = OptimiserConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    inference: InferenceConfig = InferenceConfig()
+    workers: int = Field(1, ge=0, description="processes that load images; 0 loads between the steps")
+    checkpoint_every: int = Field(100, ge=1, description="steps between training checkpoints")
+    log_every: int = Field(10, ge=1, description="steps between rows of the log")
+    logger: Literal["csv", "tensorboard"] = Field("csv", description="where the losses go, in the run's folder")
+
+
+class DataConfig(Part):
+    """Which data, with which labels."""
+
+    name: str = Field(description="data set to train on")
+    supervision: str = Field("dense", description="labels that training may see")
+    allow_partial: bool = Field(False, description="accept fewer images than the release has")
+
+
+class RunConfig(Part):
+    """One run: a method on a data set with a supervision, a network, a recipe and a seed."""
+
+    method_name: str
+    method_version: str
+    method: dict[str, Any]
+    """The method's own configuration, validated by its ``Config`` and complete with defaults."""
+    data: DataConfig
+    network: NetworkConfig
+    recipe: Recipe
+    seed: int = Field(0, ge=0, lt=2**31)
+    encoder_weights_hash: str | None = None
+    """SHA-256 of a local weights file, so that a changed file is a different run."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that can change the result; not over how it is loaded, logged or saved."""
+        content = self.model_dump(mode="json")
+        for key in ("workers", "checkpoint_every", "log_every", "logger", "description"):
+            del content["recipe"][key]
+        if self.encoder_weights_hash is not None:
+            del content["network"]["encoder_weights"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def run_id(self) -> str:
+        """The name of the run's folder and record: readable, and unique through the fingerprint."""
+        parts = (self.data.name, self.data.supervision, self.method_name, self.recipe.name, f"s{self.seed}")
+        return "-".join((*parts, self.fingerprint()[:8]))
+
+    def weights_label(self) -> str:
+        """The encoder weights as tables name them: a hub name, or a file's name with its hash."""
+        weights = self.network.encoder_weights
+        if weights is None:
+            return "scratch"
+        if self.encoder_weights_hash is None:
+            return weights
+        return f"{Path(weights).name}@{self.encoder_weights_hash[:8]}"
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the suite."""
+    return sorted(p.name[:-5] for p in resources.files("bench.recipes").iterdir() if p.name.endswith(".toml"))
+
+
+def recipe_tables(name: str, dataset: str) -> dict[str, Any]:
+    """Read recipe ``name`` (built in, or a path to a TOML file) with its changes for ``dataset`` applied.
+
+    Returns tables ``recipe`` and, where the recipe has a say in them, ``network`` and ``method``.
+    """
+    if name.endswith(".toml"):
+        tables = read_toml(Path(name))
+    elif name in recipe_names():
+        tables = tomllib.loads(resources.files("bench.recipes").joinpath(f"{name}.toml").read_text())
+    else:
+        raise UserError(f"unknown recipe {name!r}: {near(name, recipe_names())}, or give the path of a .toml file")
+    special = tables.pop("datasets", {}).get(dataset, {})
+    merged = merge(tables, special)
+    merged.setdefault("recipe", {}).setdefault("name", Path(name).stem)
+    return merged
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; a file that is missing or is not TOML is the user's mistake."""
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"there is no configuration file {path}; check the path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"configuration file {path} cannot be read as TOML ({error}); correct it") from None
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``change`` laid over it, table by table."""
+    result = dict(base)
+    for key, value in change.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """``["recipe.steps=100", "method.dim=32"]`` as nested tables; values are TOML, or else plain strings."""
+    result: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set takes key=value, not {assignment!r}; for example --set recipe.steps=100")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = None if text.strip().lower() in ("none", "null") else text
+        nested: Any = value
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        result = merge(result, nested)
+    return result
+
+
+def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str) -> Any:
+    """Build ``model`` from ``table``; what does not fit becomes one sentence naming the key and the valid ones."""
+    try:
+        return model.model_validate(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join([prefix, *path]) if prefix else ".".join(path)
+        if first["type"] == "extra_forbidden":
+            owner = _model_at(model, path[:-1])
+            known = [".".join([*([prefix] if prefix else []), *path[:-1], n]) for n in owner.model_fields]
+            raise UserError(f"unknown key {key!r}: {near(key, known)}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        given = first.get("input")
+        shown = "" if isinstance(given, Mapping) or given is None else f", not {given!r}"
+        raise UserError(f"{key}: {message[:1].lower()}{message[1:]}{shown}; see `bench show`") from None
+
+
+def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+TABLES: dict[str, type[Part]] = {"recipe": Recipe, "network": NetworkConfig, "data": DataConfig}
+"""The tables that ``--config`` and ``--set`` may change, besides ``method``."""
+
+
+def build(
+    method: Any,
+    dataset: str,
+    recipe: str,
+    seed: int,
+    overrides: Iterable[Mapping[str, Any]] = (),
+) -> RunConfig:
+    """Resolve a run's configuration for ``method`` (a Method class).
+
+    ``overrides`` are nested tables in rising precedence. Raises UserError naming the first key that does not fit.
+    """
+    tables = recipe_tables(recipe, dataset)
+    tables = merge(tables, {"method": tables.get("method", {}).get(method.name, {}), "data": {"name": dataset}})
+    for change in overrides:
+        tables = merge(tables, change)
+    unknown = [key for key in tables if key not in (*TABLES, "method")]
+    if unknown:
+        raise UserError(f"unknown key {unknown[0]!r}: {near(unknown[0], (*TABLES, 'method'))}, each with keys of its own")
+    for key, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise UserError(f"{key} is a table, set one of its keys; see `bench show`")
+    parts = {name: validate(model, tables.get(name, {}), name) for name, model in TABLES.items()}
+    method_config = validate(method.Config, tables["method"], "method")
+    weights = parts["network"].encoder_weights
+    return RunConfig(
+        method_name=method.name,
+        method_version=method.version,
+        method=method_config.model_dump(mode="json"),
+        seed=seed,
+        encoder_weights_hash=file_hash(Path(weights)) if weights and Path(weights).is_file() else None,
+        **parts,
+    )

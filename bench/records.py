@@ -1,0 +1,216 @@
+"""What a run leaves behind, and how it is read back.
+
+``<results>/records/<run id>.json`` is the record; ``<run id>.npz`` beside it holds statistics per image, so that
+confidence intervals and paired tests need no second inference. Both are written atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.config import RunConfig
+from bench.errors import UserError
+
+SCHEMA_VERSION = 1
+
+
+class Environment(BaseModel):
+    """Where and with what a run was made."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+    packages: dict[str, str] = {}
+    python: str = ""
+    platform: str = ""
+    hardware: str = ""
+    device: str = "cpu"
+    ranks: int = 1
+
+
+class Training(BaseModel):
+    """What training cost."""
+
+    steps: int
+    seconds: float
+    images_per_second: float
+    parameters: int
+    """Trainable parameters of network and head."""
+    peak_memory_mb: float
+    final_losses: dict[str, float] = {}
+
+
+class DatasetInfo(BaseModel):
+    """Which data a split was: number of images and a hash over names and sampled label bytes."""
+
+    name: str
+    split: str
+    images: int
+    fingerprint: str
+
+
+class Scores(BaseModel):
+    """The scores of one protocol on one target (a split, or a data set's split)."""
+
+    dataset: DatasetInfo
+    metrics: dict[str, float | None]
+    """Flat metric values in [0, 1] or stated units; None where undefined."""
+    per_class: dict[str, dict[str, float | None]] = {}
+    """For example ``{"iou": {"road": 0.93, ...}}``."""
+    by_score: dict[str, dict[str, float | None]] = {}
+    """Anomaly protocol: metrics of each anomaly score, ``{"msp": {"auroc": ..., "ap": ...}}``."""
+    notes: list[str] = []
+
+
+class ProtocolResult(BaseModel):
+    """What one protocol found."""
+
+    version: str
+    status: Literal["complete", "skipped", "failed"] = "complete"
+    reason: str | None = None
+    targets: dict[str, Scores] = {}
+    """By target id: a split of the source (``test``), or ``dataset/split``."""
+    summary: dict[str, float | None] = {}
+    seconds: float | None = None
+
+
+class Record(BaseModel):
+    """The record of one run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    fingerprint: str
+    status: Literal["complete", "failed"]
+    reason: str | None = None
+    created: str
+    """UTC, ISO 8601."""
+    config: RunConfig
+    encoder_weights: str = "scratch"
+    """The encoder weights as tables show them."""
+    inference: str = "whole@native"
+    """Scale, windows and test-time augmentation as tables show them."""
+    supervision: dict[str, Any] = {}
+    """Kind of labels and the share of the pixels that they label."""
+    data: DatasetInfo | None = None
+    environment: Environment = Field(default_factory=Environment)
+    training: Training | None = None
+    checkpoint_hash: str | None = None
+    protocols: dict[str, ProtocolResult] = {}
+    method_facts: dict[str, Any] = {}
+    """What the method reports of itself (a codec's bound, a bank's purity)."""
+
+
+class Store:
+    """The results folder: ``records/`` is kept and committed, ``runs/`` holds checkpoints, logs and pictures."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where a run's checkpoints, log and pictures lie."""
+        return self.root / "runs" / run_id
+
+    def record_path(self, run_id: str) -> Path:
+        """The record of a run."""
+        return self.root / "records" / f"{run_id}.json"
+
+    def statistics_path(self, run_id: str) -> Path:
+        """The per-image statistics of a run."""
+        return self.root / "records" / f"{run_id}.npz"
+
+    def require_writable(self) -> None:
+        """Create the folders; a folder that cannot be written is the user's mistake."""
+        try:
+            for name in ("records", "runs"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.root / name):
+                    pass
+        except OSError as error:
+            raise UserError(
+                f"results folder {self.root} cannot be written ({error.strerror}); choose another with --results"
+            ) from None
+
+    def read(self, run_id: str) -> Record | None:
+        """The record of ``run_id``, or None if there is none. Raises UserError if it is damaged."""
+        path = self.record_path(run_id)
+        return read_record(path) if path.exists() else None
+
+    def write(self, record: Record) -> None:
+        """Write a record atomically."""
+        with atomic(self.record_path(record.run_id)) as temporary:
+            temporary.write_text(json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+    def read_statistics(self, run_id: str) -> dict[str, np.ndarray]:
+        """Arrays per image by key ``protocol/target/kind``; empty if there are none."""
+        path = self.statistics_path(run_id)
+        if not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"statistics file {path} is damaged ({error}); delete it and run the run again") from None
+
+    def write_statistics(self, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write per-image statistics atomically, compressed."""
+        with atomic(self.statistics_path(run_id)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    def records(self) -> list[Record]:
+        """All records of the folder, by run id. Raises UserError naming a damaged file."""
+        return [read_record(path) for path in sorted((self.root / "records").glob("*.json"))]
+
+    def find(self, name: str) -> Record:
+        """The record whose run id is ``name`` or begins with it, or whose file or folder ``name`` is."""
+        stem = Path(name).name.removesuffix(".json")
+        ids = [path.stem for path in sorted((self.root / "records").glob("*.json"))]
+        matches = [i for i in ids if i == stem] or [i for i in ids if i.startswith(stem)]
+        if len(matches) == 1:
+            return read_record(self.record_path(matches[0]))
+        known = ", ".join(ids) or "none"
+        problem = "is ambiguous, it begins" if matches else "is not in"
+        listing = f": {', '.join(matches)}" if matches else f" {self.root}; its runs are {known}"
+        raise UserError(f"run {name!r} {problem}{listing}")
+
+
+def read_record(path: Path) -> Record:
+    """Read one record; a damaged one is an error that names the file, never a silent gap in a table."""
+    try:
+        content = json.loads(path.read_text())
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"record {path} has schema version {version}, this suite reads {SCHEMA_VERSION}; "
+                "move it away or run the run again"
+            )
+        return Record.model_validate(content)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(f"record {path} is damaged ({cause}); move it away and run the run again") from None
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it if the block succeeds, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
