@@ -1,0 +1,233 @@
+"""The network all methods share: any segmentation-models-pytorch architecture, as dense features and a pyramid."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.config import NetworkConfig
+from bench.errors import UserError, near
+from methods.base import Features, Network
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+PROBE = 128
+"""Side of the square on which strides and channels are measured."""
+
+
+def architectures() -> dict[str, type]:
+    """Architecture names, in lower case, and their classes."""
+    return {c.__name__.lower(): c for c in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What of a local weights file went into the encoder."""
+
+    path: str
+    loaded: int
+    missing: tuple[str, ...]
+    """Encoder entries that the file does not have."""
+    unexpected: tuple[str, ...]
+    """Entries of the file that the encoder does not have."""
+    mismatched: tuple[str, ...]
+    """Entries of both with different shapes."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.loaded} tensors of {self.path} went into the encoder"]
+        for label in ("missing", "unexpected", "mismatched"):
+            names = getattr(self, label)
+            if names:
+                parts.append(f"{len(names)} {label} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})")
+        return "; ".join(parts)
+
+
+class SegmentationNetwork(Network):
+    """Encoder and decoder of a segmentation-models-pytorch model, without its head.
+
+    Takes RGB images in [0, 1] of any size, normalises them with the statistics its encoder was trained with, pads
+    right and below to the encoder's divisor, and cuts the features back to ceil(H/stride).
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        model = _build(config)
+        self.encoder: nn.Module = model.encoder
+        self.decoder: nn.Module = model.decoder
+        self.weights_report: WeightsReport | None = None
+        weights = config.encoder_weights
+        if weights is not None and is_file(weights):
+            self.weights_report = load_encoder_weights(self.encoder, Path(weights))
+        mean, std = _statistics(config)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.divisor = 32
+        self._measure()
+
+    def _measure(self) -> None:
+        """Find strides and channels with one small image: architectures do not agree on how they tell them."""
+        training = self.training
+        self.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            features = self._features(torch.zeros(1, 3, PROBE, PROBE))
+        self.train(training)
+        self.out_channels = features.dense.shape[1]
+        self.stride = PROBE // features.dense.shape[-1]
+        self.pyramid_channels = tuple(p.shape[1] for p in features.pyramid)
+        self.pyramid_strides = tuple(PROBE // p.shape[-1] for p in features.pyramid)
+
+    def _features(self, images: Tensor) -> Features:
+        encoded = self.encoder(images)
+        if isinstance(encoded, tuple) and len(encoded) == 2 and isinstance(encoded[0], (list, tuple)):
+            levels, prefix_tokens = encoded  # vision transformers of DPT
+            dense = self.decoder(levels, prefix_tokens)
+        else:
+            levels = encoded
+            dense = self.decoder(list(levels))
+        pyramid = tuple(level for level in levels if level.shape[1] > 0 and level is not images)
+        return Features(dense, pyramid)
+
+    def forward(self, images: Tensor) -> Features:
+        """Features of ``images`` (B, 3, H, W), float RGB in [0, 1]."""
+        height, width = images.shape[-2:]
+        normalised = (images - self.mean) / self.std
+        bottom, right = -height % self.divisor, -width % self.divisor
+        if not bottom and not right:
+            return self._features(normalised)
+        features = self._features(F.pad(normalised, (0, right, 0, bottom)))
+        dense = _cut(features.dense, height, width, self.stride)
+        cut = zip(features.pyramid, self.pyramid_strides)
+        return Features(dense, tuple(_cut(level, height, width, stride) for level, stride in cut))
+
+
+def _cut(maps: Tensor, height: int, width: int, stride: int) -> Tensor:
+    return maps[..., : -(-height // stride), : -(-width // stride)]
+
+
+def is_file(weights: str) -> bool:
+    """Whether a weights setting means a local file rather than a hub name."""
+    return weights.endswith((".safetensors", ".pth", ".pt")) or Path(weights).is_file()
+
+
+def _build(config: NetworkConfig) -> Any:
+    known = architectures()
+    architecture = config.architecture.lower()
+    if architecture not in known:
+        raise UserError(f"unknown architecture {config.architecture!r}: {near(architecture, known)}")
+    _check_encoder(config.encoder)
+    weights = config.encoder_weights
+    hub = None if weights is None or is_file(weights) else weights
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            options: dict[str, Any] = {"dynamic_img_size": True} if architecture == "dpt" else {}
+            return known[architecture](encoder_name=config.encoder, encoder_weights=hub, classes=1, **options)
+    except KeyError as error:
+        raise UserError(
+            f"encoder {config.encoder} has no weights {weights!r} ({error.args[0]}); name others or give a file"
+        ) from None
+    except (ValueError, AssertionError, NotImplementedError, AttributeError, RuntimeError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"architecture {architecture} does not go with encoder {config.encoder} ({cause}); choose another encoder"
+        ) from None
+    except OSError as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(
+            f"weights {weights!r} of {config.encoder} could not be downloaded ({cause}); "
+            "give a local file with --encoder-weights FILE.safetensors, or leave the option out to train from scratch"
+        ) from None
+
+
+def _check_encoder(name: str) -> None:
+    if name.startswith("tu-"):
+        known = timm.list_models()
+        if name[3:].split(".")[0] not in known:
+            raise UserError(f"timm has no model {name[3:]!r}: {near_few(name[3:], known)}")
+        return
+    known = smp.encoders.get_encoder_names()
+    if name not in known and not name.startswith("timm-"):
+        hint = near_few(name, known)
+        raise UserError(f"unknown encoder {name!r}: {hint}; timm models are named tu-NAME")
+
+
+def near_few(name: str, known: list[str]) -> str:
+    """Like ``near`` for lists that are too long to print."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
+    return f"did you mean {' or '.join(close)}?" if close else "run `bench list architectures` for what there is"
+
+
+def _statistics(config: NetworkConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the images that the encoder's weights were trained with."""
+    if config.encoder.startswith("tu-"):
+        with contextlib.suppress(RuntimeError, AttributeError):
+            settings = timm.models.get_pretrained_cfg(config.encoder[3:])
+            if settings is not None:
+                return tuple(settings.mean), tuple(settings.std)
+    elif config.encoder_weights is not None and not is_file(config.encoder_weights):
+        settings = smp.encoders.get_preprocessing_params(config.encoder, config.encoder_weights)
+        return tuple(settings["mean"]), tuple(settings["std"])
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
+def load_encoder_weights(encoder: nn.Module, path: Path) -> WeightsReport:
+    """Load a local ``.safetensors``, or a ``.pth`` weights-only, into ``encoder``.
+
+    Prefixes such as ``encoder.``, ``module.`` or ``backbone.`` are dropped if that makes more names match. Raises
+    UserError if the file is missing or damaged, or if nothing in it fits.
+    """
+    state = _read_state(path)
+    own = encoder.state_dict()
+    candidates = [state] + [
+        {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        for prefix in ("encoder.", "module.", "backbone.", "model.", "network.encoder.")
+    ]
+    candidates += [{f"model.{name}": tensor for name, tensor in state.items()}]  # timm encoders wrap their model
+    state = max(candidates, key=lambda c: sum(n in own for n in c))
+    fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
+    learned = [n for n in fitting if fitting[n].is_floating_point()]
+    if not learned:
+        raise UserError(
+            f"no tensor of {path} fits the encoder: it holds {', '.join(list(state)[:3]) or 'nothing'}, "
+            f"the encoder wants {', '.join(list(own)[:3])}; choose the encoder that the file was made for"
+        )
+    encoder.load_state_dict(fitting, strict=False)
+    return WeightsReport(
+        path=path.name,
+        loaded=len(fitting),
+        missing=tuple(n for n in own if n not in state and not n.endswith("num_batches_tracked")),
+        unexpected=tuple(n for n in state if n not in own),
+        mismatched=tuple(n for n in state if n in own and n not in fitting),
+    )
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no weights file {path}; check --encoder-weights") from None
+    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"weights file {path} cannot be read ({cause}); fetch it again") from None
+    for key in ("state_dict", "model", "model_state"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise UserError(f"weights file {path} holds no state dict; save one with torch.save(model.state_dict(), ...)")
+    return {str(n): t for n, t in content.items() if isinstance(t, Tensor)}

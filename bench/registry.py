@@ -1,0 +1,136 @@
+"""Names to classes: the methods and data sets that come with the suite, entry points, and a user's own files.
+
+Built-in plugins are found by scanning the ``methods`` and ``datasets`` packages, so a new file needs no edit
+anywhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+from bench.errors import UserError, near
+
+T = TypeVar("T")
+
+
+def require_own_datasets() -> None:
+    """Stop if another package named ``datasets`` (Hugging Face's, say) is imported in place of this suite's."""
+    import datasets
+
+    if not getattr(datasets, "GENSEG_BENCH", False):
+        raise UserError(
+            f"the package 'datasets' at {getattr(datasets, '__path__', ['?'])[0]} hides this suite's package of that "
+            "name; use an environment of its own for genseg-bench, or uninstall the other package"
+        )
+
+
+require_own_datasets()
+
+from datasets.base import Dataset  # noqa: E402 - after the check that it is ours
+from methods.base import Method  # noqa: E402
+
+
+class Registry(Generic[T]):
+    """The plugins of one kind, by name."""
+
+    def __init__(self, kind: str, base: type[T], package: str, group: str) -> None:
+        self.kind, self.base, self.package, self.group = kind, base, package, group
+        self._classes: dict[str, type[T]] = {}
+        self._broken: dict[str, str] = {}
+        self._scanned = False
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        package = importlib.import_module(self.package)
+        for info in pkgutil.iter_modules(package.__path__):
+            if info.name != "base" and not info.name.startswith("_"):
+                self._register_all(importlib.import_module(f"{self.package}.{info.name}"))
+        for entry in importlib.metadata.entry_points(group=self.group):
+            try:
+                found = entry.load()
+            except Exception as error:  # noqa: BLE001 - a stranger's package may raise anything on import
+                self._broken[entry.name] = f"{type(error).__name__}: {error}"
+                continue
+            self._register_all(found) if isinstance(found, ModuleType) else self.register(found)
+
+    def _register_all(self, module: ModuleType) -> int:
+        own = [c for c in self._plugins(module) if c.__module__.startswith(module.__name__)]
+        for plugin in own:
+            self.register(plugin)
+        return len(own)
+
+    def _plugins(self, module: ModuleType) -> Iterator[type[T]]:
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, self.base) and not inspect.isabstract(value):
+                yield value
+
+    def register(self, plugin: type[T]) -> None:
+        """Add a class under its ``name``; two different classes of one name are an error."""
+        name = getattr(plugin, "name", None)
+        if not isinstance(name, str) or not name:
+            raise UserError(f"{self.kind} {plugin.__module__}.{plugin.__qualname__} has no name; set `name = ...` in it")
+        known = self._classes.get(name)
+        if known is not None and known is not plugin and known.__module__ != plugin.__module__:
+            raise UserError(f"two {self.kind}s are named {name!r}: {known.__module__} and {plugin.__module__}; rename one")
+        self._classes[name] = plugin
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._scan()
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type[T]:
+        """The class of that name. Raises UserError with near matches."""
+        self._scan()
+        if name in self._broken:
+            raise UserError(f"{self.kind} {name!r} cannot be imported ({self._broken[name]}); reinstall its package")
+        if name not in self._classes:
+            raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}")
+        return self._classes[name]
+
+
+methods: Registry[Method] = Registry("method", Method, "methods", "bench.methods")  # type: ignore[type-abstract]
+datasets: Registry[Dataset] = Registry("data set", Dataset, "datasets", "bench.datasets")  # type: ignore[type-abstract]
+
+
+def load_plugin(path: Path) -> list[str]:
+    """Import a user's own ``.py`` file and register the methods and data sets in it.
+
+    Returns their names. Raises UserError for a file that is missing, does not import, or holds no plugin.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no plugin file {path}; check --plugin")
+    name = f"bench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"plugin {path} has a syntax error in line {error.lineno} ({error.msg}); correct it") from None
+    except Exception as error:  # noqa: BLE001 - a user's file may raise anything on import
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = f" in line {frames[-1].lineno}" if frames else ""
+        raise UserError(
+            f"plugin {path} cannot be imported ({type(error).__name__}{line}: {error}); correct it"
+        ) from None
+    before = {*methods.names(), *datasets.names()}
+    found = methods._register_all(module) + datasets._register_all(module)
+    if not found:
+        raise UserError(f"plugin {path} defines no Method and no Dataset; see `bench new method NAME` for a working one")
+    return sorted({*methods.names(), *datasets.names()} - before)
