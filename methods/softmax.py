@@ -1,0 +1,43 @@
+"""Softmax: the discriminative baseline, a 1x1 convolution trained with cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.base import Batch, Classes, Method, Network, Prediction, upsample
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of ``logits`` (B, C, h, w), enlarged to ``labels`` (B, H, W), over labelled pixels.
+
+    Labels outside 0..C-1 do not count; a batch without any labelled pixel has loss zero, with a graph.
+    """
+    labelled = labels < logits.shape[1]
+    enlarged = upsample(logits.float(), (labels.shape[-2], labels.shape[-1]))
+    total = F.cross_entropy(enlarged, torch.where(labelled, labels, -100), ignore_index=-100, reduction="sum")
+    return total / labelled.sum().clamp(min=1)
+
+
+class Softmax(Method):
+    """One linear classifier per class on the network's dense features; the posterior is their softmax."""
+
+    name = "softmax"
+    reference = "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015"
+
+    def __init__(self, config: Any, network: Network, classes: Classes) -> None:
+        super().__init__(config, network, classes)
+        self.classifier = nn.Conv2d(network.out_channels, len(classes), kernel_size=1)
+
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Cross-entropy at the labels' own resolution."""
+        logits = self.classifier(self.network(batch.images).dense)
+        return {"cross_entropy": cross_entropy(logits, batch.labels)}
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Logits (B, C, h, w) at the resolution of the dense features."""
+        return Prediction(logits=self.classifier(self.network(images).dense).float())
