@@ -1,0 +1,1 @@
+"""Segmentation metrics: pure functions over counts, and thin streaming classes that hold mergeable counts."""
