@@ -36,6 +36,10 @@ class DataError(Exception):
     """Missing, incomplete or damaged data: one sentence with the remedy, shown without a traceback."""
 
 
+class MissingData(DataError):
+    """The data set is not there at all, so that a protocol which wants it may be skipped."""
+
+
 @dataclass(frozen=True)
 class ClassSet:
     """The classes of a dataset in training-id order."""
