@@ -19,13 +19,12 @@ DECODING_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
-    RuntimeError,
     EOFError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow and torchvision raise on a damaged file."""
+"""What Pillow and SciPy raise on a damaged file."""
 
 JPEG_END = b"\xff\xd9"
 JPEG_SCAN = b"\xff\xda"
@@ -33,12 +32,11 @@ PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, on one line and without the decoder's source paths."""
+    """What went wrong, in words that fit within a sentence."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image"
-    text = str(error).splitlines()[0].strip() if str(error).strip() else type(error).__name__
-    head, _, tail = text.rpartition(".cpp:")
-    return tail.partition(", ")[2] if head else text
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".!") if lines else type(error).__name__
 
 
 def check_image(path: Path) -> tuple[int, int]:
