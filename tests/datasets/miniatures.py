@@ -1,0 +1,243 @@
+"""Miniatures of the real data sets: a few tiny images in the layout, formats and label encodings of each
+release.
+
+``MINIATURES[name][variant](root)`` writes every split of a data set below ``root``; the variants are the
+layouts that its loader accepts. Labels hold every raw id that occurs in real files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from datasets.class_sets import voc_colour
+
+HEIGHT, WIDTH = 24, 32
+
+
+def photo(path: Path, seed: int, size: tuple[int, int] = (HEIGHT, WIDTH), **options: object) -> Path:
+    """Write a random RGB image in the format that the name asks for."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def ids_map(ids: Iterable[int], seed: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
+    """A uint8 map in which every id occurs, at random places."""
+    values = np.resize(np.array(list(ids), dtype=np.uint8), size[0] * size[1])
+    return np.random.default_rng(seed).permutation(values).reshape(size)
+
+
+def grey(path: Path, ids: Iterable[int], seed: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:
+    """Write a greyscale PNG of raw ids."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(ids_map(ids, seed, size)).save(path)
+    return path
+
+
+def palette(path: Path, ids: Iterable[int], seed: int) -> Path:
+    """Write a palette PNG of raw ids with VOC's colours."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.frombytes("P", (WIDTH, HEIGHT), ids_map(ids, seed).tobytes())
+    image.putpalette([channel for i in range(256) for channel in voc_colour(i)])
+    image.save(path)
+    return path
+
+
+def sbd_mat(path: Path, ids: Iterable[int], seed: int) -> Path:
+    """Write an SBD annotation, a MATLAB struct ``GTcls`` with the class map in ``Segmentation``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    label = ids_map(ids, seed)
+    savemat(path, {"GTcls": {"Segmentation": label, "CategoriesPresent": np.unique(label[label > 0])}})
+    return path
+
+
+def camvid(root: Path, extension: str) -> None:
+    drives = {
+        "train": ["0001TP_006690", "0006R0_f00930", "0016E5_00390"],
+        "val": ["0016E5_07959", "0016E5_07961"],
+        "test": ["0001TP_008550", "Seq05VD_f00000", "Seq05VD_f00030"],
+    }
+    seed = 0
+    for split, names in drives.items():
+        for name in names:
+            photo(root / "camvid" / split / f"{name}.{extension}", seed)
+            grey(root / "camvid" / f"{split}annot" / f"{name}.png", range(12), seed)
+            seed += 1
+
+
+def idd_lite(root: Path, inner: str) -> None:
+    base = root / "idd_lite" / inner
+    for seed, (split, frame) in enumerate(
+        [("train", "0/024541"), ("train", "119/024541"), ("val", "119/frame903127"), ("val", "7/000001")]
+    ):
+        photo(base / "leftImg8bit" / split / f"{frame}_image.jpg", seed)
+        grey(base / "gtFine" / split / f"{frame}_label.png", [*range(7), 255], seed)
+        grey(base / "gtFine" / split / f"{frame}_inst_label.png", range(40), seed)
+
+
+def road_anomaly_official(root: Path, inner: str) -> None:
+    base = root / "road_anomaly" / inner
+    frames = ["animals01_cow.jpg", "rocks_02.jpg"]
+    for seed, frame in enumerate(frames):
+        photo(base / "frames" / frame, seed)
+        labels = base / "frames" / f"{Path(frame).stem}.labels"
+        grey(labels / "labels_semantic.png", [0, 2], seed)
+        grey(labels / "labels_instance.png", range(5), seed)
+    (base / "frame_list.json").write_text(json.dumps(frames))
+
+
+def road_anomaly_mirror(root: Path) -> None:
+    for number in (0, 1, 10):
+        photo(root / "road_anomaly" / "images" / f"{number}.jpg", number)
+        grey(root / "road_anomaly" / "labels" / f"{number}.png", [0, 2], number)
+
+
+def road_obstacle_21_official(root: Path, inner: str) -> None:
+    base = root / "road_obstacle_21" / inner
+    for number in (1, 2, 19):
+        photo(base / "images" / f"validation_{number}.webp", number)
+        grey(base / "labels_masks" / f"validation_{number}_labels_semantic.png", [0, 1, 255], number)
+    photo(base / "images" / "curvy-street_1.webp", 0)
+
+
+def road_obstacle_21_mirror(root: Path) -> None:
+    for number in (0, 1, 10):
+        photo(root / "road_obstacle_21" / "images" / f"{number}.webp", number)
+        grey(root / "road_obstacle_21" / "labels_masks" / f"{number}.png", [0, 1, 255], number)
+
+
+def fishyscapes_official(root: Path, inner: str) -> None:
+    base = root / "fishyscapes_lost_and_found"
+    frames = [("train", "04_Maurener_Weg_8_000001_000030"), ("test", "02_Hanns_Klemm_Str_44_000003_000190")]
+    for index, (part, frame) in enumerate(frames):
+        scene = frame.rsplit("_", 2)[0]
+        photo(base / inner / "leftImg8bit" / part / scene / f"{frame}_leftImg8bit.png", index)
+        grey(base / "fishyscapes_lostandfound" / f"{index:04d}_{frame}_labels.png", [0, 1, 255], index)
+    photo(base / inner / "leftImg8bit/test/05_Other/05_Other_000000_000000_leftImg8bit.png", 9)
+
+
+def fishyscapes_mirror(root: Path) -> None:
+    for number in (0, 1, 10):
+        photo(root / "fishyscapes_lost_and_found" / "images" / f"{number}.jpg", number)
+        grey(root / "fishyscapes_lost_and_found" / "labels" / f"{number}.png", [0, 1, 255], number)
+
+
+def cityscapes(root: Path, train_ids: bool) -> None:
+    base = root / "cityscapes"
+    frames = [
+        ("train", "aachen_000000_000019"),
+        ("train", "bochum_000000_000313"),
+        ("val", "frankfurt_000000_000294"),
+        ("val", "lindau_000001_000019"),
+    ]
+    for seed, (split, frame) in enumerate(frames):
+        city = frame.split("_")[0]
+        photo(base / "leftImg8bit" / split / city / f"{frame}_leftImg8bit.png", seed)
+        labels = base / "gtFine" / split / city
+        grey(labels / f"{frame}_gtFine_labelIds.png", range(34), seed)
+        grey(labels / f"{frame}_gtFine_instanceIds.png", range(34), seed)
+        if train_ids:
+            grey(labels / f"{frame}_gtFine_labelTrainIds.png", [*range(19), 255], seed)
+    photo(base / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png", 9)
+    grey(base / "gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png", [1, 2, 3], 9)
+
+
+def ade20k(root: Path, inner: str) -> None:
+    base = root / "ade20k" / inner
+    for seed, (part, name) in enumerate(
+        [
+            ("training", "ADE_train_00000001"),
+            ("training", "ADE_train_00000002"),
+            ("validation", "ADE_val_00000001"),
+        ]
+    ):
+        photo(base / "images" / part / f"{name}.jpg", seed)
+        grey(base / "annotations" / part / f"{name}.png", range(151), seed)
+
+
+VOC_TRAIN = ["2007_000032", "2007_000039"]
+VOC_VAL = ["2007_000033", "2007_000042"]
+SBD_ONLY = ["2008_000002", "2008_000003"]
+
+
+def pascal_voc(root: Path, inner: str) -> Path:
+    devkit = root / "pascal_voc" / inner
+    lists = devkit / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(VOC_TRAIN + VOC_VAL):
+        photo(devkit / "JPEGImages" / f"{name}.jpg", seed)
+        palette(devkit / "SegmentationClass" / f"{name}.png", [*range(21), 255], seed)
+    (lists / "train.txt").write_text("\n".join(VOC_TRAIN) + "\n")
+    (lists / "val.txt").write_text("\n".join(VOC_VAL) + "\n")
+    return devkit
+
+
+def pascal_voc_aug_converted(root: Path) -> None:
+    """The common conversion: one greyscale PNG per image, train and val included, and a list in random
+    order."""
+    devkit = pascal_voc(root, "VOCdevkit/VOC2012")
+    for seed, name in enumerate(VOC_TRAIN + VOC_VAL + SBD_ONLY):
+        grey(devkit / "SegmentationClassAug" / f"{name}.png", range(20), 100 + seed)
+    for seed, name in enumerate(SBD_ONLY):
+        photo(devkit / "JPEGImages" / f"{name}.jpg", 10 + seed)
+    (devkit / "ImageSets/Segmentation/trainaug.txt").write_text(
+        "\n".join([SBD_ONLY[1], *VOC_TRAIN, SBD_ONLY[0]])
+    )
+
+
+def pascal_voc_aug_sbd(root: Path) -> None:
+    """SBD as its makers publish it, which annotates images of VOC's train and val splits too."""
+    devkit = pascal_voc(root, "VOCdevkit/VOC2012")
+    for seed, name in enumerate(VOC_TRAIN + VOC_VAL + SBD_ONLY):
+        sbd_mat(root / "pascal_voc/VOCaug/dataset/cls" / f"{name}.mat", range(20), 100 + seed)
+    for seed, name in enumerate(SBD_ONLY):
+        photo(devkit / "JPEGImages" / f"{name}.jpg", 10 + seed)
+
+
+MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
+    "camvid": {"png": lambda r: camvid(r, "png"), "jpg": lambda r: camvid(r, "jpg")},
+    "idd_lite": {"direct": lambda r: idd_lite(r, ""), "archive": lambda r: idd_lite(r, "idd20k_lite")},
+    "road_anomaly": {
+        "archive": lambda r: road_anomaly_official(r, "RoadAnomaly_jpg"),
+        "direct": lambda r: road_anomaly_official(r, ""),
+        "mirror": road_anomaly_mirror,
+    },
+    "road_obstacle_21": {
+        "archive": lambda r: road_obstacle_21_official(r, "dataset_ObstacleTrack"),
+        "direct": lambda r: road_obstacle_21_official(r, ""),
+        "mirror": road_obstacle_21_mirror,
+    },
+    "fishyscapes_lost_and_found": {
+        "direct": lambda r: fishyscapes_official(r, ""),
+        "nested": lambda r: fishyscapes_official(r, "lostandfound"),
+        "mirror": fishyscapes_mirror,
+    },
+    "cityscapes": {
+        "labelIds": lambda r: cityscapes(r, train_ids=False),
+        "labelTrainIds": lambda r: cityscapes(r, train_ids=True),
+    },
+    "ade20k": {"archive": lambda r: ade20k(r, "ADEChallengeData2016"), "direct": lambda r: ade20k(r, "")},
+    "pascal_voc": {
+        "archive": lambda r: pascal_voc(r, "VOCdevkit/VOC2012"),
+        "devkit": lambda r: pascal_voc(r, "VOC2012"),
+        "direct": lambda r: pascal_voc(r, ""),
+    },
+    "pascal_voc_aug": {"converted": pascal_voc_aug_converted, "sbd": pascal_voc_aug_sbd},
+}
+
+
+def assert_one_sentence(message: str, *parts: object) -> None:
+    """A message to a user: one line, one sentence, without a full stop, and naming each of ``parts``."""
+    assert "\n" not in message
+    assert not re.search(r"[.!?](\s|$)", message), message
+    assert "Traceback" not in message
+    for part in parts:
+        assert str(part) in message, f"{part!r} is not in {message!r}"
