@@ -40,6 +40,15 @@ class TinyClasses:
         return len(self.names)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small only lose by several threads, most of all where tests run beside each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def tiny_network() -> Callable[[], Network]:
     return TinyNetwork

@@ -1,0 +1,235 @@
+"""The GMMSeg plugin: features to Gaussians to losses, and the online estimation after each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.base import (
+    Batch,
+    Classes,
+    Context,
+    Method,
+    Network,
+    Prediction,
+    downsample_labels,
+    upsample,
+)
+from methods.gmmseg.assignment import harden, sinkhorn
+from methods.gmmseg.config import GMMSegConfig, time_constants
+from methods.gmmseg.gaussian import (
+    class_log_density,
+    component_log_density,
+    mixture_log_density,
+    spherical_mean,
+    variance_about,
+)
+from methods.gmmseg.memory import Memory, select
+
+NORM_EPS = 1e-2
+"""Shortest normalised feature that is scaled to length 1. LayerNorm's output is far longer unless all
+channels of a pixel are equal; such a pixel has no direction, and dividing by a smaller number would blow up
+its gradient."""
+MIN_MASS = 0.5
+"""Components that remember less than this weight (soft assignment) are not estimated."""
+
+
+class Observed(NamedTuple):
+    """What ``losses`` keeps of a batch's N pixels for ``after_step``."""
+
+    features: Tensor
+    """(N, D) unit vectors."""
+    classes: Tensor
+    """(N,) int64: 0..C-1, or C for pixels without a label."""
+    responsibilities: Tensor
+    """(N, K) of the components of the pixel's class."""
+    correct: Tensor
+    """(N,) bool: the most likely class is the label."""
+
+
+class GMMSeg(Method):
+    """Gaussian mixtures on the unit sphere of a D-dimensional projection of the dense features.
+
+    The network learns by gradient, through the densities; the Gaussians never do. They are refitted every
+    ``em_interval`` steps from memories of recent pixels. Assignments balance the pixels of one rank's batch;
+    the memories and the Gaussians see the pixels of all ranks and are identical on each.
+    """
+
+    name = "gmmseg"
+    reference = (
+        "Liang et al., GMMSeg: Gaussian Mixture based Generative Semantic Segmentation Models, NeurIPS 2022"
+    )
+    Config = GMMSegConfig
+    density_score = "gmm_nll"
+    training_only = tuple(f"memory.{name}" for name in Memory.STATE)
+
+    config: GMMSegConfig
+    means: Tensor
+    """(C, K, D) unit vectors."""
+    stds: Tensor
+    """(C, K, D) standard deviations."""
+
+    def __init__(self, config: GMMSegConfig, network: Network, classes: Classes) -> None:
+        super().__init__(config, network, classes)
+        shape = (len(classes), config.components, config.dim)
+        self.projection = nn.Sequential(
+            nn.Conv2d(network.out_channels, config.dim, kernel_size=1, bias=False),
+            nn.BatchNorm2d(config.dim),
+            nn.ReLU(inplace=True),
+        )
+        self.feature_norm = nn.LayerNorm(config.dim)
+        if config.class_norm == "layernorm":
+            self.class_norm = nn.LayerNorm(len(classes))
+        elif config.class_norm == "temperature":
+            self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+
+        directions = nn.init.trunc_normal_(torch.empty(shape), std=0.02)
+        self.register_buffer("means", F.normalize(directions, dim=2))
+        initial_std = config.initial_std or math.sqrt(1 / config.dim + config.ridge)
+        self.register_buffer("stds", torch.full(shape, initial_std))
+        self.memory = Memory()
+
+    def prepare(self, context: Context) -> None:
+        """Allocate the memory for the run's length and start every rank from the first one's means."""
+        classes, components, dim = self.means.shape
+        capacity = time_constants(self.config, context.steps).memory
+        self.memory.allocate(classes * components, capacity, dim, self.means.device)
+        if self.config.init_noise:
+            self.memory.fill_with_noise(context.seed)
+        self.means.copy_(context.collectives.all_gather(self.means)[0])
+
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Cross-entropy of the classes at label size, and of all components at the features' size.
+
+        The component loss asks the raw densities of all J components for the assigned one of the pixel's
+        class; it covers misclassified pixels too. A batch without any labelled pixel has zero losses, with a
+        graph.
+        """
+        features, (height, width) = self._embed(batch.images)
+        with torch.autocast(features.device.type, enabled=False):
+            classes, components, _ = self.means.shape
+            log_density = component_log_density(features, self.means.flatten(0, 1), self.stds.flatten(0, 1))
+            logits = self._logits(mixture_log_density(log_density, components, self.config.reduce))
+
+            labels = downsample_labels(batch.labels, (height, width)).flatten()
+            labelled = labels < classes
+            labels = torch.where(labelled, labels, classes)
+            index = labels.clamp(max=classes - 1).view(-1, 1, 1).expand(-1, 1, components)
+            own = log_density.unflatten(1, (classes, components)).gather(1, index).squeeze(1)
+            responsibilities = self._assign(own.detach(), labels)
+            batch.scratch[self.name] = Observed(
+                features=features.detach(),
+                classes=labels,
+                responsibilities=responsibilities,
+                correct=logits.detach().argmax(dim=1) == labels,
+            )
+
+            maps = logits.view(batch.images.shape[0], height, width, classes).permute(0, 3, 1, 2)
+            losses = {"cross_entropy": self._cross_entropy(maps, batch.labels)}
+            if self.config.aux_weight:
+                surprise = log_density.logsumexp(dim=1) - (responsibilities * own).sum(dim=1)
+                surprise = torch.where(labelled, surprise, 0).sum() / labelled.sum().clamp(min=1)
+                losses["component_cross_entropy"] = self.config.aux_weight * surprise
+        return losses
+
+    @torch.no_grad()
+    def after_step(self, batch: Batch, context: Context) -> None:
+        """Remember some pixels of every component; on every ``em_interval``-th step, refit the batch's
+        classes."""
+        observed: Observed = batch.scratch.pop(self.name)
+        self._remember(observed, context)
+        if context.step % self.config.em_interval == 0:
+            classes = self.means.shape[0]
+            present = torch.zeros(classes + 1, device=self.means.device).index_fill_(0, observed.classes, 1)
+            present = context.collectives.all_reduce_sum(present)[:classes] > 0
+            self._refit(present, context.steps)
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Logits and raw class log-densities (B, C, h, w) at the resolution of the dense features."""
+        features, (height, width) = self._embed(images)
+        with torch.autocast(features.device.type, enabled=False):
+            scores = class_log_density(features, self.means, self.stds, self.config.reduce)
+            shape = (images.shape[0], height, width, len(self.classes))
+            logits, log_density = (
+                maps.view(shape).permute(0, 3, 1, 2).contiguous() for maps in (self._logits(scores), scores)
+            )
+        return Prediction(logits=logits, log_density=log_density)
+
+    def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Unit feature vectors (B * h * w, D) in float32 and the grid (h, w) they come from."""
+        projected = self.projection(self.network(images).dense)
+        with torch.autocast(projected.device.type, enabled=False):
+            rows = projected.float().permute(0, 2, 3, 1).flatten(0, 2)
+            features = F.normalize(self.feature_norm(rows), dim=1, eps=NORM_EPS)
+        return features, (projected.shape[2], projected.shape[3])
+
+    def _logits(self, scores: Tensor) -> Tensor:
+        """Class logits (N, C) from class log-densities (N, C)."""
+        if self.config.class_norm == "layernorm":
+            return self.class_norm(scores)
+        if self.config.class_norm == "temperature":
+            return scores / self.log_temperature.exp()
+        return scores
+
+    def _assign(self, own: Tensor, classes: Tensor) -> Tensor:
+        """Responsibilities (N, K) from the log-densities ``own`` (N, K) of each pixel's class (E-step)."""
+        plan = sinkhorn(
+            own, classes, self.means.shape[0], self.config.sinkhorn_iters, self.config.sinkhorn_eps
+        )
+        return harden(plan) if self.config.assign == "hard" else plan
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of ``logits`` (B, C, h, w), enlarged to ``labels`` (B, H, W)."""
+        labelled = labels < logits.shape[1]
+        enlarged = upsample(logits, (labels.shape[1], labels.shape[2]))
+        target = torch.where(labelled, labels, -100)
+        total = F.cross_entropy(enlarged, target, ignore_index=-100, reduction="sum")
+        if self.config.loss_mean == "all":
+            return total / labels.numel()
+        return total / labelled.sum().clamp(min=1)
+
+    def _remember(self, observed: Observed, context: Context) -> None:
+        """Push at most ``push`` pixels per component, evenly spaced over those of all ranks, into its ring.
+
+        Hard assignment spaces them over the component's pixels; soft assignment over the class's, with
+        weights.
+        """
+        classes, components, dim = self.means.shape
+        limit = self.config.push
+        keys, groups, values = observed.classes, classes, observed.features
+        if self.config.assign == "hard":
+            keys, groups = keys * components + observed.responsibilities.argmax(dim=1), classes * components
+        else:
+            values = torch.cat([values, observed.responsibilities], dim=1)
+        kept = observed.classes < classes
+        if self.config.mem_correct_only:
+            kept = kept & observed.correct
+        rows, counts = select(values, torch.where(kept, keys, groups), groups, limit, context.collectives)
+        if self.config.assign == "hard":
+            weights = rows.new_ones(groups, limit)
+        else:
+            weights = rows[..., dim:].transpose(1, 2).flatten(0, 1)
+            rows = rows[..., :dim].repeat_interleave(components, dim=0)
+            counts = counts.repeat_interleave(components)
+        self.memory.push(rows, weights, counts)
+
+    def _refit(self, present: Tensor, steps: int) -> None:
+        """M-step for the classes ``present`` (C,): means move towards the memory, spreads follow it."""
+        constants = time_constants(self.config, steps)
+        memory, shape = self.memory, self.means.shape
+        update = (memory.mass >= MIN_MASS).view(shape[:2]) & present.unsqueeze(1)
+        mass = memory.mass.clamp(min=MIN_MASS)
+
+        target = spherical_mean(memory.first).view(shape)
+        moved = F.normalize(constants.gamma_mean * self.means + (1 - constants.gamma_mean) * target, dim=2)
+        centre = target if self.config.var_center == "memory" else moved
+        variance = variance_about(centre.flatten(0, 1), mass, memory.first, memory.second).view(shape)
+        stds = (variance + self.config.ridge).sqrt()
+        spread = constants.gamma_var * self.stds + (1 - constants.gamma_var) * stds
+        self.means.copy_(torch.where(update.unsqueeze(2), moved, self.means))
+        self.stds.copy_(torch.where(update.unsqueeze(2), spread, self.stds))
