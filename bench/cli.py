@@ -1,0 +1,406 @@
+"""The command line. Thin: every command gathers its arguments and calls the module that does the work.
+
+Heavy imports happen inside the commands, so that ``bench --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench import __version__
+
+if TYPE_CHECKING:
+    from bench.records import Record, Store
+
+EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def shown(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Show a user's mistake as one sentence with exit code 2, and a Ctrl-C as one line."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        try:
+            from bench import runs
+            from bench.errors import USER_ERRORS, RunFailed
+            from bench.training import Interrupted
+        except Exception as error:
+            if type(error).__name__ != "UserError":
+                raise
+            fail(str(error))
+        try:
+            return command(*args, **kwargs)
+        except USER_ERRORS as error:
+            fail(str(error))
+        except RunFailed as error:
+            fail(str(error), EXIT_FAILED)
+        except (KeyboardInterrupt, Interrupted) as error:
+            where = f": {error}" if str(error) else ""
+            fail(f"interrupted{where}; the same command continues", EXIT_INTERRUPTED, prefix="")
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(EXIT_FAILED)
+        except OSError as error:
+            fail(runs.describe_os_error(error))
+
+    return wrapper
+
+
+def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> None:
+    """Print one line to standard error and exit."""
+    click.echo(prefix + " ".join(sentence.split()), err=True)
+    sys.exit(code)
+
+
+def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--results DIR``."""
+    option = click.option(
+        "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
+        help="Folder of records and runs.",
+    )
+    return option(command)
+
+
+def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--data-root DIR``."""
+    option = click.option(
+        "--data-root", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"), show_default=True,
+        help="Folder of the data sets; also $BENCH_DATA.",
+    )
+    return option(command)
+
+
+def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--device``."""
+    option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+    return option(command)
+
+
+def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--plugin FILE.py``, repeatable."""
+    option = click.option(
+        "--plugin", "plugins", type=click.Path(path_type=Path), multiple=True, help="A file with a method or data set."
+    )
+    return option(command)
+
+
+def load_plugins(plugins: tuple[Path, ...]) -> list[str]:
+    """Register the plugins of the user's files."""
+    from bench import registry
+
+    return [name for path in plugins for name in registry.load_plugin(path)]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="genseg-bench")
+def main() -> None:
+    """Train and compare generative methods of semantic segmentation under the same protocols."""
+
+
+@main.command()
+@click.option("--method", "method_names", multiple=True, required=True, help="Repeat for a grid.")
+@click.option("--dataset", required=True, help="Data set to train on.")
+@click.option("--supervision", default=None, help="Labels that training may see.  [default: dense]")
+@click.option("--recipe", default="quick", show_default=True, help="A recipe's name, or a TOML file.")
+@click.option("--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, default=(0,), show_default=True)
+@click.option("--protocol", "protocols", multiple=True, help="Default: all whose data is present.")
+@data_option
+@results_option
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML with tables as for --set.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For example recipe.steps=1000.")
+@plugin_option
+@device_option
+@click.option("--encoder", default=None, help="Encoder of segmentation-models-pytorch, or tu-NAME of timm.")
+@click.option("--encoder-weights", default=None, help="A hub name such as imagenet, or a local file; none: scratch.")
+@click.option("--architecture", default=None, help="Architecture of segmentation-models-pytorch.")
+@click.option("--force", is_flag=True, help="Repeat runs that are finished.")
+@shown
+def run(
+    method_names: tuple[str, ...],
+    dataset: str,
+    supervision: str | None,
+    recipe: str,
+    seeds: tuple[int, ...],
+    protocols: tuple[str, ...],
+    data_root: Path,
+    results: Path,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    device: str,
+    encoder: str | None,
+    encoder_weights: str | None,
+    architecture: str | None,
+    force: bool,
+) -> None:
+    """Train methods, score them under the protocols, and write a record for each run.
+
+    Several methods and seeds make a grid. What is finished is not repeated; what was interrupted continues.
+    """
+    from bench import config, registry, runs, training
+    from bench.console import note
+    from bench.errors import USER_ERRORS, RunFailed
+    from bench.records import Store
+
+    load_plugins(plugins)
+    registry.datasets.get(dataset)
+    named: dict[str, Any] = {"network": {}, "data": {}}
+    for table, key, value in (
+        ("network", "encoder", encoder),
+        ("network", "encoder_weights", None if encoder_weights == "none" else encoder_weights),
+        ("network", "architecture", architecture),
+        ("data", "supervision", supervision),
+    ):
+        if value is not None:
+            named[table][key] = value
+    if encoder_weights == "none":
+        named["network"]["encoder_weights"] = None
+    overrides = [named, config.parse_assignments(assignments)]
+    if config_file is not None:
+        overrides.insert(0, config.read_toml(config_file))
+    grid = [
+        (registry.methods.get(name), config.build(registry.methods.get(name), dataset, recipe, seed, overrides))
+        for name in dict.fromkeys(method_names)
+        for seed in dict.fromkeys(seeds)
+    ]
+    store = Store(results)
+    store.require_writable()
+    training.make_fabric(device, grid[0][1].recipe.precision)
+    failed, mistaken = [], []
+    records = []
+    for method_class, run_config in grid:
+        run_id = run_config.run_id()
+        note(f"{run_id}")
+        try:
+            records.append(runs.execute(method_class, run_config, store, data_root, device, protocols, force))
+        except USER_ERRORS as error:
+            if len(grid) == 1:
+                raise
+            mistaken.append(run_id)
+            _leave_row(store, run_config, str(error))
+        except OSError as error:
+            if len(grid) == 1:
+                raise
+            mistaken.append(run_id)
+            note(f"{run_id} failed: {runs.describe_os_error(error)}")
+        except (RunFailed, ArithmeticError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            # A method of a stranger may fail in any of these ways; the rest of the grid must not be lost for it.
+            failed.append(run_id)
+            _leave_row(store, run_config, str(error) if isinstance(error, RunFailed) else _located(error))
+    _summary(records)
+    if failed or mistaken:
+        note(f"failed: {', '.join(failed + mistaken)}")
+        sys.exit(EXIT_USER if mistaken else EXIT_FAILED)
+
+
+def _located(error: Exception) -> str:
+    """An unexpected error with the place it came from, for the record of a failed run."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__} in {Path(frame.filename).name} line {frame.lineno}: {text}"
+
+
+def _leave_row(store: Store, run_config: Any, reason: str) -> None:
+    from bench import runs
+    from bench.console import note
+    from bench.errors import UserError
+
+    note(f"{run_config.run_id()} failed: {reason}")
+    try:
+        existing = store.read(run_config.run_id())
+    except UserError:
+        return  # a damaged record is the user's to look at, not ours to overwrite
+    if existing is None or existing.status != "complete":
+        runs.write_failure(store, run_config, reason)
+
+
+def _summary(records: list[Record]) -> None:
+    from rich.table import Table
+
+    from bench.console import console
+
+    if not records:
+        return
+    table = Table("run", "protocol", "target", "score")
+    for record in records:
+        for protocol, result in record.protocols.items():
+            if result.status != "complete":
+                table.add_row(record.run_id, protocol, "", result.reason or result.status)
+            for target, scores in result.targets.items():
+                if scores.by_score:
+                    best = max(scores.by_score, key=lambda s: scores.by_score[s]["ap"] or 0)
+                    values = scores.by_score[best]
+                    text = f"{best}: AP {_percent(values['ap'])} AUROC {_percent(values['auroc'])}"
+                else:
+                    text = f"mIoU {_percent(scores.metrics['miou'])}"
+                table.add_row(record.run_id, protocol, target, text)
+    console.print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+@main.command()
+@click.argument("run_name", metavar="RUN")
+@click.option("--protocol", "protocols", multiple=True, help="Default: all whose data is present.")
+@data_option
+@results_option
+@plugin_option
+@device_option
+@shown
+def evaluate(
+    run_name: str,
+    protocols: tuple[str, ...],
+    data_root: Path,
+    results: Path,
+    plugins: tuple[Path, ...],
+    device: str,
+) -> None:
+    """Score a finished RUN again (its id, or the beginning of it) and renew its record."""
+    from bench import registry, runs
+    from bench.records import Store
+
+    load_plugins(plugins)
+    store = Store(results)
+    record = store.find(run_name)
+    runs.load(store, record)  # refuse before anything is touched if the model is absent or of another version
+    method_class = registry.methods.get(record.config.method_name)
+    renewed = runs.execute(
+        method_class, record.config, store, data_root, device, protocols, force=True, retrain=False
+    )
+    _summary([renewed])
+
+
+@main.command()
+@click.argument("run_name", metavar="RUN")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for pictures.")
+@results_option
+@plugin_option
+@device_option
+@shown
+def predict(
+    run_name: str, images: tuple[Path, ...], out: Path, results: Path, plugins: tuple[Path, ...], device: str
+) -> None:
+    """Segment IMAGEs with a finished RUN: class ids as PNG, and pictures of classes and anomaly scores."""
+    from bench import pictures, runs
+    from bench.records import Store
+
+    load_plugins(plugins)
+    store = Store(results)
+    record = store.find(run_name)
+    method = runs.load(store, record)
+    for path in pictures.predict(method, record, images, out, device):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
+@click.option(
+    "--format", "formats", type=click.Choice(["md", "csv", "tex", "html"]), multiple=True, help="Files to write."
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default RESULTS/leaderboard.")
+@shown
+def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> None:
+    """Compare the runs of RESULTS: tables in the terminal, and files if --format or --out is given."""
+    from rich.console import Console
+
+    from bench import leaderboard as tables
+    from bench.errors import UserError
+    from bench.records import Store
+
+    store = Store(results)
+    records = store.records()
+    if not records:
+        raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
+    built = tables.build(records, store.read_statistics)
+    tables.show(built, Console())
+    if formats or out is not None:
+        for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):
+            click.echo(path)
+
+
+KINDS = ("methods", "datasets", "protocols", "recipes", "architectures")
+
+
+@main.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@plugin_option
+@shown
+def list_(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
+    """List what there is of a KIND."""
+    from bench import documentation
+
+    load_plugins(plugins)
+    rows = documentation.listing(kind)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        click.echo(f"{row['name']:<{width}}  {row['summary']}".rstrip())
+
+
+@main.command()
+@click.argument("name")
+@plugin_option
+@shown
+def show(name: str, plugins: tuple[Path, ...]) -> None:
+    """Show the documentation of a method, data set, protocol or recipe, with every configuration field."""
+    from bench import documentation
+
+    load_plugins(plugins)
+    click.echo(documentation.page(name))
+
+
+@main.group()
+def new() -> None:
+    """Start a plugin of your own."""
+
+
+@new.command("method")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("."), show_default=True)
+@shown
+def new_method(name: str, out: Path) -> None:
+    """Write NAME.py, a working method to change into yours."""
+    from bench import templates
+
+    path = templates.new_method(name, out)
+    click.echo(f"wrote {path}; next: bench check {name} --plugin {path}")
+
+
+@main.command()
+@click.argument("method")
+@plugin_option
+@shown
+def check(method: str, plugins: tuple[Path, ...]) -> None:
+    """Prove that METHOD honours the contract: every check by name, exit code 1 if one fails."""
+    from bench import contract, registry
+
+    load_plugins(plugins)
+    method_class = registry.methods.get(method)
+    failures = 0
+    for name, problem in contract.check(method_class):
+        click.echo(f"{'ok  ' if problem is None else 'FAIL'}  {name}" + ("" if problem is None else f": {problem}"))
+        failures += problem is not None
+    if failures:
+        fail(f"{method} breaks {failures} rule(s) of the method contract", EXIT_FAILED)
+    click.echo(f"{method} honours the method contract")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What the user sees while work is long: progress bars on a terminal, sparse lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+console = Console(stderr=True, highlight=False)
+"""Progress and notes go to standard error, so that tables on standard output can be piped."""
+
+QUIET_INTERVAL = 30.0
+"""Seconds between lines where there is no terminal to draw a bar on."""
+
+
+def note(text: str) -> None:
+    """Print one line."""
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a progress bar, or with a line every half minute where output is not a terminal."""
+    with Ticker(description, total) as ticker:
+        for item in items:
+            yield item
+            ticker.advance()
+
+
+class Ticker:
+    """A progress bar that also works where output is not a terminal. Use as a context manager."""
+
+    def __init__(self, description: str, total: int | None, done: int = 0) -> None:
+        self.description, self.total, self.done = description, total, done
+        self._bar: Progress | None = None
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Ticker:
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}"),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self.description, total=self.total, completed=self.done, detail="")
+            self._bar.start()
+        return self
+
+    def advance(self, detail: str = "") -> None:
+        """One more item is done."""
+        self.done += 1
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, detail=detail)
+        elif time.monotonic() - self._last > QUIET_INTERVAL:
+            self._last = time.monotonic()
+            of = f"/{self.total}" if self.total else ""
+            note(f"{self.description}: {self.done}{of} {detail}".rstrip())
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

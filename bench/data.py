@@ -1,0 +1,270 @@
+"""Training batches as a pure function of (seed, sample number): any step can be reached without replaying others.
+
+That makes a resumed run see the very images that an uninterrupted one sees, whatever the number of loader processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import v2 as transforms
+from torchvision.transforms.v2 import functional as TF
+
+from bench.config import AugmentationConfig, Recipe
+from bench.records import DatasetInfo, atomic
+from datasets.base import IGNORE, DataError, Dataset, Sample
+from methods.base import Batch
+
+CROP_TRIES = 10
+"""Draws of a crop before one with too much of one class is accepted (mmsegmentation's number)."""
+
+
+class Example(NamedTuple):
+    """One augmented training image, small enough to travel between processes."""
+
+    image: Tensor
+    """(3, h, w) uint8."""
+    label: Tensor
+    """(h, w) uint8: training ids, ``UNLABELLED``, ``IGNORE``."""
+    present: Tensor
+    """(C,) bool: classes annotated in the uncropped label map."""
+    id: str
+
+
+class Augmentation:
+    """Random resize, crop, mirror and photometric distortion of an image with its label map.
+
+    The crop is taken first and then resized, which is the same as the other way round and touches fewer pixels.
+    """
+
+    def __init__(self, config: AugmentationConfig) -> None:
+        self.config = config
+        self.distort = transforms.RandomPhotometricDistort(p=0.5)
+
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Augment ``image`` (3, H, W) uint8 and ``label`` (H, W) with torch's global generator."""
+        c = self.config
+        height, width = label.shape
+        base = 1.0 if c.short_side is None else c.short_side / min(height, width)
+        factor = base * float(torch.empty(()).uniform_(*c.scale))
+        box_h, box_w = round(c.crop[0] / factor), round(c.crop[1] / factor)
+        box_h, box_w = max(box_h, 1), max(box_w, 1)
+        for _ in range(CROP_TRIES):
+            top, left = _offset(height, box_h), _offset(width, box_w)
+            window = label[max(top, 0) : top + box_h, max(left, 0) : left + box_w]
+            if c.max_class_share >= 1 or _largest_share(window) < c.max_class_share:
+                break
+        image, label = self._cut(image, label, top, left, box_h, box_w)
+        if torch.rand(()) < c.flip:
+            image, label = TF.horizontal_flip(image), TF.horizontal_flip(label)
+        if torch.rand(()) < c.colour:
+            image = self.distort(image)
+        return image, label
+
+    def _cut(
+        self, image: Tensor, label: Tensor, top: int, left: int, box_h: int, box_w: int
+    ) -> tuple[Tensor, Tensor]:
+        """Cut the box, which may reach over the image, and resize it to the crop; outside is black and void."""
+        image = TF.crop(image, top, left, box_h, box_w)
+        height, width = label.shape
+        rows = slice(max(top, 0), min(top + box_h, height))
+        columns = slice(max(left, 0), min(left + box_w, width))
+        padded = torch.full((box_h, box_w), IGNORE, dtype=label.dtype)
+        padded[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = label[rows, columns]
+        if (box_h, box_w) == self.config.crop:
+            return image, padded
+        size = list(self.config.crop)
+        image = TF.resize(image, size, InterpolationMode.BILINEAR, antialias=True)
+        return image, TF.resize(padded[None], size, InterpolationMode.NEAREST_EXACT)[0]
+
+
+def _offset(size: int, box: int) -> int:
+    """A uniform position of the box inside the image, or of the image inside the box."""
+    slack = size - box
+    drawn = int(torch.randint(abs(slack) + 1, ()))
+    return drawn if slack >= 0 else -drawn
+
+
+def _largest_share(label: Tensor) -> float:
+    counts = torch.bincount(label.flatten(), minlength=256)[:IGNORE]
+    return float(counts.max() / counts.sum().clamp(min=1))
+
+
+class TrainingSet(TorchDataset[Example | DataError]):
+    """Augmented examples of a data set, addressed by (sample number, index)."""
+
+    def __init__(self, dataset: Dataset, augmentation: Augmentation, seed: int) -> None:
+        self.dataset = dataset
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, address: tuple[int, int]) -> Example | DataError:
+        """Load image ``index`` and augment it with the generator of that sample number.
+
+        A damaged file comes back as the error itself: raised in a loader process, it would arrive as a traceback.
+        """
+        number, index = address
+        try:
+            sample = self.dataset[index]
+        except DataError as error:
+            return error
+        label = sample.label.to(torch.uint8)
+        present = torch.bincount(label.flatten(), minlength=256)[: len(self.dataset.classes)] > 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mix(self.seed, number))
+            image, label = self.augmentation(sample.image, label)
+        return Example(image, label, present, sample.id)
+
+
+def mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers, the same on every machine."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class Addresses:
+    """Yields the (sample number, index) of every batch from ``first_step`` on, for one rank.
+
+    Images come in a new random order each epoch, or class-balanced: a class uniformly, then an image containing it.
+    """
+
+    def __init__(
+        self, size: int, recipe: Recipe, seed: int, rank: int, world: int, first_step: int, presence: np.ndarray | None
+    ) -> None:
+        self.size, self.recipe, self.seed = size, recipe, seed
+        self.rank, self.world, self.first_step = rank, world, first_step
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        self._images_of = None
+        if presence is not None:
+            self._images_of = [np.flatnonzero(column) for column in presence.T if column.any()]
+
+    def _index(self, number: int) -> int:
+        if self._images_of is not None:
+            generator = np.random.default_rng([self.seed, 1, number])
+            images = self._images_of[generator.integers(len(self._images_of))]
+            return int(images[generator.integers(len(images))])
+        epoch, position = divmod(number, self.size)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.size)
+        return int(self._order[position])
+
+    def __len__(self) -> int:
+        return (self.recipe.steps - self.first_step) * self.recipe.accumulate
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        size = self.recipe.batch_size
+        for batch in range(self.first_step * self.recipe.accumulate, self.recipe.steps * self.recipe.accumulate):
+            start = (batch * self.world + self.rank) * size
+            yield [(number, self._index(number)) for number in range(start, start + size)]
+
+
+Collated = tuple[Tensor, Tensor, Tensor, tuple[str, ...]]
+
+
+def collate(examples: Sequence[Example | DataError]) -> Collated | DataError:
+    """Stack examples; images stay uint8 until they are on the training device."""
+    errors = [e for e in examples if isinstance(e, DataError)]
+    if errors:
+        return errors[0]
+    images, labels, present, ids = zip(*examples)  # type: ignore[misc]
+    return torch.stack(images), torch.stack(labels), torch.stack(present), tuple(ids)
+
+
+def to_batch(collated: Collated, device: torch.device) -> Batch:
+    """Move a collated batch to the device: images as float in [0, 1], labels as int64."""
+    images, labels, present, ids = collated
+    images = images.to(device, non_blocking=True).float().div_(255)
+    return Batch(images, labels.to(device, non_blocking=True).long(), ids, present.to(device, non_blocking=True))
+
+
+def training_batches(
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    first_step: int = 0,
+    presence: np.ndarray | None = None,
+) -> Iterator[Batch]:
+    """All batches of a run from ``first_step`` on, ``recipe.accumulate`` for each step."""
+    training = TrainingSet(dataset, Augmentation(recipe.augmentation), seed)
+    addresses = Addresses(len(dataset), recipe, seed, rank, world, first_step, presence)
+    loader: DataLoader = DataLoader(
+        training,
+        batch_sampler=addresses,  # type: ignore[arg-type] - addresses are pairs
+        num_workers=recipe.workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=4 if recipe.workers else None,
+    )
+    for collated in loader:
+        if isinstance(collated, DataError):
+            raise collated
+        yield to_batch(collated, device)
+
+
+class Whole(TorchDataset[Sample | DataError]):
+    """A data set as torch's loader wants it, for reading ahead in another process."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample | DataError:
+        try:
+            return self.dataset[index]
+        except DataError as error:
+            return error
+
+
+def single(samples: list[Sample | DataError]) -> Sample | DataError:
+    """Unpack the batch of one that a loader makes."""
+    return samples[0]
+
+
+def whole_samples(dataset: Dataset, workers: int = 1) -> Iterator[Sample]:
+    """Every sample of a data set in order, decoded ahead of use."""
+    for sample in DataLoader(Whole(dataset), batch_size=1, num_workers=workers, collate_fn=single):
+        if isinstance(sample, DataError):
+            raise sample
+        yield sample
+
+
+def class_presence(dataset: Dataset, fingerprint: str, cache: Path, progress: Callable) -> np.ndarray:
+    """(n, C) bool: which classes each image contains. Computed once for each state of the data set and cached."""
+    path = cache / f"presence-{dataset.name}-{dataset.split}-{fingerprint[:16]}.npy"
+    if path.exists():
+        return np.load(path)
+    rows = [
+        np.bincount(dataset.label(i).numpy().ravel(), minlength=256)[: len(dataset.classes)] > 0
+        for i in progress(range(len(dataset)), "indexing classes", len(dataset))
+    ]
+    presence = np.stack(rows)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.save(file, presence)
+    return presence
+
+
+def describe(dataset: Dataset, sampled: int = 16) -> DatasetInfo:
+    """Number of images and a fingerprint: SHA-256 over all ids and the bytes of evenly spaced label files."""
+    digest = hashlib.sha256()
+    for item in dataset.items:
+        digest.update(item.id.encode() + b"\0")
+    for index in np.unique(np.linspace(0, len(dataset) - 1, sampled).astype(int)):
+        digest.update(dataset.items[index].label.read_bytes())
+    return DatasetInfo(
+        name=dataset.name, split=dataset.split, images=len(dataset), fingerprint=digest.hexdigest()
+    )

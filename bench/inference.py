@@ -1,0 +1,207 @@
+"""Whole images to predictions: resizing, sliding windows, mirror and multi-scale averaging, for every method alike.
+
+Predictions stay on the grid of the network's stride until a protocol enlarges them to the label's resolution, so
+that windows and scales are averaged cheaply and a prediction can be kept for a second pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.config import InferenceConfig
+from methods.base import Method, Prediction, upsample
+
+LOG_FLOOR = 1e-30
+"""Smallest probability whose logarithm is taken."""
+
+
+@dataclass
+class ImagePrediction:
+    """The prediction of one image on the network's grid, and the image size that this grid spans."""
+
+    maps: Prediction
+    """With a batch dimension of one."""
+    size: tuple[int, int]
+    """Height and width at which the image entered the network."""
+
+    def logits(self, size: tuple[int, int]) -> Tensor:
+        """Class scores (C, H, W) at ``size``."""
+        return enlarge(self.maps.logits, self.size, size)[0]
+
+    def log_density(self, size: tuple[int, int]) -> Tensor | None:
+        """log p(x | c) (C, H, W) at ``size``, if the method has it."""
+        return None if self.maps.log_density is None else enlarge(self.maps.log_density, self.size, size)[0]
+
+    def anomaly(self, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The method's own score maps (H, W) at ``size``."""
+        return {n: enlarge(m[:, None], self.size, size)[0, 0] for n, m in self.maps.anomaly.items()}
+
+
+def enlarge(maps: Tensor, network_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Resize ``maps`` (B, C, h, w) that span an image of ``network_size`` bilinearly to ``size``.
+
+    Done in one step where the grid divides the image, else through the network's resolution, so that cells stay
+    where the network saw them.
+    """
+    h, w = maps.shape[-2:]
+    if network_size == size:
+        return upsample(maps, size)
+    if network_size[0] % h or network_size[1] % w:
+        maps = upsample(maps, network_size)
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+class Predictor:
+    """Predicts single images with a method, as the recipe's inference table says."""
+
+    def __init__(self, method: Method, config: InferenceConfig, device: torch.device) -> None:
+        self.method = method.eval()
+        self.config = config
+        self.device = device
+        self.stride = method.network.stride
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size at which an image enters the network."""
+        c = self.config
+        factor = 1.0 if c.short_side is None else c.short_side / min(height, width)
+        if c.max_long_side is not None:
+            factor = min(factor, c.max_long_side / max(height, width))
+        return max(round(height * factor), 1), max(round(width * factor), 1)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> ImagePrediction:
+        """Predict ``image`` (3, H, W) uint8."""
+        size = self.network_size(*image.shape[-2:])
+        whole = image.to(self.device).float().div_(255)[None]
+        views = [self._view(whole, size, scale, mirror) for scale, mirror in self._views()]
+        return ImagePrediction(self._average(views), size)
+
+    def _views(self) -> Iterator[tuple[float, bool]]:
+        for scale in self.config.scales:
+            yield scale, False
+            if self.config.flip:
+                yield scale, True
+
+    def _view(self, whole: Tensor, size: tuple[int, int], scale: float, mirror: bool) -> Prediction:
+        """The prediction of one scale and orientation, on the grid of ``size``."""
+        scaled = (max(round(size[0] * scale), 1), max(round(size[1] * scale), 1))
+        image = whole
+        if scaled != tuple(whole.shape[-2:]):
+            image = F.interpolate(whole, size=scaled, mode="bilinear", align_corners=False, antialias=True)
+            image = image.clamp_(0, 1)
+        if mirror:
+            # The grid starts at the image's left edge: pad to whole cells first, or mirroring would shift it.
+            image = F.pad(image, (0, -image.shape[-1] % self.stride, 0, 0), mode="replicate").flip(-1)
+        predict = self._slide if self.config.mode == "slide" else self.method.predict
+        maps = predict(image)
+        if mirror:
+            maps = _map(maps, lambda m: m.flip(-1))
+        if scale == 1.0:
+            return maps
+        grid = (-(-size[0] // self.stride), -(-size[1] // self.stride))
+        return _map(maps, lambda m: enlarge(m, (scaled[0], scaled[1]), size) if m.shape[-2:] != grid else m)
+
+    def _slide(self, image: Tensor) -> Prediction:
+        """Average the predictions of overlapping windows; the last ones are shifted inside."""
+        stride = self.stride
+        height, width = image.shape[-2:]
+        window = [max(w // stride, 1) * stride for w in self.config.window]
+        step = [max(s // stride, 1) * stride for s in self.config.stride]
+        bottom, right = (max(w, -(-n // stride) * stride) - n for w, n in zip(window, (height, width)))
+        padded = F.pad(image, (0, right, 0, bottom), mode="replicate")
+        tops = _positions(padded.shape[-2], window[0], step[0])
+        lefts = _positions(padded.shape[-1], window[1], step[1])
+        total: Prediction | None = None
+        grid = (padded.shape[-2] // stride, padded.shape[-1] // stride)
+        counts = torch.zeros(1, 1, *grid, device=image.device)
+        for top in tops:
+            for left in lefts:
+                maps = self.method.predict(padded[..., top : top + window[0], left : left + window[1]])
+                maps = self._linear(maps)
+                maps = _map(maps, lambda m: _to_grid(m, (window[0] // stride, window[1] // stride)))
+                if total is None:
+                    total = _map(maps, lambda m: m.new_zeros(*m.shape[:2], *grid))
+                place = (slice(top // stride, (top + window[0]) // stride), slice(left // stride, (left + window[1]) // stride))
+                _zip(total, maps, lambda t, m: t[..., place[0], place[1]].add_(m))
+                counts[..., place[0], place[1]] += 1
+        assert total is not None
+        h, w = -(-height // stride), -(-width // stride)
+        mean = _map(total, lambda m: (m / counts)[..., :h, :w])
+        return self._from_linear(mean)
+
+    def _average(self, views: list[Prediction]) -> Prediction:
+        if len(views) == 1:
+            return views[0]
+        size = views[0].logits.shape[-2:]
+        linear = [_map(self._linear(v), lambda m: _to_grid(m, (size[0], size[1]))) for v in views]
+        total = linear[0]
+        for view in linear[1:]:
+            total = _zip(total, view, lambda a, b: a + b)
+        return self._from_linear(_map(total, lambda m: m / len(views)))
+
+    def _linear(self, maps: Prediction) -> Prediction:
+        """What may be averaged: logits, or probabilities in their place, as the method says."""
+        if self.method.window_average == "logits":
+            return maps
+        return Prediction(maps.logits.softmax(1), maps.log_density, maps.anomaly)
+
+    def _from_linear(self, maps: Prediction) -> Prediction:
+        if self.method.window_average == "logits":
+            return maps
+        return Prediction(maps.logits.clamp(min=LOG_FLOOR).log(), maps.log_density, maps.anomaly)
+
+
+def _positions(size: int, window: int, step: int) -> list[int]:
+    return [*range(0, size - window, step), size - window]
+
+
+def _to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[-2:]) == grid:
+        return maps
+    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
+
+
+def _map(prediction: Prediction, change: Callable[[Tensor], Tensor]) -> Prediction:
+    """Apply a function of (B, C, h, w) maps to all maps of a prediction."""
+    density = prediction.log_density
+    return Prediction(
+        change(prediction.logits),
+        None if density is None else change(density),
+        {n: change(m[:, None])[:, 0] for n, m in prediction.anomaly.items()},
+    )
+
+
+def _zip(a: Prediction, b: Prediction, combine: Callable[[Tensor, Tensor], Tensor]) -> Prediction:
+    density = None
+    if a.log_density is not None and b.log_density is not None:
+        density = combine(a.log_density, b.log_density)
+    anomaly = {n: combine(a.anomaly[n][:, None], b.anomaly[n][:, None])[:, 0] for n in a.anomaly}
+    return Prediction(combine(a.logits, b.logits), density, anomaly)
+
+
+def score_maps(prediction: ImagePrediction, size: tuple[int, int], valid: Tensor, density_name: str) -> dict[str, Tensor]:
+    """Every anomaly score of the ``valid`` (H, W) pixels as (n,) float32, higher is more anomalous.
+
+    Generic scores for every method: ``msp`` (1 - largest softmax), ``max_logit``, ``entropy`` (nats), ``energy``
+    (-logsumexp); ``density_name`` (-max_c log p(x | c)) where the method has a density; then the method's own.
+    Class scores are enlarged before the maximum is taken, since the two do not commute.
+    """
+    logits = prediction.logits(size)[:, valid].float()
+    log_posterior = logits.log_softmax(0)
+    posterior = log_posterior.exp()
+    scores = {
+        "msp": -torch.expm1(log_posterior.amax(0)),  # 1 - p without cancellation near p = 1
+        "max_logit": -logits.amax(0),
+        "entropy": -(posterior * log_posterior).sum(0),
+        "energy": -logits.logsumexp(0),
+    }
+    density = prediction.log_density(size)
+    if density is not None:
+        scores[density_name] = -density[:, valid].float().amax(0)
+    scores.update({n: m[valid].float() for n, m in prediction.anomaly(size).items()})
+    return scores

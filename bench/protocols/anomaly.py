@@ -1,0 +1,130 @@
+"""Anomaly: are pixels of things that training never showed scored higher than the rest?"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import RunFailed
+from bench.inference import ImagePrediction, score_maps
+from bench.metrics import ranking
+from bench.metrics.images import NonFiniteScore
+from bench.protocols.base import Evaluation, Protocol, numbers
+from bench.records import ProtocolResult, Scores
+from datasets.base import IGNORE, Dataset
+from methods.base import Prediction
+
+
+class Anomaly(Protocol):
+    """AUROC, AP, FPR95 and prevalence of every anomaly score, pooled over all valid pixels of a split, and exact.
+
+    Two passes: the first predicts and collects the scores of the anomalous pixels, the second counts the others
+    between them. The network runs once; its predictions wait on disk, on their coarse grid, for the second pass.
+    """
+
+    name: ClassVar[str] = "anomaly"
+    version: ClassVar[str] = "1"
+    title: ClassVar[str] = "Anomaly segmentation"
+
+    @classmethod
+    def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
+        """The targets that the source data set names."""
+        return [(t.dataset, t.split) for t in source.anomaly]
+
+    @classmethod
+    def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
+        """Score each target."""
+        began = time.monotonic()
+        result = ProtocolResult(version=cls.version)
+        for name, split in targets:
+            dataset = evaluation.open(name, split)
+            scratch = Path(tempfile.mkdtemp(prefix="predictions-", dir=evaluation.scratch))
+            try:
+                result.targets[f"{name}/{split}"] = cls._score(evaluation, dataset, scratch)
+            except NonFiniteScore as error:
+                raise RunFailed(f"{error}") from None
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        if evaluation.closed_set is not None:
+            result.summary = {"closed_set_miou": evaluation.closed_set.summary["miou"]}
+        result.seconds = round(time.monotonic() - began, 2)
+        return result
+
+    @classmethod
+    def _score(cls, evaluation: Evaluation, dataset: Dataset, scratch: Path) -> Scores:
+        target = f"{dataset.name}/{dataset.split}"
+        first: dict[str, ranking.PositiveScores] = {}
+        for sample in evaluation.samples(dataset, f"anomaly on {target}, predicting"):
+            prediction = evaluation.predictor(sample.image)
+            _keep(scratch, sample.id, prediction)
+            scores, labels = _scores(prediction, sample.label, evaluation.density_score)
+            for name, values in scores.items():
+                first.setdefault(name, ranking.PositiveScores()).update(sample.id, values, labels)
+        second = {
+            name: ranking.NegativeCounts(evaluation.merge(positives).finish()) for name, positives in first.items()
+        }
+        for sample in evaluation.samples(dataset, f"anomaly on {target}, counting"):
+            scores, labels = _scores(_recall(scratch, sample.id), sample.label, evaluation.density_score)
+            for name, values in scores.items():
+                second[name].update(sample.id, values, labels)
+        by_score: dict[str, dict[str, float | None]] = {}
+        outcome: ranking.RankingResult | None = None
+        for name in second:
+            counts = evaluation.merge(second[name])
+            key = f"{cls.name}/{target}/{name}"
+            evaluation.statistics[f"{key}/histogram"] = counts.histogram.counts
+            evaluation.statistics[f"{key}/edges"] = counts.histogram.edges
+            evaluation.statistics[f"{cls.name}/{target}/ids"] = np.array(counts.ids)
+            try:
+                outcome = counts.result()
+            except ranking.UndefinedMetric as error:
+                raise RunFailed(f"{target}: {error}") from None
+            by_score[name] = numbers(
+                {
+                    "auroc": outcome.auroc,
+                    "ap": outcome.ap,
+                    "fpr95": outcome.fpr95,
+                    "best_f1_oracle": outcome.best_f1,
+                }
+            )
+        assert outcome is not None
+        return Scores(
+            dataset=evaluation.describe(dataset),
+            metrics={
+                "prevalence": outcome.prevalence,
+                "positives": float(outcome.positives),
+                "negatives": float(outcome.negatives),
+            },
+            by_score=by_score,
+        )
+
+
+def _scores(prediction: ImagePrediction, label: Tensor, density_score: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The scores of the valid pixels of an image, and their labels."""
+    valid = label != IGNORE
+    device = prediction.maps.logits.device
+    size = (label.shape[0], label.shape[1])
+    scores = score_maps(prediction, size, valid.to(device), density_score)
+    return {n: s.cpu().numpy() for n, s in scores.items()}, label[valid].numpy().astype(np.uint8)
+
+
+def _path(scratch: Path, image_id: str) -> Path:
+    return scratch / f"{image_id.replace('/', '--')}.pt"
+
+
+def _keep(scratch: Path, image_id: str, prediction: ImagePrediction) -> None:
+    maps = prediction.maps
+    state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly, "size": prediction.size}
+    torch.save(state, _path(scratch, image_id))
+
+
+def _recall(scratch: Path, image_id: str) -> ImagePrediction:
+    state = torch.load(_path(scratch, image_id), weights_only=True)
+    return ImagePrediction(Prediction(state["logits"], state["log_density"], state["anomaly"]), tuple(state["size"]))

@@ -1,0 +1,68 @@
+"""Closed-set: the classes of training, on held-out images of the same data set."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.metrics import confusion
+from bench.protocols.base import Evaluation, Protocol, numbers
+from bench.records import ProtocolResult, Scores
+from datasets.base import Dataset
+
+
+class ClosedSet(Protocol):
+    """mIoU, IoU per class, mean and pixel accuracy from one confusion matrix of the whole split.
+
+    Class scores are enlarged bilinearly to the label's own resolution before the largest is taken; classes with an
+    empty union do not count.
+    """
+
+    name: ClassVar[str] = "closed-set"
+    version: ClassVar[str] = "1"
+    title: ClassVar[str] = "Closed-set segmentation"
+
+    @classmethod
+    def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
+        """The evaluation splits of the source, the headline first."""
+        return [(source.name, split) for split in source.eval_splits]
+
+    @classmethod
+    def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
+        """Score each split."""
+        began = time.monotonic()
+        result = ProtocolResult(version=cls.version)
+        names = evaluation.source.classes.names
+        for name, split in targets:
+            dataset = evaluation.open(name, split)
+            meter = confusion.ConfusionMeter(len(names))
+            for sample in evaluation.samples(dataset, f"closed-set on {name}/{split}"):
+                size = (sample.label.shape[0], sample.label.shape[1])
+                predicted = evaluation.predictor(sample.image).logits(size).argmax(0)
+                meter.update(sample.id, predicted.cpu(), sample.label)
+            meter = evaluation.merge(meter)
+            result.targets[split] = Scores(
+                dataset=evaluation.describe(dataset),
+                metrics=closed_set_metrics(meter.total),
+                per_class={"iou": numbers(dict(zip(names, confusion.class_iou(meter.total))))},
+            )
+            evaluation.statistics[f"{cls.name}/{split}/ids"] = np.array(meter.ids)
+            evaluation.statistics[f"{cls.name}/{split}/confusion"] = meter.per_image
+        first = next(iter(result.targets.values()))
+        result.summary = {"miou": first.metrics["miou"]}
+        result.seconds = round(time.monotonic() - began, 2)
+        return result
+
+
+def closed_set_metrics(matrix: NDArray[np.int64]) -> dict[str, float | None]:
+    """The protocol's numbers from the confusion matrix (C, C) of a split."""
+    return numbers(
+        {
+            "miou": confusion.mean_iou(matrix),
+            "mean_accuracy": confusion.mean_accuracy(matrix),
+            "pixel_accuracy": confusion.pixel_accuracy(matrix),
+        }
+    )

@@ -1,0 +1,1 @@
+"""The recipes that come with the suite, one TOML file each."""
