@@ -2,8 +2,8 @@
 
     python benchmarks/anomaly_metrics.py --pixels 40_000_000
 
-Each candidate runs in a process of its own, so that its peak of resident memory is its own. "beyond scores" is
-that peak less what was resident once scores and labels were there.
+Each candidate runs in a process of its own, so that its peak of resident memory is its own. "beyond scores"
+is that peak less what was resident once scores and labels were there.
 """
 
 from __future__ import annotations

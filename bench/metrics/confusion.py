@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from bench.metrics.images import ImageIds, as_numpy
+from bench.metrics.images import ImageIds, as_numpy, ratio
 
 
 def confusion_matrix(
@@ -71,13 +71,13 @@ def class_iou(confusion: Tensor | ArrayLike) -> NDArray[np.float64]:
     counts, diagonal = _counts_and_diagonal(confusion)
     classes = diagonal.shape[-1]
     union = counts.sum(-1) + counts[..., :classes].sum(-2) - diagonal
-    return _ratio(diagonal, union)
+    return ratio(diagonal, union)
 
 
 def class_accuracy(confusion: Tensor | ArrayLike) -> NDArray[np.float64]:
     """Recall of each class, (..., C) float64, NaN where the ground truth has none of it."""
     counts, diagonal = _counts_and_diagonal(confusion)
-    return _ratio(diagonal, counts.sum(-1))
+    return ratio(diagonal, counts.sum(-1))
 
 
 def mean_iou(confusion: Tensor | ArrayLike) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ def mean_accuracy(confusion: Tensor | ArrayLike) -> NDArray[np.float64]:
 def pixel_accuracy(confusion: Tensor | ArrayLike) -> NDArray[np.float64]:
     """Share of the counted pixels that are right, (...) float64; NaN if no pixel was counted."""
     counts, diagonal = _counts_and_diagonal(confusion)
-    return _ratio(diagonal.sum(-1), counts.sum((-2, -1)))
+    return ratio(diagonal.sum(-1), counts.sum((-2, -1)))
 
 
 def harmonic_mean(values: ArrayLike) -> float:
@@ -114,7 +114,7 @@ def harmonic_mean(values: ArrayLike) -> float:
 def nan_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the last axis of what is not NaN, (...) float64; NaN, without a warning, where all is."""
     there = ~np.isnan(values)
-    return _ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1))
+    return ratio(np.where(there, values, 0.0).sum(-1), there.sum(-1))
 
 
 class ConfusionMeter:
@@ -179,9 +179,3 @@ def _counts_and_diagonal(
     if counts.dtype.kind in "iub":
         counts = counts.astype(np.int64, copy=False)
     return counts, np.diagonal(counts, axis1=-2, axis2=-1)
-
-
-def _ratio(numerator: NDArray[np.generic], denominator: NDArray[np.generic]) -> NDArray[np.float64]:
-    numerator, denominator = np.asarray(numerator), np.asarray(denominator)
-    undefined = np.full(denominator.shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)

@@ -1,4 +1,4 @@
-"""What every streaming metric needs to know of images: host arrays, and that none is counted twice."""
+"""What the streaming metrics share: image ids that are counted once, host arrays, ratios of counts."""
 
 from __future__ import annotations
 
@@ -60,3 +60,10 @@ def as_numpy(values: Tensor | ArrayLike) -> NDArray[Any]:
     if isinstance(values, Tensor):
         return values.detach().cpu().numpy()
     return np.asarray(values)
+
+
+def ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
+    """The quotient in float64, NaN without a warning where the denominator is zero; both of one shape."""
+    below = np.asarray(denominator)
+    undefined = np.full(below.shape, np.nan)
+    return np.divide(np.asarray(numerator), below, out=undefined, where=below != 0)

@@ -366,8 +366,9 @@ def histogram_metrics(
 
     Inside a bin the positives are taken to be spread evenly among the negatives; inside a tied bin they are
     tied. So a histogram with all positives in tied bins gives the exact values; otherwise the error is one of
-    interpolation, which the placement of the edges keeps small (on a million
-    pixels some 1e-4 on AUROC, 5e-4 on AP and 2e-3 on FPR95; a split of many ties up to 1e-3 on AP).
+    interpolation, which the placement of the edges keeps small. On Gaussian, bimodal and heavy-tailed scores
+    of a million pixels it was at most 2e-4 on AUROC, 6e-4 on AP and 3e-3 on FPR95; with scores rounded so
+    that a level holds about half a bin, 3e-3 on AP.
 
     Args:
         positives: (..., bins) counts, from the lowest scores to the highest.
