@@ -1,0 +1,145 @@
+"""Spread and significance: mean and deviation over seeds, paired bootstrap over images, Wilcoxon, Holm.
+
+Pure functions on arrays; which rows are compared is decided in ``bench.leaderboard.tables``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.metrics.confusion import mean_accuracy, mean_iou, pixel_accuracy
+from bench.metrics.ranking import histogram_metrics
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 1000
+"""Bootstrap samples of the images."""
+
+ALPHA = 0.05
+"""Level of the marks, after Holm's correction, and of the confidence intervals."""
+
+MIN_IMAGES = 10
+"""Below this many images a percentile bootstrap covers too little to be worth printing."""
+
+MIN_SEEDS = 6
+"""Wilcoxon's smallest two-sided p value is 2 / 2**n, above 0.05 for fewer than six pairs."""
+
+_CELLS_AT_ONCE = 4_000_000
+
+
+class Difference(NamedTuple):
+    """A paired comparison of two rows on the same resampled images."""
+
+    low: float
+    high: float
+    p: float
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (ddof = 1); None as the deviation of a single value."""
+    # Exact arithmetic: equal values have no spread at all.
+    return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given (Holm 1979)."""
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = running
+    return adjusted
+
+
+def resampling_weights(ids: Sequence[str], resamples: int, seed: int = 0) -> NDArray[np.int64]:
+    """How often each image occurs in each bootstrap sample.
+
+    The draw depends on the image ids and ``seed`` alone, so that every row of a table, and every table built
+    later, sees the same samples. Returns (resamples, n).
+    """
+    n = len(ids)
+    key = zlib.crc32("\n".join(ids).encode())
+    return np.random.default_rng([seed, key]).multinomial(n, np.full(n, 1 / n), size=resamples)
+
+
+def resampled_confusion(confusion: ArrayLike, weights: NDArray[np.int64]) -> dict[str, Floats]:
+    """Closed-set metrics of every bootstrap sample.
+
+    Args:
+        confusion: (n, C, P) counts of each image.
+        weights: (B, n) from ``resampling_weights``.
+
+    Returns:
+        ``miou``, ``mean_accuracy`` and ``pixel_accuracy``, each (B,).
+    """
+    counts = np.asarray(confusion)
+    flat = counts.reshape(len(counts), -1).astype(np.float64)
+    parts: dict[str, list[Floats]] = {"miou": [], "mean_accuracy": [], "pixel_accuracy": []}
+    step = max(1, _CELLS_AT_ONCE // max(1, flat.shape[1]))
+    for start in range(0, len(weights), step):
+        chosen = weights[start : start + step].astype(np.float64)
+        summed = (chosen @ flat).reshape(-1, *counts.shape[1:])
+        parts["miou"].append(mean_iou(summed))
+        parts["mean_accuracy"].append(mean_accuracy(summed))
+        parts["pixel_accuracy"].append(pixel_accuracy(summed))
+    return {key: np.concatenate(values) for key, values in parts.items()}
+
+
+def resampled_histograms(
+    histograms: ArrayLike, weights: NDArray[np.int64], tied: NDArray[np.bool_] | None = None
+) -> dict[str, Floats]:
+    """Anomaly metrics of every bootstrap sample.
+
+    Args:
+        histograms: (n, 2, bins) counts of each image, negatives first, scores ascending.
+        weights: (B, n) from ``resampling_weights``.
+        tied: (bins,) bool, the bins that hold one value only.
+
+    Returns:
+        ``auroc``, ``ap`` and ``fpr95``, each (B,); NaN for a sample without positives or negatives.
+    """
+    counts = np.asarray(histograms)
+    summed = weights.astype(np.float64) @ counts.reshape(len(counts), -1).astype(np.float64)
+    summed = summed.reshape(-1, 2, counts.shape[-1])
+    return dict(histogram_metrics(summed[:, 1], summed[:, 0], tied)._asdict())
+
+
+def paired_bootstrap(first: Floats, second: Floats) -> Difference | None:
+    """Percentile interval and two-sided p value of ``first - second`` over the same bootstrap samples.
+
+    p is twice the smaller share of samples on one side of zero, zero counting for both sides and one sample
+    added to either (so that p is never 0). None if a statistic is undefined in over a tenth of the samples.
+    """
+    difference = np.asarray(first) - np.asarray(second)
+    defined = difference[np.isfinite(difference)]
+    if len(defined) == 0 or len(defined) < 0.9 * len(difference):
+        return None
+    low, high = np.quantile(defined, [ALPHA / 2, 1 - ALPHA / 2])
+    smaller = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return Difference(float(low), float(high), min(1.0, 2 * (smaller + 1) / (len(defined) + 1)))
+
+
+def wilcoxon_over_seeds(
+    first: Mapping[int, float], second: Mapping[int, float], comparisons: int
+) -> float | None:
+    """Two-sided Wilcoxon signed-rank p value over the seeds that both have.
+
+    None where it could not decide anything: fewer than ``MIN_SEEDS`` pairs, or so few that even the smallest
+    p value would not survive Holm's correction for ``comparisons`` pairs of rows.
+    """
+    shared = sorted(set(first) & set(second))
+    n = len(shared)
+    if n < MIN_SEEDS or comparisons * 2.0 ** (1 - n) >= ALPHA:
+        return None
+    differences = np.array([first[s] - second[s] for s in shared])
+    if not differences.any():
+        return 1.0
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(differences).pvalue)

@@ -1,0 +1,127 @@
+"""Spread and significance against definitions, textbook examples and brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from bench.leaderboard import statistics as stats
+from bench.metrics import confusion
+
+
+def test_std_is_that_of_a_sample():
+    mean, std = stats.mean_and_std([1.0, 2.0, 4.0])
+    assert mean == pytest.approx(7 / 3)
+    assert std == pytest.approx(np.std([1, 2, 4], ddof=1))
+
+
+def test_one_value_has_no_spread_and_equal_values_have_none_at_all():
+    assert stats.mean_and_std([0.4]) == (0.4, None)
+    assert stats.mean_and_std([0.4, 0.4, 0.4]) == (0.4, 0.0)
+
+
+def test_holm_textbook_example():
+    # Four hypotheses at 0.05: the smallest p times 4, the next times 3, ...; order kept, monotone.
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert stats.holm([]) == []
+
+
+def test_same_images_are_resampled_for_every_row():
+    ids = [f"i{i}" for i in range(12)]
+    first, again = stats.resampling_weights(ids, 50), stats.resampling_weights(ids, 50)
+    assert np.array_equal(first, again)
+    assert (first.sum(1) == len(ids)).all()
+    assert not np.array_equal(first, stats.resampling_weights([*ids[1:], "other"], 50))
+
+
+@pytest.mark.parametrize("columns", [3, 4])
+def test_resampled_confusion_is_brute_force(columns, monkeypatch):
+    monkeypatch.setattr(stats, "_CELLS_AT_ONCE", 40)  # several chunks
+    counts = np.random.default_rng(0).integers(0, 5, size=(6, 3, columns))
+    weights = stats.resampling_weights([str(i) for i in range(6)], 20)
+    found = stats.resampled_confusion(counts, weights)
+    for b, weight in enumerate(weights):
+        total = sum(n * image for n, image in zip(weight, counts))
+        assert found["miou"][b] == pytest.approx(float(confusion.mean_iou(total)))
+        assert found["mean_accuracy"][b] == pytest.approx(float(confusion.mean_accuracy(total)))
+        assert found["pixel_accuracy"][b] == pytest.approx(np.trace(total) / total.sum())
+
+
+def test_resampled_histograms_are_brute_force():
+    rng = np.random.default_rng(1)
+    scores = [(rng.integers(0, 4, 30), rng.integers(2, 6, 5)) for _ in range(8)]  # negatives, positives
+    histograms = np.array([[np.bincount(s, minlength=6) for s in image] for image in scores])
+    weights = stats.resampling_weights([str(i) for i in range(8)], 10)
+    found = stats.resampled_histograms(histograms, weights, np.ones(6, bool))
+    for b, weight in enumerate(weights):
+        negatives = np.concatenate([np.tile(s[0], n) for n, s in zip(weight, scores)])
+        positives = np.concatenate([np.tile(s[1], n) for n, s in zip(weight, scores)])
+        truth = np.r_[np.zeros(len(negatives)), np.ones(len(positives))]
+        values = np.r_[negatives, positives]
+        assert found["auroc"][b] == pytest.approx(roc_auc_score(truth, values))
+        assert found["ap"][b] == pytest.approx(average_precision_score(truth, values))
+
+
+def test_paired_bootstrap_is_brute_force():
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(0.5, 1, 200), rng.normal(0, 1, 200)
+    found = stats.paired_bootstrap(first, second)
+    assert found is not None
+    differences = first - second
+    below, above = sum(d <= 0 for d in differences), sum(d >= 0 for d in differences)
+    assert found.p == pytest.approx(2 * (min(below, above) + 1) / 201)
+    assert (found.low, found.high) == tuple(np.quantile(differences, [0.025, 0.975]))
+
+
+def test_paired_bootstrap_of_equal_or_undefined_rows():
+    ones = np.ones(100)
+    found = stats.paired_bootstrap(ones, ones)
+    assert found is not None
+    assert found.p == 1.0
+    assert stats.paired_bootstrap(ones, np.full(100, np.nan)) is None
+    mostly = np.where(np.arange(100) < 20, np.nan, 1.0)
+    assert stats.paired_bootstrap(ones, mostly) is None
+
+
+def test_bootstrap_pairs_images():
+    # The difference is small beside the spread between images but the same on every image: pairing sees it.
+    base = np.random.default_rng(3).integers(200, 800, size=40)
+    ids = [str(i) for i in range(40)]
+    weights = stats.resampling_weights(ids, 500)
+
+    def counts(right):
+        return np.stack([np.stack([right, 1000 - right], -1), np.stack([1000 - right, right], -1)], 1)
+
+    better, worse = (stats.resampled_confusion(counts(base + shift), weights)["miou"] for shift in (5, 0))
+    found = stats.paired_bootstrap(better, worse)
+    assert found is not None
+    assert found.p < 0.01
+    assert better.std() > 4 * (better - worse).mean()
+
+
+def test_calibration_rejects_about_as_often_as_it_says():
+    rng = np.random.default_rng(4)
+    trials, images = 300, 60
+    weights = stats.resampling_weights([str(i) for i in range(images)], 400)
+    rejected = 0
+    for _ in range(trials):
+        first, second = rng.normal(size=(2, images))
+        found = stats.paired_bootstrap(weights @ first / images, weights @ second / images)
+        assert found is not None
+        rejected += found.p < 0.05
+    assert 0.02 < rejected / trials < 0.10
+
+
+def test_wilcoxon_only_where_it_can_decide():
+    first = {s: 0.5 + 0.01 * s for s in range(12)}
+    second = {s: v - 0.02 - 0.001 * s for s, v in first.items()}
+    few = {s: second[s] for s in range(5)}
+    assert stats.wilcoxon_over_seeds(first, few, 1) is None
+    six = {s: second[s] for s in range(6)}
+    assert stats.wilcoxon_over_seeds(first, six, 1) == pytest.approx(2 / 2**6)
+    # 2 / 2**6 times two comparisons can never be below 0.05.
+    assert stats.wilcoxon_over_seeds(first, six, 2) is None
+    assert stats.wilcoxon_over_seeds(first, second, 10) == pytest.approx(2 / 2**12)
+    assert stats.wilcoxon_over_seeds(first, first, 1) == 1.0
