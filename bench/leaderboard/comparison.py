@@ -1,0 +1,185 @@
+"""Who is best in a column, and who does not differ significantly from it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.leaderboard import statistics as stats
+from bench.leaderboard.columns import Column, ColumnKey
+from bench.leaderboard.grouping import definition
+from bench.leaderboard.model import Cell, Row, Table
+from bench.metrics.ranking import tied_bins
+from bench.records import Record, Scores
+
+Statistics = Callable[[str], Mapping[str, NDArray[Any]]]
+"""Arrays per image, by ``protocol/target/kind``, of a run id."""
+
+_BOOTSTRAPPED = ("miou", "mean_accuracy", "pixel_accuracy", "auroc", "ap", "fpr95")
+
+
+def rank(table: Table) -> None:
+    """Mark the best and the second of every column that has a better side and two competitors."""
+    for column in table.columns:
+        if column.metric.better is None:
+            continue
+        cells = ranked_cells(table, column)
+        if len(cells) < 2:
+            continue
+        # Numbers that print alike rank alike: nobody should look for the invisible digit.
+        sign = -1 if column.metric.better == "higher" else 1
+        printed = [sign * float(column.metric.text(cell.mean)) for _, cell in cells]
+        for (_, cell), value in zip(cells, printed):
+            place = 1 + sum(other < value for other in printed)
+            cell.place = place if place <= 2 else None
+
+
+def ranked_cells(table: Table, column: Column) -> list[tuple[Row, Cell]]:
+    """The cells of a column that compete: those defined for every complete run of their row."""
+    return [
+        (row, row.cells[column.key])
+        for row in table.rows
+        if column.key in row.cells and row.cells[column.key].n and not row.cells[column.key].undefined
+    ]
+
+
+def compare(
+    table: Table,
+    runs: Sequence[tuple[list[Row], list[Record]]],
+    statistics: Statistics,
+    resamples: int,
+) -> list[str]:
+    """Compare the best row of every ranked column with the others, filling their cells.
+
+    Args:
+        table: rows and columns, already ranked.
+        runs: the runs behind rows; several rows, one for each anomaly score, may come from the same runs.
+        statistics: asked once for each run.
+        resamples: bootstrap samples.
+
+    Returns:
+        Warnings.
+    """
+    columns = [c for c in table.columns if c.metric.better is not None and len(ranked_cells(table, c)) > 1]
+    bootstrapped = [c for c in columns if c.target and c.metric.key in _BOOTSTRAPPED]
+    samples = _Resampled(table.protocol, statistics, resamples)
+    if bootstrapped:
+        for rows, records in runs:
+            samples.add(rows, records, bootstrapped)
+    for column in columns:
+        sign = 1 if column.metric.better == "higher" else -1
+        cells = ranked_cells(table, column)
+        best_row, best = max(cells, key=lambda item: sign * item[1].mean)
+        others = [(row, cell) for row, cell in cells if cell is not best]
+        found = []
+        for row, cell in others:
+            first, second = samples.get(best_row, column), samples.get(row, column)
+            if first is not None and second is not None:
+                cell.difference = stats.paired_bootstrap(sign * first, sign * second)
+            if cell.difference is not None:
+                found.append(cell)
+        for cell, p in zip(found, stats.holm([c.difference.p for c in found if c.difference is not None])):
+            cell.p_bootstrap = p
+            if p >= stats.ALPHA:
+                cell.marks += "†"
+        tests = [
+            (cell, stats.wilcoxon_over_seeds(best.values, cell.values, len(others))) for _, cell in others
+        ]
+        decided = [(cell, p) for cell, p in tests if p is not None]
+        for (cell, _), p in zip(decided, stats.holm([p for _, p in decided])):
+            cell.p_wilcoxon = p
+            if p >= stats.ALPHA:
+                cell.marks += "‡"
+    return samples.problems
+
+
+class _Resampled:
+    """Bootstrap samples of rows and columns: the mean over the row's seeds on the same resampled images."""
+
+    def __init__(self, protocol: str, statistics: Statistics, resamples: int) -> None:
+        self.protocol = protocol
+        self.statistics = statistics
+        self.resamples = resamples
+        self.problems: list[str] = []
+        self._found: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
+        self._weights: dict[tuple[str, ...], NDArray[np.int64]] = {}
+        self._ids: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def get(self, row: Row, column: Column) -> NDArray[np.float64] | None:
+        return self._found.get((id(row), column.key))
+
+    def add(self, rows: list[Row], records: list[Record], columns: list[Column]) -> None:
+        targets = list(dict.fromkeys((c.key[0], c.key[1]) for c in columns))
+        sums: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
+        counts: Counter[tuple[int, ColumnKey]] = Counter()
+        for record in records:
+            arrays = self.statistics(record.run_id)
+            for target in targets:
+                scores = record.protocols[self.protocol].targets.get(target[0])
+                if scores is None or definition(scores) != target[1]:
+                    continue
+                for row in rows:
+                    for name, values in self._samples(record, arrays, scores, target, row.score).items():
+                        key = id(row), (*target, name)
+                        sums[key] = sums[key] + values if key in sums else values
+                        counts[key] += 1
+        for key, total in sums.items():
+            if counts[key] == len(records):
+                self._found[key] = total / len(records)
+
+    def _samples(
+        self,
+        record: Record,
+        arrays: Mapping[str, NDArray[Any]],
+        scores: Scores,
+        target: tuple[str, str],
+        score: str,
+    ) -> dict[str, NDArray[np.float64]]:
+        prefix = f"{self.protocol}/{target[0]}"
+        counts = arrays.get(f"{prefix}/{score}/histogram" if score else f"{prefix}/confusion")
+        if counts is None:
+            return {}
+        ids = arrays.get(f"{prefix}/ids")
+        names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(len(counts)))
+        if len(names) != len(counts) or len(set(names)) != len(names):
+            self.problems.append(
+                f"{record.run_id}: image ids and statistics of {target[0]} do not match; not compared"
+            )
+            return {}
+        in_order = tuple(sorted(names))
+        reference = self._ids.setdefault(target, in_order)
+        if in_order != reference:
+            self.problems.append(
+                f"{record.run_id}: scored on other images of {target[0]} than the rest; not compared"
+            )
+            return {}
+        if len(names) < stats.MIN_IMAGES:
+            self.problems.append(
+                f"{target[0]} has {len(names)} images: too few for a bootstrap (at least {stats.MIN_IMAGES})"
+            )
+            return {}
+        if reference not in self._weights:
+            drawn = stats.resampling_weights(reference, self.resamples)
+            # The first sample is the data themselves: the check that statistics and record belong together.
+            self._weights[reference] = np.concatenate([np.ones((1, len(names)), np.int64), drawn])
+        weights = self._weights[reference]
+        counts = counts[np.argsort(np.array(names), kind="stable")]
+        if not score:
+            samples = stats.resampled_confusion(counts, weights)
+            recorded = scores.metrics.get("miou")
+            if recorded is not None and not math.isclose(samples["miou"][0], recorded, abs_tol=1e-6):
+                self.problems.append(
+                    f"{record.run_id}: statistics of {target[0]} give mIoU {samples['miou'][0]:.4f}, the "
+                    f"record says {recorded:.4f}; they are not of the same evaluation, not compared"
+                )
+                return {}
+        else:
+            edges = arrays.get(f"{prefix}/{score}/edges")
+            tied = tied_bins(edges) if edges is not None and len(edges) == counts.shape[-1] - 1 else None
+            samples = stats.resampled_histograms(counts, weights, tied)
+        return {key: values[1:] for key, values in samples.items()}

@@ -1,0 +1,49 @@
+"""Figures of a table, as SVG text that stands in an HTML page without files beside it."""
+
+from __future__ import annotations
+
+import io
+
+from bench.leaderboard.model import Table
+
+
+def per_class_svg(table: Table) -> str:
+    """IoU of each class and row on the table's first target that has it: bars are means, points are seeds.
+
+    Empty text if no row has IoU by class.
+    """
+    target = next(
+        (c.target for c in table.columns if any(c.target in row.per_class for row in table.rows)), None
+    )
+    rows = [row for row in table.rows if target is not None and target in row.per_class]
+    if target is None or not rows:
+        return ""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    classes = list(dict.fromkeys(name for row in rows for name in row.per_class[target]))
+    width = 0.8 / len(rows)
+    with matplotlib.rc_context({"svg.hashsalt": table.slug, "font.size": 9}):
+        figure = Figure(
+            figsize=(max(6.0, 0.25 * len(classes) * (1 + len(rows) / 2)), 3.6), layout="constrained"
+        )
+        axes = figure.add_subplot()
+        for i, row in enumerate(rows):
+            colour = f"C{i % 10}"
+            for j, name in enumerate(classes):
+                values = [100 * v for v in row.per_class[target].get(name, ()) if v is not None]
+                if not values:
+                    continue
+                x = j + (i - (len(rows) - 1) / 2) * width
+                axes.bar(x, sum(values) / len(values), width, color=colour, alpha=0.6)
+                axes.plot([x] * len(values), values, ".", color="black", markersize=3)
+            axes.bar(0, 0, color=colour, alpha=0.6, label=row.label)
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+        axes.set_ylabel(f"IoU on {target} (%)")
+        axes.set_ylim(0, 100)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, ncols=min(4, len(rows)), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

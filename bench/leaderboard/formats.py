@@ -1,0 +1,393 @@
+"""Tables as Markdown, CSV, LaTeX and HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from bench.errors import UserError, near
+from bench.leaderboard import layout
+from bench.leaderboard.columns import ColumnKey, metric
+from bench.leaderboard.model import Cell, Row, Table
+from bench.records import atomic
+
+Format = Literal["md", "csv", "tex", "html"]
+
+FILES: dict[str, str] = {
+    "md": "leaderboard.md",
+    "csv": "leaderboard.csv",
+    "tex": "leaderboard.tex",
+    "html": "report.html",
+}
+"""The file that ``write`` makes for each format."""
+
+CSV_COLUMNS = (
+    "table",
+    "kind",
+    "data_set",
+    "training_data",
+    "supervision",
+    "network",
+    "encoder_weights",
+    "recipe",
+    "ranks",
+    "inference",
+    "protocol",
+    "method",
+    "method_version",
+    "variant",
+    "score",
+    "target",
+    "target_data",
+    "metric",
+    "mean",
+    "std",
+    "n",
+    "seeds",
+    "values",
+    "place",
+    "behind_best_low",
+    "behind_best_high",
+    "p_bootstrap_holm",
+    "p_wilcoxon_holm",
+    "runs",
+    "note",
+)
+"""One line a number, so that files of several leaderboards can be put together; shares, not per cent."""
+
+
+def render(table: Table, format: str) -> str:
+    """``table`` in ``format`` (md, csv, tex or html; HTML is a section without a page around it)."""
+    if format not in FILES:
+        raise UserError(f"unknown format {format!r}: {near(format, FILES)}")
+    if format == "csv":
+        return _csv([table])
+    return {"md": _markdown, "tex": _latex, "html": _html}[format](table)
+
+
+def write(tables: Sequence[Table], formats: Iterable[str], out_dir: Path) -> list[Path]:
+    """Write all tables into one file for each format under ``out_dir``; returns the files."""
+    formats = list(dict.fromkeys(formats))
+    for name in formats:
+        if name not in FILES:
+            raise UserError(f"unknown format {name!r}: {near(name, FILES)}")
+    paths = []
+    for name in formats:
+        if name == "csv":
+            text = _csv(tables)
+        elif name == "html":
+            text = page(tables)
+        elif name == "tex":
+            text = _LATEX_PREAMBLE + "\n".join(map(_latex, tables))
+        else:
+            text = "# Leaderboard\n\n" + "\n".join(map(_markdown, tables))
+        path = Path(out_dir) / FILES[name]
+        try:
+            with atomic(path) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
+        paths.append(path)
+    return paths
+
+
+# Markdown
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"## {_md(table.title)}", ""]
+    if table.facts:
+        lines += [_md(table.caption[:1].upper() + table.caption[1:]) + ".", ""]
+    if table.rows or table.incomplete:
+        identity = layout.identity_headings(table)
+        groups = [group for group, size in layout.spans(table.shown) for _ in range(size)]
+        headings = [
+            f"{group}<br>{column.metric.heading}" if group else column.metric.heading
+            for group, column in zip(map(_md, groups), table.shown)
+        ] or ["Status"]
+        rows = [
+            [*map(_md, layout.identity(table, row)), *map(_md_cell, layout.cells(table.shown, row))]
+            for row in table.rows
+        ]
+        for item in table.incomplete:
+            blank = [""] * (len(headings) - 1)
+            rows.append([*map(_md, layout.incomplete_identity(table, item)), _md(item.text), *blank])
+        left = len(identity) - 1
+        lines += _md_table([*identity, *headings], rows, ["---:", *["---"] * (left - 1), *["---:"] * 99])
+    for rule in table.rules:
+        lines += [f"- {_md(rule)}"]
+    for note in table.notes:
+        lines += [f"- **Note:** {_md(note)}"]
+    if table.rules or table.notes:
+        lines.append("")
+    if table.published:
+        lines += [f"### {layout.PUBLISHED_TITLE}", ""]
+        rows = [[_md(text) for text in row] for row in layout.published_rows(table)]
+        lines += _md_table(list(layout.PUBLISHED_HEADINGS), rows, ["---"] * 8)
+    return "\n".join(lines)
+
+
+def _md_table(headings: list[str], rows: list[list[str]], alignment: list[str]) -> list[str]:
+    table = [headings, alignment[: len(headings)], *rows]
+    return [*("| " + " | ".join(row) + " |" for row in table), ""]
+
+
+def _md_cell(cell: layout.Styled) -> str:
+    marks = f" {cell.marks}" if cell.marks else ""
+    return {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", "plain": cell.text}[
+        cell.style
+    ] + marks
+
+
+def _md(text: str) -> str:
+    text = text.replace("\\", "\\\\")
+    return re.sub(r"([|*`\[\]])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+# CSV
+
+
+def _csv(tables: Iterable[Table]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        shared = {
+            "table": table.title,
+            "data_set": table.facts.get("data set", ""),
+            "training_data": table.facts.get("training data", ""),
+            "supervision": table.facts.get("supervision", ""),
+            "network": table.facts.get("network", ""),
+            "encoder_weights": table.facts.get("encoder weights", ""),
+            "recipe": table.facts.get("recipe", ""),
+            "ranks": table.facts.get("ranks", "1" if table.facts else ""),
+            "inference": table.facts.get("inference", ""),
+            "protocol": table.facts.get("protocol", ""),
+        }
+        for row in table.rows:
+            for column in table.columns:
+                cell = row.cells.get(column.key)
+                if cell is not None:
+                    writer.writerow({**shared, **_csv_number(row, cell), **_csv_metric(column.key)})
+            for target, classes in row.per_class.items():
+                for name, values in classes.items():
+                    defined = dict(zip(row.seeds, values))
+                    known = {s: v for s, v in defined.items() if v is not None}
+                    cell = Cell(known, tuple(s for s in defined if s not in known))
+                    writer.writerow(
+                        {**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"}
+                    )
+        for item in table.incomplete:
+            writer.writerow(
+                {
+                    **shared,
+                    "kind": item.status,
+                    "variant": item.label,
+                    "seeds": " ".join(map(str, item.seeds)),
+                    "note": item.reason,
+                }
+            )
+        for entry in table.published:
+            writer.writerow(
+                {
+                    "table": table.title,
+                    "kind": "published",
+                    "data_set": entry.trained_on,
+                    "supervision": entry.supervision,
+                    "network": entry.network,
+                    "protocol": entry.protocol,
+                    "method": entry.method,
+                    "target": entry.target,
+                    "metric": entry.metric,
+                    "mean": repr(round(float(entry.value) / 100, 6)),
+                    "note": "; ".join(filter(None, (entry.source, entry.evidence, entry.note))),
+                }
+            )
+    return buffer.getvalue()
+
+
+def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
+    line: dict[str, str | int] = {
+        "kind": "measured",
+        "method": row.method,
+        "method_version": row.version,
+        "variant": row.label,
+        "score": row.score,
+        "n": cell.n,
+        "seeds": " ".join(map(str, row.seeds)),
+        "values": " ".join(f"{seed}={value!r}" for seed, value in cell.values.items()),
+        "runs": " ".join(row.run_ids),
+    }
+    optional = {
+        "mean": cell.mean if cell.n else None,
+        "std": cell.std if cell.n else None,
+        "place": cell.place,
+        "behind_best_low": cell.difference.low if cell.difference else None,
+        "behind_best_high": cell.difference.high if cell.difference else None,
+        "p_bootstrap_holm": cell.p_bootstrap,
+        "p_wilcoxon_holm": cell.p_wilcoxon,
+    }
+    line |= {key: repr(value) for key, value in optional.items() if value is not None}
+    if cell.undefined:
+        line["note"] = f"undefined for seed {' '.join(map(str, cell.undefined))}"
+    return line
+
+
+def _csv_metric(key: ColumnKey) -> dict[str, str]:
+    target, data, name = key
+    return {"target": target, "target_data": data if target else "", "metric": metric(name).key}
+
+
+# LaTeX
+
+_LATEX_PREAMBLE = "% Needs \\usepackage{booktabs,graphicx}. Generated by bench leaderboard; do not edit.\n\n"
+_LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "→": r"$\to$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "×": r"$\times$",
+    "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
+    "–": "--",
+    "—": "---",
+    "…": r"\dots{}",
+    "’": "'",
+    "\n": " ",
+}
+
+
+def _latex(table: Table) -> str:
+    parts = (table.title, table.caption[:1].upper() + table.caption[1:], *table.rules)
+    caption = ". ".join(_tex(part.rstrip(".")) for part in parts if part)
+    notes = "".join(f" Note: {_tex(note)}." for note in table.notes)
+    lines: list[str] = []
+    if table.rows or table.incomplete:
+        identity = layout.identity_headings(table)
+        width = max(1, len(table.shown))
+        lines += [
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{caption}.{notes}}}",
+            rf"\label{{tab:{table.slug}}}",
+            r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{r{'l' * (len(identity) - 2)}r{'r' * width}}}",
+            r"\toprule",
+        ]
+        groups = layout.spans(table.shown)
+        if any(group for group, _ in groups):
+            spanned = [rf"\multicolumn{{{size}}}{{c}}{{{_tex(group)}}}" for group, size in groups]
+            lines.append(" & ".join([*[""] * len(identity), *spanned]) + r" \\")
+            start, rules = len(identity) + 1, []
+            for group, size in groups:
+                if group:
+                    rules.append(rf"\cmidrule(lr){{{start}-{start + size - 1}}}")
+                start += size
+            lines.append("".join(rules))
+        headings = [_tex(column.metric.heading) for column in table.shown] or ["Status"]
+        lines += [" & ".join([*map(_tex, identity), *headings]) + r" \\", r"\midrule"]
+        for row in table.rows:
+            numbers = map(_tex_cell, layout.cells(table.shown, row))
+            lines.append(" & ".join([*map(_tex, layout.identity(table, row)), *numbers]) + r" \\")
+        if table.rows and table.incomplete:
+            lines.append(r"\midrule")
+        for item in table.incomplete:
+            text = rf"\multicolumn{{{width}}}{{l}}{{{_tex(item.text)}}}"
+            lines.append(" & ".join([*map(_tex, layout.incomplete_identity(table, item)), text]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""]
+    if table.published:
+        lines += [
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{_tex(layout.PUBLISHED_TITLE)}. {_tex(table.title)}.}}",
+            rf"\label{{tab:{table.slug}-published}}",
+            r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+            r"\begin{tabular}{lllllrll}",
+            r"\toprule",
+            " & ".join(layout.PUBLISHED_HEADINGS) + r" \\",
+            r"\midrule",
+            *(" & ".join(map(_tex, row)) + r" \\" for row in layout.published_rows(table)),
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table*}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _tex_cell(cell: layout.Styled) -> str:
+    text = _tex(cell.text)
+    command = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "plain": "%s"}[cell.style]
+    return command % text + _tex(cell.marks)
+
+
+def _tex(text: str) -> str:
+    return "".join(map(_tex_character, text))
+
+
+def _tex_character(character: str) -> str:
+    if character in _LATEX_SPECIAL:
+        return _LATEX_SPECIAL[character]
+    if character.isascii():
+        return character if character.isprintable() else " "
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    # A character that pdflatex has no glyph for would stop the whole document.
+    return plain or "?"
+
+
+# HTML
+
+
+def page(tables: Sequence[Table]) -> str:
+    """A self-contained HTML report of all tables, with a figure of the IoU of each class."""
+    from bench.leaderboard.figures import per_class_svg
+
+    sections = [(table, Markup(_html(table)), Markup(per_class_svg(table))) for table in tables]
+    return _environment().get_template("report.html.j2").render(sections=sections)
+
+
+def _html(table: Table) -> str:
+    return (
+        _environment()
+        .get_template("table.html.j2")
+        .render(table=table, layout=layout, identity=layout.identity_headings(table))
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bench.leaderboard", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = _html_cell
+    return environment
+
+
+def _html_cell(cell: layout.Styled) -> Markup:
+    text = html.escape(cell.text)
+    tagged = {"best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>", "plain": text}[cell.style]
+    return Markup(tagged + (f"<sup>{html.escape(cell.marks)}</sup>" if cell.marks else ""))

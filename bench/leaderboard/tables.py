@@ -1,0 +1,490 @@
+"""From records to tables: what may share a table, what is averaged, who is best and by how much.
+
+Two runs share a table only if everything but the method and the seed is the same: data set and its
+fingerprint, supervision, network, encoder weights, recipe (by content, not by name), number of ranks (which
+scales the batch), inference, protocol and protocol version. Two runs share a row only if the method, its
+version and its whole configuration are the same too; only complete runs are averaged. Two numbers share a
+column only if they are of the same images and classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, TypeGuard
+
+from bench.leaderboard import statistics as stats
+from bench.leaderboard.columns import Column, ColumnKey, metric, order
+from bench.leaderboard.comparison import Statistics, compare, rank, ranked_cells
+from bench.leaderboard.grouping import Group, Variant, definition, grouped, variant_labels, variant_of
+from bench.leaderboard.model import Cell, Incomplete, Row, Table
+from bench.leaderboard.published import load, matching
+from bench.records import ProtocolResult, Record
+
+TITLES = {
+    "closed-set": "Closed-set segmentation",
+    "cross-domain": "Cross-domain segmentation",
+    "anomaly": "Anomaly segmentation",
+}
+_PROTOCOL_ORDER = {name: i for i, name in enumerate(TITLES)}
+_REASON_LENGTH = 240
+
+
+def build(
+    records: Sequence[Record],
+    statistics: Statistics,
+    *,
+    published: Literal["matching", "all", "none"] = "matching",
+    resamples: int = stats.RESAMPLES,
+) -> list[Table]:
+    """Leaderboard tables from ``records``.
+
+    Args:
+        records: of any mixture of runs; what cannot be compared comes apart into tables.
+        statistics: arrays per image by run id (``Store.read_statistics``); asked once per run and table.
+        published: show published figures beside tables of the same data, or also all of them in a table of
+            their own, or none.
+        resamples: bootstrap samples of the images; 0 for no comparison.
+    """
+    entries = load() if published != "none" else []
+    tables = []
+    for group, members in grouped(records).items():
+        tables += _tables_of_group(group, members, statistics, resamples)
+    _make_titles_unique(tables)
+    for table in tables:
+        targets = {column.target for column in table.columns}
+        table.published = matching(
+            entries, table.protocol, table.facts["data set"], table.facts["supervision"], targets
+        )
+    if published == "all" and entries:
+        tables.append(Table("Published figures", "published", {}, published=entries))
+    return tables
+
+
+def _tables_of_group(
+    group: Group, records: list[Record], statistics: Statistics, resamples: int
+) -> list[Table]:
+    versions: set[tuple[str, str]] = set()
+    skipped: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        for name, result in record.protocols.items():
+            versions.add((name, result.version))
+            if result.status == "skipped":
+                skipped[name][_sentence(result.reason)] += 1
+    kept = [
+        (name, version)
+        for name, version in sorted(versions, key=lambda v: (_PROTOCOL_ORDER.get(v[0], 99), v))
+        if any(_has(r, name, version) and r.protocols[name].status != "skipped" for r in records)
+    ]
+    tables = [_table(group, name, version, records, statistics, resamples) for name, version in kept]
+    if not tables:
+        tables = [_bare_table(group, records)]
+    for name, version in kept:
+        others = sorted({v for n, v in versions if n == name} - {version})
+        if others:
+            for table in tables:
+                if table.protocol == name and table.facts["protocol"] == f"{name} version {version}":
+                    table.notes.append(
+                        f"mixed versions: there are also runs scored under version {', '.join(others)} of "
+                        "this protocol; they are in tables of their own and are not comparable"
+                    )
+    for name in sorted(skipped):
+        if name not in {kept_name for kept_name, _ in kept}:
+            for reason, count in skipped[name].items():
+                tables[0].notes.append(f"{name} was skipped in {count} run{'s' * (count > 1)}: {reason}")
+    return tables
+
+
+def _bare_table(group: Group, records: list[Record]) -> Table:
+    """Runs of which no protocol has anything to show."""
+    labels = variant_labels(map(variant_of, records))
+    table = Table("Runs without scores", "none", _facts(group, "none", records))
+    table.incomplete = _merge_incomplete(
+        Incomplete(
+            labels[variant_of(r)],
+            (r.config.seed,),
+            "failed" if r.status == "failed" else "not scored",
+            _sentence(r.reason or _first_reason(r) or "no protocol was run"),
+        )
+        for r in records
+    )
+    return table
+
+
+def _table(
+    group: Group, protocol: str, version: str, records: list[Record], statistics: Statistics, resamples: int
+) -> Table:
+    labels = variant_labels(map(variant_of, records))
+    incomplete = []
+    complete: dict[Variant, dict[int, Record]] = defaultdict(dict)
+    notes: list[str] = []
+    for record in sorted(records, key=lambda r: (r.created, r.run_id)):
+        variant, seed = variant_of(record), record.config.seed
+        problem = _problem(record, protocol, version)
+        if problem is not None:
+            if problem != _OTHER_VERSION:
+                incomplete.append(Incomplete(labels[variant], (seed,), *problem))
+            continue
+        earlier = complete[variant].get(seed)
+        if earlier is not None and earlier.run_id != record.run_id:
+            notes.append(
+                f"{labels[variant]}: seed {seed} was run more than once; {record.run_id} is the newest and "
+                f"counts, {earlier.run_id} does not"
+            )
+        complete[variant][seed] = record
+    used = [record for by_seed in complete.values() for record in by_seed.values()]
+    table = Table(
+        f"{TITLES.get(protocol, protocol)}: {group.dataset}, {group.supervision}, "
+        f"{group.architecture}/{group.encoder}, {group.recipe}",
+        protocol,
+        _facts(group, f"{protocol} version {version}", used or records),
+    )
+    table.incomplete = _merge_incomplete(incomplete)
+    runs: list[tuple[list[Row], list[Record]]] = []
+    for variant in sorted(complete, key=lambda v: labels[v]):
+        by_seed = dict(sorted(complete[variant].items()))
+        scores = _scores_of(protocol, by_seed.values())
+        rows = [_row(labels[variant], variant, score, protocol, by_seed) for score in scores]
+        table.rows += rows
+        runs.append((rows, list(by_seed.values())))
+    table.columns = _columns(protocol, used)
+    rank(table)
+    notes += _version_notes(table, labels) + _score_notes(used, protocol)
+    _hide_incomparable_costs(table, used, notes)
+    if resamples:
+        notes += compare(table, runs, statistics, resamples)
+    table.notes = list(dict.fromkeys(notes))
+    table.rules = _rules(table, resamples)
+    _sort(table)
+    return table
+
+
+# What a run contributes
+
+
+_OTHER_VERSION = ("", "")
+
+
+def _problem(record: Record, protocol: str, version: str) -> tuple[str, str] | None:
+    """Why the run is not averaged, as (status, reason); None if it is."""
+    if record.status != "complete":
+        return "failed", _sentence(record.reason or _first_reason(record) or "no reason was recorded")
+    result = record.protocols.get(protocol)
+    if result is None:
+        return "not scored", f"the run was not scored under {protocol}"
+    if result.version != version:
+        return _OTHER_VERSION
+    if result.status != "complete":
+        return result.status, _sentence(result.reason or "no reason was recorded")
+    if not result.targets:
+        return "not scored", "the protocol has no target"
+    return None
+
+
+def _has(record: Record, protocol: str, version: str) -> bool:
+    return protocol in record.protocols and record.protocols[protocol].version == version
+
+
+def _first_reason(record: Record) -> str | None:
+    return next((r.reason for r in record.protocols.values() if r.reason), None)
+
+
+def _merge_incomplete(items: Iterable[Incomplete]) -> list[Incomplete]:
+    seeds: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    for item in items:
+        seeds[item.label, item.status, item.reason].update(item.seeds)
+    return [
+        Incomplete(label, tuple(sorted(found)), status, reason)
+        for (label, status, reason), found in sorted(seeds.items())
+    ]
+
+
+def _scores_of(protocol: str, records: Iterable[Record]) -> list[str]:
+    """The anomaly scores of a variant; one nameless row where the protocol has none."""
+    found = {
+        score
+        for record in records
+        for scores in record.protocols[protocol].targets.values()
+        for score in scores.by_score
+    }
+    return sorted(found) or [""]
+
+
+def _values(record: Record, protocol: str, score: str) -> dict[ColumnKey, float | None]:
+    """Every number of a run under a protocol by column."""
+    result = record.protocols[protocol]
+    values: dict[ColumnKey, float | None] = {}
+    for target, scores in result.targets.items():
+        for key, value in {**scores.metrics, **scores.by_score.get(score, {})}.items():
+            values[target, definition(scores), key] = value
+    for key, value in result.summary.items():
+        # The closed-set summary repeats the headline split.
+        if protocol != "closed-set" or key != "miou":
+            values[_summary_key(key, result)] = value
+    if protocol == "closed-set" and record.training is not None:
+        training = record.training
+        values["", "cost", "parameters"] = training.parameters / 1e6
+        values["", "cost", "seconds"] = training.seconds / 60
+        values["", "cost", "images_per_second"] = training.images_per_second
+        values["", "cost", "peak_memory_mb"] = training.peak_memory_mb
+    return values
+
+
+def _summary_key(key: str, result: ProtocolResult) -> ColumnKey:
+    # A mean over other targets is a different number; the same checkpoint's mIoU does not depend on them.
+    if key == "closed_set_miou":
+        return ("", "", key)
+    targets = sorted(f"{target}|{definition(scores)}" for target, scores in result.targets.items())
+    return ("", "\n".join(targets), key)
+
+
+def _row(label: str, variant: Variant, score: str, protocol: str, by_seed: dict[int, Record]) -> Row:
+    found = {seed: _values(record, protocol, score) for seed, record in by_seed.items()}
+    keys = {key for values in found.values() for key in values}
+    cells = {}
+    for key in keys:
+        defined = {s: float(v) for s, values in found.items() if _is_number(v := values.get(key))}
+        undefined = tuple(s for s in found if s not in defined)
+        cells[key] = Cell(defined, undefined)
+    per_class: dict[str, dict[str, tuple[float | None, ...]]] = {}
+    for target in sorted({t for r in by_seed.values() for t in r.protocols[protocol].targets}):
+        found_here = [r.protocols[protocol].targets.get(target) for r in by_seed.values()]
+        ious = [{} if scores is None else scores.per_class.get("iou", {}) for scores in found_here]
+        names = list(dict.fromkeys(name for iou in ious for name in iou))
+        if names:
+            per_class[target] = {name: tuple(iou.get(name) for iou in ious) for name in names}
+    return Row(
+        label=label,
+        method=variant.method,
+        version=variant.version,
+        score=score,
+        seeds=tuple(by_seed),
+        run_ids=tuple(r.run_id for r in by_seed.values()),
+        cells=cells,
+        per_class=per_class,
+    )
+
+
+# Columns
+
+
+def _columns(protocol: str, records: list[Record]) -> list[Column]:
+    found: dict[ColumnKey, set[float]] = defaultdict(set)
+    for record in records:
+        for score in _scores_of(protocol, [record]):
+            for key, value in _values(record, protocol, score).items():
+                found[key].add(float(value) if _is_number(value) else math.nan)
+    datas: dict[str, set[str]] = defaultdict(set)
+    for target, data, _ in found:
+        if target:
+            datas[target].add(data)
+    summaries = {data for target, data, key in found if not target and data and data != "cost"}
+    columns = []
+    headline = _headline(protocol, records)
+    for key in sorted(
+        found, key=lambda k: (not k[0], k[0] != headline, k[0], k[1] == "cost", k[1], order(k[2]))
+    ):
+        target, data, name = key
+        column = metric(name)
+        shown = column.shown
+        group = target
+        if target:
+            prevalences = found.get((target, data, "prevalence"), set())
+            constant = len(prevalences) == 1
+            if len(datas[target]) > 1:
+                group += f" [{data.split('|')[3][:8]}, {data.rpartition('|')[2]}]"
+            if constant and not math.isnan(prevalence := next(iter(prevalences))):
+                group += f" (prevalence {prevalence:.2%})"
+                shown = shown and name != "prevalence"
+        elif data == "cost":
+            group = "cost"
+        elif data:
+            group = "summary"
+            if len(summaries) > 1:
+                group += " over " + ", ".join(part.partition("|")[0] for part in data.split("\n"))
+        columns.append(Column(key, group, target, column, shown))
+    return columns
+
+
+def _headline(protocol: str, records: list[Record]) -> str:
+    """The split that the closed-set protocol summarises; without a summary, the test split."""
+    candidates: set[str] | None = None
+    for result in (record.protocols[protocol] for record in records):
+        same = {t for t, s in result.targets.items() if s.metrics.get("miou") == result.summary.get("miou")}
+        candidates = same if candidates is None else candidates & same
+    return min(candidates or {"test"})
+
+
+def _hide_incomparable_costs(table: Table, records: list[Record], notes: list[str]) -> None:
+    hardware = {(r.environment.hardware, r.environment.device) for r in records}
+    if len(hardware) > 1:
+        hidden = {"seconds", "images_per_second", "peak_memory_mb"}
+        table.columns = [
+            replace(c, shown=False) if c.group == "cost" and c.metric.key in hidden else c
+            for c in table.columns
+        ]
+        if any(c.group == "cost" for c in table.columns):
+            notes.append("training time and memory are left out: the runs were made on different hardware")
+
+
+def _primary_columns(table: Table) -> list[Column]:
+    """The columns that order the rows."""
+    by_key = {"closed-set": ("miou",), "cross-domain": ("harmonic_mean", "miou"), "anomaly": ("ap",)}
+    for key in by_key.get(table.protocol, ()):
+        columns = [c for c in table.columns if c.metric.key == key]
+        if key == "harmonic_mean" and len(columns) != 1:
+            continue
+        if columns:
+            return columns[:1] if table.protocol == "closed-set" else columns
+    return [c for c in table.columns if c.metric.better is not None][:1]
+
+
+def _sort(table: Table) -> None:
+    primary = _primary_columns(table)
+    points: dict[int, list[int]] = defaultdict(list)
+    for column in primary:
+        cells = ranked_cells(table, column)
+        sign = -1 if column.metric.better == "higher" else 1
+        values = [sign * float(column.metric.text(cell.mean)) for _, cell in cells]
+        for (row, _), value in zip(cells, values):
+            points[id(row)].append(1 + sum(other < value for other in values))
+    totals = {id(r): sum(points[id(r)]) for r in table.rows if len(points[id(r)]) == len(primary) > 0}
+    for row in table.rows:
+        if id(row) in totals:
+            row.place = 1 + sum(other < totals[id(row)] for other in totals.values())
+    table.rows.sort(key=lambda r: (totals.get(id(r), math.inf), r.label, r.score))
+
+
+# Words
+
+
+def _facts(group: Group, protocol: str, records: list[Record]) -> dict[str, str]:
+    known = group.weights_hash[:8] in group.weights
+    facts = {
+        "data set": group.dataset,
+        "supervision": group.supervision,
+        "network": f"{group.architecture}/{group.encoder}",
+        "encoder weights": group.weights if known else f"{group.weights} ({group.weights_hash[:8]})",
+        "recipe": f"{group.recipe} ({group.recipe_hash})",
+        "inference": group.inference,
+        "protocol": protocol,
+    }
+    if group.ranks != 1:
+        facts["ranks"] = str(group.ranks)
+    if group.data is not None:
+        facts["training data"] = f"{group.data[2]} images ({group.data[3][:8]})"
+    facts["hardware"] = _few({r.environment.hardware or r.environment.device for r in records})
+    facts["commits"] = _few(
+        {
+            (r.environment.commit or "unknown")[:8] + (" (dirty)" if r.environment.dirty else "")
+            for r in records
+        }
+    )
+    return facts
+
+
+def _few(values: set[str], limit: int = 4) -> str:
+    ordered = sorted(values)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + more
+
+
+def _make_titles_unique(tables: list[Table]) -> None:
+    """Add to titles that coincide what tells their tables apart."""
+    by_title: dict[str, list[Table]] = defaultdict(list)
+    for table in tables:
+        if table.protocol == "none":
+            facts = table.facts
+            table.title += (
+                f": {facts['data set']}, {facts['supervision']}, {facts['network']}, {facts['recipe']}"
+            )
+        by_title[table.title].append(table)
+    for members in by_title.values():
+        if len(members) == 1:
+            continue
+        keys = dict.fromkeys(key for t in members for key in t.facts if key not in ("hardware", "commits"))
+        varying = [key for key in keys if len({t.facts.get(key) for t in members}) > 1]
+        for table in members:
+            table.title += "".join(f", {key} {table.facts[key]}" for key in varying if key in table.facts)
+    seen: Counter[str] = Counter()
+    for table in tables:
+        seen[table.slug] += 1
+        if seen[table.slug] > 1:
+            table.title += f" ({seen[table.slug]})"
+
+
+def _version_notes(table: Table, labels: Mapping[Variant, str]) -> list[str]:
+    versions: dict[str, set[str]] = defaultdict(set)
+    for variant in labels:
+        versions[variant.method].add(variant.version)
+    return [
+        f"mixed versions: {method} was run at versions {', '.join(sorted(found))}; they are separate rows"
+        for method, found in sorted(versions.items())
+        if len(found) > 1
+    ]
+
+
+def _score_notes(records: list[Record], protocol: str) -> list[str]:
+    notes: dict[str, set[str]] = defaultdict(set)
+    targets: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for target, scores in record.protocols[protocol].targets.items():
+            targets[target].add(definition(scores))
+            for note in scores.notes:
+                notes[f"{target}: {_sentence(note)}"].add(record.config.method_name)
+    everyone = {r.config.method_name for r in records}
+    found = [
+        note if methods == everyone else f"{note} ({', '.join(sorted(methods))})"
+        for note, methods in sorted(notes.items())
+    ]
+    for target, data in sorted(targets.items()):
+        if len(data) > 1:
+            found.append(
+                f"{target} was not the same images or classes in all runs: columns for each, not comparable"
+            )
+    return found
+
+
+def _rules(table: Table, resamples: int) -> list[str]:
+    if not table.rows:
+        return []
+    rules = [
+        "Mean ± sample standard deviation (ddof = 1) over n seeds; one seed has no spread. Shares are in per "
+        "cent. Best in bold, second underlined, by the printed digits; arrows point to the better values.",
+        "Runs that are not complete are listed and never averaged. A number that is undefined for some seeds "
+        "shows its own n and does not compete.",
+    ]
+    primary = _primary_columns(table)
+    if primary:
+        where = ", ".join(dict.fromkeys(c.target for c in primary if c.target))
+        how = "in the order of their mean rank by" if len(primary) > 1 else "ordered by"
+        rules.append(f"Rows are {how} {primary[0].metric.label}" + (f" on {where}." if where else "."))
+    cells = [cell for row in table.rows for cell in row.cells.values()]
+    if resamples and any(cell.p_bootstrap is not None for cell in cells):
+        rules.append(
+            "† not significantly different from the column's best: paired bootstrap over images "
+            f"({resamples} samples, the same for all rows, mean over seeds), p ≥ 0.05 after Holm's "
+            "correction within the column. It covers the choice of images, not that of training runs; "
+            "columns without per-image statistics carry no mark."
+        )
+    if any(cell.p_wilcoxon is not None for cell in cells):
+        rules.append(
+            "‡ not significantly different from the column's best over training runs: Wilcoxon signed-rank "
+            "test over common seeds, p ≥ 0.05 after Holm's correction."
+        )
+    if any(c.metric.key.endswith("_oracle") for c in table.shown):
+        rules.append("Oracle columns choose their threshold on the evaluation labels: an upper bound.")
+    if table.protocol == "anomaly":
+        rules.append("Prevalence is the AP of chance. Scores of one method come from one checkpoint.")
+    return rules
+
+
+def _sentence(text: str | None) -> str:
+    words = " ".join((text or "no reason was recorded").split())
+    return words if len(words) <= _REASON_LENGTH else words[: _REASON_LENGTH - 1] + "…"
+
+
+def _is_number(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)

@@ -1,0 +1,83 @@
+"""Tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from bench.leaderboard import layout
+from bench.leaderboard.columns import Column
+from bench.leaderboard.model import Table
+
+_STYLES = {"best": "bold", "second": "underline", "plain": ""}
+_WIDTH_OF_A_NUMBER = 15
+
+
+def show(tables: Sequence[Table], console: Console | None = None) -> None:
+    """Print ``tables``; one that is wider than the console comes in parts, a target or two at a time."""
+    console = console or Console()
+    if not tables:
+        console.print("There are no runs to compare; make one with `bench run`.", markup=False)
+    for table in tables:
+        _show(table, console)
+
+
+def _show(table: Table, console: Console) -> None:
+    console.print()
+    console.print(Text(table.title, style="bold"))
+    if table.facts:
+        console.print(Text(table.caption, style="dim"))
+    for columns in _parts(table, console.width) if table.rows else []:
+        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in layout.identity_headings(table):
+            grid.add_column(Text(heading), justify="right" if heading in "#n" else "left", overflow="fold")
+        above = ""
+        for column in columns:
+            # The target stands over its first column only, or every column would be as wide as its name.
+            group = column.group if column.group != above else ""
+            above = column.group
+            grid.add_column(Text(f"{group}\n{column.metric.heading}".strip("\n")), justify="right")
+        for row in table.rows:
+            numbers = [
+                Text.assemble((cell.text, _STYLES[cell.style]), f" {cell.marks}" if cell.marks else "")
+                for cell in layout.cells(columns, row)
+            ]
+            grid.add_row(*map(Text, layout.identity(table, row)), *numbers)
+        console.print(grid)
+    for item in table.incomplete:
+        console.print(Text.assemble((item.label, "bold"), f" {item.text}", style="yellow"))
+    for note in table.notes:
+        console.print(Text(f"Note: {note}", style="yellow"))
+    for rule in table.rules:
+        console.print(Text(rule, style="dim"))
+    if table.published:
+        grid = RichTable(
+            title=layout.PUBLISHED_TITLE, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
+        )
+        for heading in layout.PUBLISHED_HEADINGS:
+            grid.add_column(heading, justify="right" if heading == "Value" else "left", overflow="fold")
+        for line in layout.published_rows(table):
+            grid.add_row(*map(Text, line))
+        console.print(grid)
+
+
+def _parts(table: Table, width: int) -> list[list[Column]]:
+    """The columns in parts that fit, never splitting a target unless it is too wide alone."""
+    room = max(
+        1, (width - 12 - max(len(row.label) + len(row.score) for row in table.rows)) // _WIDTH_OF_A_NUMBER
+    )
+    parts: list[list[Column]] = [[]]
+    for _, members in groupby(table.shown, key=lambda column: column.group):
+        group = list(members)
+        if parts[-1] and len(parts[-1]) + len(group) > room:
+            parts.append([])
+        while len(group) > room and not parts[-1]:
+            parts[-1], group = group[:room], group[room:]
+            parts.append([])
+        parts[-1] += group
+    return [part for part in parts if part] or [[]]
