@@ -1,0 +1,333 @@
+"""``bench check``: the rules of the method contract, each a check by name, run on any method.
+
+The checks use a small real network and labels that need no data set, so a plugin is proven in seconds.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.config import InferenceConfig
+from bench.errors import USER_ERRORS
+from bench.inference import Predictor
+from datasets.base import ClassSet
+from methods.base import IGNORE, UNLABELLED, Batch, Context, Features, Method, Network, Prediction
+
+CLASSES = ClassSet(
+    "contract", ("sky", "road", "tree", "car"), ((70, 130, 180), (128, 64, 128), (107, 142, 35), (0, 0, 142))
+)
+SIZE = (48, 64)
+STEPS = 6
+
+
+class Broken(AssertionError):
+    """A rule that the method breaks."""
+
+
+class TinyNetwork(Network):
+    """Three convolutions down to stride 4 with a pyramid of four levels, as heads expect of a real network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.ReLU())
+            for i, o in ((3, 8), (8, 16), (16, 16), (16, 16), (16, 16))
+        )
+        self.decoder = nn.Conv2d(16, 16, 3, padding=1)
+        self.out_channels, self.stride = 16, 4
+        self.pyramid_channels, self.pyramid_strides = (8, 16, 16, 16, 16), (2, 4, 8, 16, 32)
+
+    def forward(self, images: Tensor) -> Features:
+        """Features of (B, 3, H, W); sizes round up, as in the real network."""
+        levels, x = [], images - 0.5
+        for stage in self.encoder:
+            x = stage(x)
+            levels.append(x)
+        return Features(F.relu(self.decoder(levels[1])), tuple(levels))
+
+
+def make_batch(seed: int, size: tuple[int, int] = SIZE, batch: int = 2) -> Batch:
+    """Images whose colour tells the class, with void and unlabelled pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(len(CLASSES), (batch, 1, 3, 4), generator=generator).float()
+    labels = F.interpolate(coarse, size=size, mode="nearest")[:, 0].long()
+    colours = torch.tensor(CLASSES.colours).float() / 255
+    noise = 0.1 * torch.randn(batch, 3, *size, generator=generator)
+    images = (colours[labels].permute(0, 3, 1, 2) + noise).clamp(0, 1)
+    labels[:, :4] = IGNORE
+    labels[:, :, -6:] = UNLABELLED
+    present = torch.stack([(labels == c).flatten(1).any(1) for c in range(len(CLASSES))], 1)
+    return Batch(images, labels, tuple(f"{seed}-{i}" for i in range(batch)), present)
+
+
+class Subject:
+    """A method under check: how to build and train it, with the harness's own calls."""
+
+    def __init__(self, method_class: type[Method], folder: Path) -> None:
+        self.method_class, self.folder = method_class, folder
+
+    def build(self, seed: int = 0) -> Method:
+        """A new method on a tiny network."""
+        torch.manual_seed(seed)
+        return self.method_class(self.method_class.Config(), TinyNetwork(), CLASSES)
+
+    def context(self, step: int = 0) -> Context:
+        """A context whose training set is three small batches."""
+        from methods.base import Collectives
+
+        batches = [make_batch(100 + i, batch=1) for i in range(3)]
+        return Context(
+            device=torch.device("cpu"), seed=0, steps=STEPS, step=step, collectives=Collectives(), cache=self.folder,
+            label_maps=lambda: (b.labels[0] for b in batches), images=lambda: iter(copy.deepcopy(batches)),
+        )  # fmt: skip
+
+    def prepared(self, seed: int = 0) -> Method:
+        """Built and prepared for training."""
+        method = self.build(seed)
+        with torch.no_grad():
+            method.prepare(self.context())
+        return method.train()
+
+    def steps(self, method: Method, first: int, last: int) -> Method:
+        """Optimiser steps ``first``..``last`` - 1."""
+        if not self.method_class.trains_network:
+            return method
+        optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-3)
+        for step in range(first, last):
+            torch.manual_seed(step)
+            batch = make_batch(step)
+            total = sum(method.losses(batch).values(), torch.zeros(()))
+            optimiser.zero_grad()
+            total.backward()
+            optimiser.step()
+            with torch.no_grad():
+                method.after_step(batch, self.context(step))
+        return method
+
+    def trained(self, seed: int = 0) -> Method:
+        """Trained for a few steps and finished, in ``eval`` mode."""
+        method = self.steps(self.prepared(seed), 0, STEPS).eval()
+        with torch.no_grad():
+            method.finish(self.context(STEPS - 1))
+        return method
+
+
+def _predict(method: Method, images: Tensor) -> Prediction:
+    with torch.no_grad():
+        return method.predict(images)
+
+
+def _maps(prediction: Prediction) -> dict[str, Tensor]:
+    maps = {"logits": prediction.logits, **prediction.anomaly}
+    return maps if prediction.log_density is None else {**maps, "log_density": prediction.log_density}
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise Broken(problem)
+
+
+def check_losses_are_finite_scalars(subject: Subject) -> None:
+    """Losses are named, finite scalars."""
+    if not subject.method_class.trains_network:
+        return
+    terms = subject.prepared().losses(make_batch(1))
+    _require(bool(terms), "losses returned no term; set trains_network = False if there is nothing to train")
+    for name, term in terms.items():
+        _require(isinstance(term, Tensor) and term.ndim == 0, f"loss term {name} is not a scalar tensor")
+        _require(bool(torch.isfinite(term)), f"loss term {name} is {float(term.detach())}")
+
+
+def check_gradients_reach_the_network(subject: Subject) -> None:
+    """Back-propagation reaches encoder and decoder with finite gradients."""
+    if not subject.method_class.trains_network:
+        return
+    method = subject.prepared()
+    sum(method.losses(make_batch(1)).values(), torch.zeros(())).backward()
+    for part in ("encoder", "decoder"):
+        gradients = [p.grad for p in getattr(method.network, part).parameters() if p.grad is not None]
+        _require(any(bool(g.abs().sum() > 0) for g in gradients), f"no gradient reaches the {part}")
+        _require(all(bool(torch.isfinite(g).all()) for g in gradients), f"a gradient of the {part} is not finite")
+
+
+def check_losses_do_not_change_state(subject: Subject) -> None:
+    """``losses`` leaves no trace but batch-norm statistics: online estimation belongs into ``after_step``."""
+    if not subject.method_class.trains_network:
+        return
+    method = subject.prepared()
+    norms = {
+        f"{n}.{k}" for n, m in method.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        for k in ("running_mean", "running_var", "num_batches_tracked")
+    }  # fmt: skip
+    before = {n: t.clone() for n, t in method.state_dict().items()}
+    method.losses(make_batch(1))
+    changed = [n for n, t in method.state_dict().items() if n not in norms and not torch.equal(t, before[n])]
+    _require(not changed, f"losses changed {', '.join(changed[:3])}; move the update to after_step")
+
+
+def check_ignored_pixels_have_no_influence(subject: Subject) -> None:
+    """What images would need to be at ignored pixels cannot matter: only their labels are changed here."""
+    if not subject.method_class.trains_network:
+        return
+    void = torch.full((2, *SIZE), IGNORE)
+    batch = replace(make_batch(1), labels=void, present=torch.zeros(2, len(CLASSES), dtype=torch.bool))
+    terms = subject.prepared().losses(batch)
+    for name, term in terms.items():
+        _require(bool(torch.isfinite(term)), f"loss term {name} is {float(term.detach())} for a batch without labelled pixels")
+    labelled = make_batch(1)
+    half = labelled.labels.clone()
+    half[1] = IGNORE
+    torch.manual_seed(0)
+    one = subject.prepared().eval().losses(replace(labelled, labels=half, scratch={}))
+    other = half.clone()
+    other[1] = IGNORE
+    torch.manual_seed(0)
+    changed = labelled.images.clone()
+    changed[1] = torch.rand(changed[1].shape, generator=torch.Generator().manual_seed(3))
+    two = subject.prepared().eval().losses(replace(labelled, images=changed, labels=other, scratch={}))
+    for name in one:
+        _require(
+            bool(torch.isclose(one[name], two[name], rtol=1e-4, atol=1e-6)),
+            f"loss term {name} depends on an image without any labelled pixel: {float(one[name].detach())} and {float(two[name].detach())}",
+        )
+
+
+def check_prediction_has_the_contracts_shapes(subject: Subject) -> None:
+    """Maps are finite float32 of the stated shapes."""
+    prediction = _predict(subject.trained(), make_batch(7).images)
+    _require(prediction.logits.ndim == 4, f"logits are {tuple(prediction.logits.shape)}, not (B, C, h, w)")
+    _require(prediction.logits.shape[:2] == (2, len(CLASSES)), f"logits are {tuple(prediction.logits.shape)}")
+    density = prediction.log_density
+    _require(density is None or density.shape[:2] == (2, len(CLASSES)), "log_density is not (B, C, h, w)")
+    for name, map_ in prediction.anomaly.items():
+        _require(map_.ndim == 3 and map_.shape[0] == 2, f"anomaly map {name} is {tuple(map_.shape)}, not (B, h, w)")
+    for name, map_ in _maps(prediction).items():
+        _require(map_.dtype == torch.float32, f"{name} is {map_.dtype}, not float32")
+        _require(bool(torch.isfinite(map_).all()), f"{name} is not finite")
+
+
+def check_prediction_does_not_change_state(subject: Subject) -> None:
+    """Predicting twice gives the same maps and leaves the state as it was."""
+    method = subject.trained()
+    before = {n: t.clone() for n, t in method.state_dict().items()}
+    images = make_batch(7).images
+    first, second = _maps(_predict(method, images)), _maps(_predict(method, images))
+    _require(all(torch.equal(first[n], second[n]) for n in first), "two predictions of the same image differ")
+    changed = [n for n, t in method.state_dict().items() if not torch.equal(t, before[n])]
+    _require(not changed, f"predict changed {', '.join(changed[:3])}")
+
+
+def check_prediction_does_not_depend_on_the_batch(subject: Subject) -> None:
+    """An image is predicted alike alone and beside another."""
+    method = subject.trained()
+    images = make_batch(7).images
+    together, alone = _maps(_predict(method, images)), _maps(_predict(method, images[:1]))
+    for name in together:
+        close = torch.allclose(together[name][:1], alone[name], rtol=1e-3, atol=1e-4)
+        _require(close, f"{name} of an image depends on what else is in the batch")
+
+
+def check_odd_image_sizes_are_predicted(subject: Subject) -> None:
+    """Sizes that no stride divides, narrow and tiny images, through the harness's own inference."""
+    predictor = Predictor(subject.trained(), InferenceConfig(), torch.device("cpu"))
+    for size in ((45, 61), (33, 97), (17, 64), (5, 7)):
+        image = (make_batch(9, size=size, batch=1).images[0] * 255).to(torch.uint8)
+        logits = predictor(image).logits(size)
+        _require(logits.shape == (len(CLASSES), *size), f"an image of {size} is predicted as {tuple(logits.shape)}")
+        _require(bool(torch.isfinite(logits).all()), f"logits of an image of {size} are not finite")
+
+
+def check_state_dict_round_trip_predicts_the_same(subject: Subject) -> None:
+    """A new method with the loaded final state predicts the same: everything learned is in the state."""
+    method = subject.trained()
+    final = {n: t.clone() for n, t in method.state_dict().items() if n not in set(method.training_only)}
+    fresh = subject.build(seed=1)
+    missing, unexpected = fresh.load_state_dict(final, strict=False)
+    _require(not unexpected, f"a new method does not know {', '.join(unexpected[:3])}")
+    absent = [n for n in missing if n not in set(method.training_only)]
+    _require(not absent, f"the final state lacks {', '.join(absent[:3])}")
+    images = make_batch(7).images
+    first, second = _maps(_predict(method, images)), _maps(_predict(fresh.eval(), images))
+    different = [n for n in first if n not in second or not torch.equal(first[n], second[n])]
+    _require(not different, f"{', '.join(different)} differ after a state_dict round trip")
+
+
+def check_resumed_training_equals_uninterrupted(subject: Subject) -> None:
+    """State saved in the middle, loaded after ``prepare``, continues to the same state."""
+    if not subject.method_class.trains_network:
+        return
+    straight = subject.steps(subject.steps(subject.prepared(), 0, STEPS // 2), STEPS // 2, STEPS)
+    half = subject.steps(subject.prepared(), 0, STEPS // 2)
+    resumed = subject.prepared(seed=1)
+    resumed.load_state_dict(copy.deepcopy(half.state_dict()))
+    resumed = subject.steps(resumed, STEPS // 2, STEPS)
+    one, two = straight.state_dict(), resumed.state_dict()
+    different = [n for n in one if not torch.equal(one[n], two[n])]
+    _require(not different, f"{', '.join(different[:3])} differ after an interruption")
+
+
+def check_training_is_deterministic_under_a_seed(subject: Subject) -> None:
+    """Two runs from one seed end in the same state."""
+    one, two = subject.trained().state_dict(), subject.trained().state_dict()
+    different = [n for n in one if not torch.equal(one[n], two[n])]
+    _require(not different, f"{', '.join(different[:3])} differ between two runs from one seed")
+
+
+def check_training_lowers_the_loss(subject: Subject) -> None:
+    """Forty steps on one batch lower the summed loss."""
+    if not subject.method_class.trains_network:
+        return
+    method = subject.prepared()
+    optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
+    values = []
+    for step in range(40):
+        batch = make_batch(1)
+        total = sum(method.losses(batch).values(), torch.zeros(()))
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        with torch.no_grad():
+            method.after_step(batch, subject.context(min(step, STEPS - 1)))
+        values.append(float(total.detach()))
+    early, late = sum(values[:5]), sum(values[-5:])
+    _require(late < early, f"the loss went from {early / 5:.4g} to {late / 5:.4g} in forty steps on one batch")
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    check_losses_are_finite_scalars,
+    check_gradients_reach_the_network,
+    check_losses_do_not_change_state,
+    check_ignored_pixels_have_no_influence,
+    check_prediction_has_the_contracts_shapes,
+    check_prediction_does_not_change_state,
+    check_prediction_does_not_depend_on_the_batch,
+    check_odd_image_sizes_are_predicted,
+    check_state_dict_round_trip_predicts_the_same,
+    check_resumed_training_equals_uninterrupted,
+    check_training_is_deterministic_under_a_seed,
+    check_training_lowers_the_loss,
+)
+
+
+def check(method_class: type[Method]) -> Iterator[tuple[str, str | None]]:
+    """Run every check: its name, and None or what is wrong."""
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
+        subject = Subject(method_class, Path(folder))
+        for function in CHECKS:
+            name = function.__name__.removeprefix("check_").replace("_", " ")
+            try:
+                function(subject)
+            except (Broken, *USER_ERRORS) as error:
+                yield name, str(error)
+            except Exception as error:  # noqa: BLE001 - a method under check may raise anything
+                yield name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            else:
+                yield name, None

@@ -1,0 +1,129 @@
+"""``bench list`` and ``bench show``: names, documentation and configuration fields, read from the classes themselves."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from bench import config, registry
+from bench.errors import UserError, near
+from bench.protocols import PROTOCOLS
+
+
+def first_line(thing: Any) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def listing(kind: str) -> list[dict[str, str]]:
+    """Name and summary of everything of a kind."""
+    if kind == "methods":
+        return [{"name": n, "summary": first_line(registry.methods.get(n))} for n in registry.methods.names()]
+    if kind == "datasets":
+        rows = []
+        for name in registry.datasets.names():
+            dataset = registry.datasets.get(name)
+            rows.append({"name": name, "summary": f"{dataset.title}; splits {', '.join(dataset.splits)}"})
+        return rows
+    if kind == "protocols":
+        return [{"name": n, "summary": f"version {p.version}: {first_line(p)}"} for n, p in PROTOCOLS.items()]
+    if kind == "recipes":
+        tables = {n: config.recipe_tables(n, "") for n in config.recipe_names()}
+        return [{"name": n, "summary": t["recipe"].get("description", "")} for n, t in tables.items()]
+    from bench.network import architectures
+
+    return [{"name": n, "summary": first_line(c)} for n, c in architectures().items()]
+
+
+def page(name: str) -> str:
+    """Everything there is to know of a method, data set, protocol or recipe of that name."""
+    if name in registry.methods.names():
+        return _method(name)
+    if name in registry.datasets.names():
+        return _dataset(name)
+    if name in PROTOCOLS:
+        protocol = PROTOCOLS[name]
+        return f"protocol {name}, version {protocol.version}\n\n{inspect.getdoc(protocol)}"
+    if name in config.recipe_names():
+        return _recipe(name)
+    known = [*registry.methods.names(), *registry.datasets.names(), *PROTOCOLS, *config.recipe_names()]
+    raise UserError(f"there is no method, data set, protocol or recipe {name!r}: {near(name, known)}")
+
+
+def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """One line for each configuration field: key, type, bound, default, meaning; tables are entered."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}.{name}"
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from fields(annotation, key)
+            continue
+        kind = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+        bounds = ", ".join(_bound(m) for m in field.metadata if _bound(m))
+        default = "required" if field.default is PydanticUndefined else f"default {field.default!r}"
+        meaning = field.description or ""
+        yield f"  {key}: {kind}{f' ({bounds})' if bounds else ''}, {default}" + (f"\n      {meaning}" if meaning else "")
+
+
+def _bound(metadata: Any) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of", "min_length": "length >="}
+    return " ".join(f"{sign} {getattr(metadata, n)}" for n, sign in signs.items() if getattr(metadata, n, None) is not None)
+
+
+def _method(name: str) -> str:
+    method = registry.methods.get(name)
+    lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
+    if method.reference:
+        lines += ["", f"Reference: {method.reference}"]
+    module = inspect.getmodule(method.Config)
+    lines += ["", "Configuration (--set KEY=VALUE):"]
+    shown = list(fields(method.Config, "method"))
+    lines += shown or ["  none"]
+    if module is not None and inspect.getdoc(method.Config):
+        lines += ["", inspect.getdoc(method.Config) or ""]
+    return "\n".join(lines)
+
+
+def _dataset(name: str) -> str:
+    dataset = registry.datasets.get(name)
+    lines = [f"data set {name}: {dataset.title}", "", inspect.getdoc(dataset) or "", "", "Splits:"]
+    for split, facts in dataset.splits.items():
+        count = "any number of" if facts.count is None else str(facts.count)
+        lines.append(f"  {split}: {count} images, {facts.task}" + (f"; {facts.note}" if facts.note else ""))
+    lines += ["", f"Classes ({len(dataset.classes)}): {', '.join(dataset.classes.names)}"]
+    for label, targets in (("Cross-domain", dataset.cross_domain), ("Anomaly", dataset.anomaly)):
+        if targets:
+            lines.append(f"{label} targets: {', '.join(f'{t.dataset}/{t.split}' for t in targets)}")
+    for label in ("home", "licence", "layout", "citation"):
+        if getattr(dataset, label):
+            lines += ["", f"{label.capitalize()}: {getattr(dataset, label)}"]
+    return "\n".join(lines)
+
+
+def _recipe(name: str) -> str:
+    tables = config.recipe_tables(name, "")
+    lines = [f"recipe {name}", "", "As it stands (data sets may change it, see below):"]
+    lines += _flat(tables)
+    import tomllib
+    from importlib import resources
+
+    special = tomllib.loads(resources.files("bench.recipes").joinpath(f"{name}.toml").read_text()).get("datasets", {})
+    for dataset, table in special.items():
+        lines += ["", f"On {dataset}:", *_flat(table)]
+    lines += ["", "Every key of a recipe (--set KEY=VALUE):", *fields(config.Recipe, "recipe")]
+    lines += ["", "Of the network:", *fields(config.NetworkConfig, "network")]
+    lines += ["", "Of the data:", *fields(config.DataConfig, "data")]
+    return "\n".join(lines)
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key, value in table.items():
+        path = f"{prefix}.{key}" if prefix else key
+        lines += _flat(value, path) if isinstance(value, dict) else [f"  {path} = {json.dumps(value)}"]
+    return lines
