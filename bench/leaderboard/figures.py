@@ -42,7 +42,9 @@ def per_class_svg(table: Table) -> str:
         axes.set_ylabel(f"IoU on {target} (%)")
         axes.set_ylim(0, 100)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, ncols=min(4, len(rows)), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        # As many labels in a line as fit, about twelve characters an inch.
+        per_line = int(12 * figure.get_figwidth() / (5 + max(len(row.label) for row in rows)))
+        figure.legend(frameon=False, ncols=min(len(rows), max(1, per_line)), loc="outside upper left")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

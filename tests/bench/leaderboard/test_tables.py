@@ -7,7 +7,7 @@ import pytest
 
 from bench.leaderboard import build, render
 from bench.metrics import confusion
-from bench.records import DatasetInfo, ProtocolResult, Scores
+from bench.records import DatasetInfo, ProtocolResult, Scores, Store
 
 
 def tables(bench, records, **options):
@@ -495,6 +495,16 @@ def test_published_file_is_valid_and_has_a_source_for_each():
         assert entry.evidence in EVIDENCE
         assert 0 < float(entry.value) < 100
         assert entry.target_dataset
+
+
+def test_records_and_statistics_from_a_results_folder(bench, make, tmp_path):
+    store = Store(tmp_path)
+    for record in pair(bench, make, 0.9, 0.8):
+        store.write(record)
+        store.write_statistics(record.run_id, bench.arrays[record.run_id])
+    (table,) = build(store.records(), store.read_statistics)
+    assert [r.label for r in table.rows] == ["a", "b"]
+    assert cell(table, "b").p_bootstrap is not None
 
 
 def test_no_records_no_tables(bench):
