@@ -163,7 +163,7 @@ class Dataset(ABC):
         """Find the files of ``split`` under ``root/name``.
 
         ``allow_partial`` accepts fewer images than the release has. Raises DataError naming what was looked
-        for, where, what was found and how to get it.
+        for, where, what was found and how to get it; MissingData if there is no folder of that name at all.
         """
         if split in self.withheld:
             raise DataError(
@@ -305,7 +305,7 @@ class Dataset(ABC):
             f"the layout below {self.folder} should be {self.layout.rstrip('.')}; get it from {self.home}"
         )
         if not self.items:
-            raise DataError(
+            raise (DataError if self.folder.is_dir() else MissingData)(
                 f"{self.name}: no image of split {self.split!r} was found because {self._what_is_there()}; "
                 f"{remedy}, or point --data-root or BENCH_DATA at the folder that holds {self.folder.name}"
             )

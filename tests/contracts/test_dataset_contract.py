@@ -161,6 +161,7 @@ class TestFacts:
         with pytest.raises(DataError) as caught:
             plugin(tmp_path, next(iter(plugin.splits)))
         assert_one_sentence(str(caught.value), name, folder, plugin.home)
+        assert not isinstance(caught.value, MissingData), "a broken download is not to be skipped"
 
     def test_unknown_and_withheld_splits_are_refused(self, name, tmp_path):
         plugin = PLUGINS[name]
