@@ -6,8 +6,10 @@ apart.
 Labels: 0 normal, 1 anomalous, 255 void.
 
 Pitfalls: the index in a mask's name runs over the benchmark, so the rest of the name finds the image. One
-frame (index 79) has no anomaly and counts for false positives alone. ``FishyLAFObstacle-val`` of
-SegmentMeIfYouCan has other labels on 98 of these frames; its figures do not compare with these.
+frame has no anomaly and counts for false positives alone; it is 0079 of the official masks, but the mirror
+numbers its images in another order, so an index means nothing across the two layouts.
+``FishyLAFObstacle-val`` of SegmentMeIfYouCan has other labels on 98 of these frames; its figures do not
+compare with these.
 """
 
 from __future__ import annotations
