@@ -64,7 +64,10 @@ def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> None:
 def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--results DIR``."""
     option = click.option(
-        "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
+        "--results",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("results"),
+        show_default=True,
         help="Folder of records and runs.",
     )
     return option(command)
@@ -73,7 +76,11 @@ def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--data-root DIR``."""
     option = click.option(
-        "--data-root", type=click.Path(path_type=Path), envvar="BENCH_DATA", default=Path("data"), show_default=True,
+        "--data-root",
+        type=click.Path(path_type=Path),
+        envvar="BENCH_DATA",
+        default=Path("data"),
+        show_default=True,
         help="Folder of the data sets; also $BENCH_DATA.",
     )
     return option(command)
@@ -88,7 +95,11 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--plugin FILE.py``, repeatable."""
     option = click.option(
-        "--plugin", "plugins", type=click.Path(path_type=Path), multiple=True, help="A file with a method or data set."
+        "--plugin",
+        "plugins",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help="A file with a method or data set.",
     )
     return option(command)
 
@@ -168,7 +179,10 @@ def run(
     if config_file is not None:
         overrides.insert(0, config.read_toml(config_file))
     grid = [
-        (registry.methods.get(name), config.build(registry.methods.get(name), dataset, recipe, seed, overrides))
+        (
+            registry.methods.get(name),
+            config.build(registry.methods.get(name), dataset, recipe, seed, overrides),
+        )
         for name in dict.fromkeys(method_names)
         for seed in dict.fromkeys(seeds)
     ]
@@ -192,7 +206,15 @@ def run(
                 raise
             mistaken.append(run_id)
             note(f"{run_id} failed: {runs.describe_os_error(error)}")
-        except (RunFailed, ArithmeticError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        except (
+            RunFailed,
+            ArithmeticError,
+            RuntimeError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+        ) as error:
             # A method of a stranger may fail in any of these ways; the rest of the grid must not be lost for it.
             failed.append(run_id)
             _leave_row(store, run_config, str(error) if isinstance(error, RunFailed) else _located(error))
@@ -277,9 +299,7 @@ def evaluate(
     record = store.find(run_name)
     runs.load(store, record)  # refuse before anything is touched if the model is absent or of another version
     method_class = registry.methods.get(record.config.method_name)
-    renewed = runs.execute(
-        method_class, record.config, store, data_root, device, protocols, force=True, retrain=False
-    )
+    renewed = runs.execute(method_class, record.config, store, data_root, device, protocols, force=True, retrain=False)
     _summary([renewed])
 
 
@@ -308,8 +328,29 @@ def predict(
 
 @main.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default RESULTS/pictures.")
+@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Images for each split.")
+@data_option
+@plugin_option
+@shown
+def pictures(results: Path, out: Path | None, count: int, data_root: Path, plugins: tuple[Path, ...]) -> None:
+    """Draw predictions and anomaly scores of the runs of RESULTS beside the ground truth, a sheet for each target."""
+    from bench import pictures as drawing
+    from bench.records import Store
+
+    load_plugins(plugins)
+    for path in drawing.sheets(Store(results), data_root, out or results / "pictures", count):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
 @click.option(
-    "--format", "formats", type=click.Choice(["md", "csv", "tex", "html"]), multiple=True, help="Files to write."
+    "--format",
+    "formats",
+    type=click.Choice(["md", "csv", "tex", "html"]),
+    multiple=True,
+    help="Files to write.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default RESULTS/leaderboard.")
 @shown

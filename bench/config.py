@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -30,7 +31,8 @@ class NetworkConfig(Part):
     architecture: str = Field("fpn", description="segmentation-models-pytorch architecture")
     encoder: str = Field("mobilenet_v2", description="encoder of segmentation-models-pytorch, or tu-NAME of timm")
     encoder_weights: str | None = Field(
-        None, description="'imagenet' or another hub name, or a local .safetensors or .pth file; none: from scratch"
+        None,
+        description="'imagenet' or another hub name, or a local .safetensors or .pth file; none: from scratch",
     )
 
 
@@ -105,7 +107,8 @@ class Recipe(Part):
     accumulate: int = Field(1, ge=1, description="batches a step")
     precision: Literal["32", "bf16-mixed", "16-mixed"] = Field("32", description="arithmetic of the network")
     class_balanced: bool = Field(
-        False, description="draw a class uniformly, then an image containing it (GMMSeg's sampler), for any method"
+        False,
+        description="draw a class uniformly, then an image containing it (GMMSeg's sampler), for any method",
     )
     optimiser: OptimiserConfig = OptimiserConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -124,6 +127,10 @@ class DataConfig(Part):
     allow_partial: bool = Field(False, description="accept fewer images than the release has")
 
 
+NOT_OF_THE_RESULT = ("workers", "checkpoint_every", "log_every", "logger", "description")
+"""Keys of a recipe that cannot change a result: how it is loaded, logged, saved and described."""
+
+
 class RunConfig(Part):
     """One run: a method on a data set with a supervision, a network, a recipe and a seed."""
 
@@ -135,13 +142,15 @@ class RunConfig(Part):
     network: NetworkConfig
     recipe: Recipe
     seed: int = Field(0, ge=0, lt=2**31)
+    ranks: int = Field(1, ge=1)
+    """Processes that train together: each takes ``batch_size`` images a step."""
     encoder_weights_hash: str | None = None
     """SHA-256 of a local weights file, so that a changed file is a different run."""
 
     def fingerprint(self) -> str:
         """SHA-256 over everything that can change the result; not over how it is loaded, logged or saved."""
         content = self.model_dump(mode="json")
-        for key in ("workers", "checkpoint_every", "log_every", "logger", "description"):
+        for key in NOT_OF_THE_RESULT:
             del content["recipe"][key]
         if self.encoder_weights_hash is not None:
             del content["network"]["encoder_weights"]
@@ -275,7 +284,9 @@ def build(
         tables = merge(tables, change)
     unknown = [key for key in tables if key not in (*TABLES, "method")]
     if unknown:
-        raise UserError(f"unknown key {unknown[0]!r}: {near(unknown[0], (*TABLES, 'method'))}, each with keys of its own")
+        raise UserError(
+            f"unknown key {unknown[0]!r}: {near(unknown[0], (*TABLES, 'method'))}, each with keys of its own"
+        )
     for key, table in tables.items():
         if not isinstance(table, Mapping):
             raise UserError(f"{key} is a table, set one of its keys; see `bench show`")
@@ -287,6 +298,7 @@ def build(
         method_version=method.version,
         method=method_config.model_dump(mode="json"),
         seed=seed,
+        ranks=int(os.environ.get("WORLD_SIZE", "1")),
         encoder_weights_hash=file_hash(Path(weights)) if weights and Path(weights).is_file() else None,
         **parts,
     )

@@ -37,9 +37,11 @@ class TinyNetwork(Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.ReLU())
-            for i, o in ((3, 8), (8, 16), (16, 16), (16, 16), (16, 16))
+        self.encoder = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.ReLU())
+                for i, o in ((3, 8), (8, 16), (16, 16), (16, 16), (16, 16))
+            )
         )
         self.decoder = nn.Conv2d(16, 16, 3, padding=1)
         self.out_channels, self.stride = 16, 4
@@ -48,7 +50,7 @@ class TinyNetwork(Network):
     def forward(self, images: Tensor) -> Features:
         """Features of (B, 3, H, W); sizes round up, as in the real network."""
         levels, x = [], images - 0.5
-        for stage in self.encoder:
+        for stage in self.encoder.children():
             x = stage(x)
             levels.append(x)
         return Features(F.relu(self.decoder(levels[1])), tuple(levels))
@@ -181,7 +183,10 @@ def check_ignored_pixels_have_no_influence(subject: Subject) -> None:
     batch = replace(make_batch(1), labels=void, present=torch.zeros(2, len(CLASSES), dtype=torch.bool))
     terms = subject.prepared().losses(batch)
     for name, term in terms.items():
-        _require(bool(torch.isfinite(term)), f"loss term {name} is {float(term.detach())} for a batch without labelled pixels")
+        _require(
+            bool(torch.isfinite(term)),
+            f"loss term {name} is {float(term.detach())} for a batch without labelled pixels",
+        )
     labelled = make_batch(1)
     half = labelled.labels.clone()
     half[1] = IGNORE
@@ -196,7 +201,7 @@ def check_ignored_pixels_have_no_influence(subject: Subject) -> None:
     for name in one:
         _require(
             bool(torch.isclose(one[name], two[name], rtol=1e-4, atol=1e-6)),
-            f"loss term {name} depends on an image without any labelled pixel: {float(one[name].detach())} and {float(two[name].detach())}",
+            f"loss term {name} depends on an image without any labelled pixel",
         )
 
 

@@ -70,9 +70,7 @@ class Augmentation:
             image = self.distort(image)
         return image, label
 
-    def _cut(
-        self, image: Tensor, label: Tensor, top: int, left: int, box_h: int, box_w: int
-    ) -> tuple[Tensor, Tensor]:
+    def _cut(self, image: Tensor, label: Tensor, top: int, left: int, box_h: int, box_w: int) -> tuple[Tensor, Tensor]:
         """Cut the box, which may reach over the image, and resize it to the crop; outside is black and void."""
         image = TF.crop(image, top, left, box_h, box_w)
         height, width = label.shape
@@ -138,7 +136,14 @@ class Addresses:
     """
 
     def __init__(
-        self, size: int, recipe: Recipe, seed: int, rank: int, world: int, first_step: int, presence: np.ndarray | None
+        self,
+        size: int,
+        recipe: Recipe,
+        seed: int,
+        rank: int,
+        world: int,
+        first_step: int,
+        presence: np.ndarray | None,
     ) -> None:
         self.size, self.recipe, self.seed = size, recipe, seed
         self.rank, self.world, self.first_step = rank, world, first_step
@@ -154,7 +159,10 @@ class Addresses:
             return int(images[generator.integers(len(images))])
         epoch, position = divmod(number, self.size)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.size)
+            self._epoch, self._order = (
+                epoch,
+                np.random.default_rng([self.seed, 0, epoch]).permutation(self.size),
+            )
         return int(self._order[position])
 
     def __len__(self) -> int:
@@ -202,7 +210,7 @@ def training_batches(
     addresses = Addresses(len(dataset), recipe, seed, rank, world, first_step, presence)
     loader: DataLoader = DataLoader(
         training,
-        batch_sampler=addresses,  # type: ignore[arg-type] - addresses are pairs
+        batch_sampler=addresses,  # type: ignore[arg-type]
         num_workers=recipe.workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
@@ -265,6 +273,4 @@ def describe(dataset: Dataset, sampled: int = 16) -> DatasetInfo:
         digest.update(item.id.encode() + b"\0")
     for index in np.unique(np.linspace(0, len(dataset) - 1, sampled).astype(int)):
         digest.update(dataset.items[index].label.read_bytes())
-    return DatasetInfo(
-        name=dataset.name, split=dataset.split, images=len(dataset), fingerprint=digest.hexdigest()
-    )
+    return DatasetInfo(name=dataset.name, split=dataset.split, images=len(dataset), fingerprint=digest.hexdigest())

@@ -1,4 +1,4 @@
-"""``bench list`` and ``bench show``: names, documentation and configuration fields, read from the classes themselves."""
+"""``bench list`` and ``bench show``: names, documentation and fields, read from the classes themselves."""
 
 from __future__ import annotations
 
@@ -67,12 +67,23 @@ def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
         bounds = ", ".join(_bound(m) for m in field.metadata if _bound(m))
         default = "required" if field.default is PydanticUndefined else f"default {field.default!r}"
         meaning = field.description or ""
-        yield f"  {key}: {kind}{f' ({bounds})' if bounds else ''}, {default}" + (f"\n      {meaning}" if meaning else "")
+        yield f"  {key}: {kind}{f' ({bounds})' if bounds else ''}, {default}" + (
+            f"\n      {meaning}" if meaning else ""
+        )
 
 
 def _bound(metadata: Any) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of", "min_length": "length >="}
-    return " ".join(f"{sign} {getattr(metadata, n)}" for n, sign in signs.items() if getattr(metadata, n, None) is not None)
+    signs = {
+        "ge": ">=",
+        "gt": ">",
+        "le": "<=",
+        "lt": "<",
+        "multiple_of": "multiple of",
+        "min_length": "length >=",
+    }
+    return " ".join(
+        f"{sign} {getattr(metadata, n)}" for n, sign in signs.items() if getattr(metadata, n, None) is not None
+    )
 
 
 def _method(name: str) -> str:

@@ -126,9 +126,10 @@ class Predictor:
                 maps = _map(maps, lambda m: _to_grid(m, (window[0] // stride, window[1] // stride)))
                 if total is None:
                     total = _map(maps, lambda m: m.new_zeros(*m.shape[:2], *grid))
-                place = (slice(top // stride, (top + window[0]) // stride), slice(left // stride, (left + window[1]) // stride))
-                _zip(total, maps, lambda t, m: t[..., place[0], place[1]].add_(m))
-                counts[..., place[0], place[1]] += 1
+                _add_at(total, maps, top // stride, left // stride)
+                counts[
+                    ..., top // stride : (top + window[0]) // stride, left // stride : (left + window[1]) // stride
+                ] += 1
         assert total is not None
         h, w = -(-height // stride), -(-width // stride)
         mean = _map(total, lambda m: (m / counts)[..., :h, :w])
@@ -154,6 +155,12 @@ class Predictor:
         if self.method.window_average == "logits":
             return maps
         return Prediction(maps.logits.clamp(min=LOG_FLOOR).log(), maps.log_density, maps.anomaly)
+
+
+def _add_at(total: Prediction, maps: Prediction, top: int, left: int) -> None:
+    """Add the maps of a window to the maps of the image, at a cell of its grid."""
+    h, w = maps.logits.shape[-2:]
+    _zip(total, maps, lambda t, m: t[..., top : top + h, left : left + w].add_(m))
 
 
 def _positions(size: int, window: int, step: int) -> list[int]:
@@ -184,7 +191,9 @@ def _zip(a: Prediction, b: Prediction, combine: Callable[[Tensor, Tensor], Tenso
     return Prediction(combine(a.logits, b.logits), density, anomaly)
 
 
-def score_maps(prediction: ImagePrediction, size: tuple[int, int], valid: Tensor, density_name: str) -> dict[str, Tensor]:
+def score_maps(
+    prediction: ImagePrediction, size: tuple[int, int], valid: Tensor, density_name: str
+) -> dict[str, Tensor]:
     """Every anomaly score of the ``valid`` (H, W) pixels as (n,) float32, higher is more anomalous.
 
     Generic scores for every method: ``msp`` (1 - largest softmax), ``max_logit``, ``entropy`` (nats), ``energy``

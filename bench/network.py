@@ -71,6 +71,8 @@ class SegmentationNetwork(Network):
         if weights is not None and is_file(weights):
             self.weights_report = load_encoder_weights(self.encoder, Path(weights))
         mean, std = _statistics(config)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.divisor = 32
@@ -222,7 +224,15 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no weights file {path}; check --encoder-weights") from None
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        KeyError,
+        ValueError,
+    ) as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights file {path} cannot be read ({cause}); fetch it again") from None
     for key in ("state_dict", "model", "model_state"):

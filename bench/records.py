@@ -148,7 +148,7 @@ class Store:
     def write(self, record: Record) -> None:
         """Write a record atomically."""
         with atomic(self.record_path(record.run_id)) as temporary:
-            temporary.write_text(json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+            temporary.write_text(json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
 
     def read_statistics(self, run_id: str) -> dict[str, np.ndarray]:
         """Arrays per image by key ``protocol/target/kind``; empty if there are none."""

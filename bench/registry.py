@@ -80,10 +80,14 @@ class Registry(Generic[T]):
         """Add a class under its ``name``; two different classes of one name are an error."""
         name = getattr(plugin, "name", None)
         if not isinstance(name, str) or not name:
-            raise UserError(f"{self.kind} {plugin.__module__}.{plugin.__qualname__} has no name; set `name = ...` in it")
+            raise UserError(
+                f"{self.kind} {plugin.__module__}.{plugin.__qualname__} has no name; set `name = ...` in it"
+            )
         known = self._classes.get(name)
         if known is not None and known is not plugin and known.__module__ != plugin.__module__:
-            raise UserError(f"two {self.kind}s are named {name!r}: {known.__module__} and {plugin.__module__}; rename one")
+            raise UserError(
+                f"two {self.kind}s are named {name!r}: {known.__module__} and {plugin.__module__}; rename one"
+            )
         self._classes[name] = plugin
 
     def names(self) -> list[str]:
@@ -132,5 +136,7 @@ def load_plugin(path: Path) -> list[str]:
     before = {*methods.names(), *datasets.names()}
     found = methods._register_all(module) + datasets._register_all(module)
     if not found:
-        raise UserError(f"plugin {path} defines no Method and no Dataset; see `bench new method NAME` for a working one")
+        raise UserError(
+            f"plugin {path} defines no Method and no Dataset; see `bench new method NAME` for a working one"
+        )
     return sorted({*methods.names(), *datasets.names()} - before)

@@ -29,7 +29,7 @@ from bench.errors import RunFailed, UserError, near
 from bench.inference import Predictor
 from bench.protocols import PROTOCOLS, Evaluation
 from bench.protocols.base import gather_one
-from bench.records import ProtocolResult, Record, Store, Training, atomic
+from bench.records import ProtocolResult, Record, Store, atomic
 from datasets.base import DataError, Dataset
 from methods.base import Method
 
@@ -192,9 +192,7 @@ def _execute(
     )
     statistics = _load_statistics(folder)
     if record.training is None or not (folder / training.MODEL).exists():
-        trained = training.train(
-            method_class, config, train_set, fabric, folder, store.root / "runs" / "cache"
-        )
+        trained = training.train(method_class, config, train_set, fabric, folder, store.root / "runs" / "cache")
         record.training = trained.training
         record.protocols.clear()
         statistics.clear()

@@ -19,7 +19,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
@@ -73,7 +72,11 @@ def make_fabric(device: str, precision: str) -> Fabric:
     # Heads may leave parameters without gradient in a step (a batch without labels), which plain DDP rejects.
     strategy: Any = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
     fabric = Fabric(
-        accelerator=accelerator, devices=world // nodes, num_nodes=nodes, strategy=strategy, precision=precision  # type: ignore[arg-type]
+        accelerator=accelerator,
+        devices=world // nodes,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]
     )
     fabric.launch()
     return fabric
@@ -137,7 +140,9 @@ def _cosine(start: float, end: float, t: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2
 
 
-def whole_batches(dataset: Dataset, inference: InferenceConfig, device: torch.device, method: Method) -> Iterator[Batch]:
+def whole_batches(
+    dataset: Dataset, inference: InferenceConfig, device: torch.device, method: Method
+) -> Iterator[Batch]:
     """Training images with labels, whole and not augmented, one per batch, at the scale of inference."""
     predictor = Predictor(method, inference, device)
     for sample in data.whole_samples(dataset):
@@ -194,7 +199,7 @@ class LossLog:
     def _keep_before(self, first_step: int) -> None:
         """Drop the rows that a resumed run will write again, and half a row that a kill left."""
         with self.path.open(newline="") as file:
-            rows = [r for r in csv.reader(file)]
+            rows = list(csv.reader(file))
         width = len(rows[0]) if rows else 0
         kept = [r for i, r in enumerate(rows) if i == 0 or (len(r) == width and int(r[0]) <= first_step)]
         with atomic(self.path) as temporary, temporary.open("w", newline="") as file:
@@ -294,7 +299,17 @@ def train(
         checkpoint = folder / CHECKPOINT
         first = _resume(checkpoint, config, method, optimiser, history, fabric)
         losses = _optimise(
-            wrapped, method, optimiser, config, dataset, fabric, context, folder, first, history, on_checkpoint
+            wrapped,
+            method,
+            optimiser,
+            config,
+            dataset,
+            fabric,
+            context,
+            folder,
+            first,
+            history,
+            on_checkpoint,
         )
     method.eval()
     with torch.no_grad():
@@ -336,7 +351,14 @@ def _optimise(
     if recipe.class_balanced:
         presence = data.class_presence(dataset, data.describe(dataset).fingerprint, context.cache, context.progress)
     batches = data.training_batches(
-        dataset, recipe, config.seed, fabric.device, rank=rank, world=world, first_step=first, presence=presence
+        dataset,
+        recipe,
+        config.seed,
+        fabric.device,
+        rank=rank,
+        world=world,
+        first_step=first,
+        presence=presence,
     )
     log = LossLog(folder, recipe.logger, first) if fabric.is_global_zero else None
     means: dict[str, float] = {}

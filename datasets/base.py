@@ -67,13 +67,9 @@ class ClassMap:
     """Where the map comes from and what is known to be wrong with it."""
 
     @classmethod
-    def by_name(
-        cls, source: ClassSet, target: ClassSet, pairs: Mapping[str, str], note: str = ""
-    ) -> ClassMap:
+    def by_name(cls, source: ClassSet, target: ClassSet, pairs: Mapping[str, str], note: str = "") -> ClassMap:
         """Build the table from class names; source classes not in ``pairs`` have no counterpart."""
-        unknown = [n for n in pairs if n not in source.names] + [
-            n for n in pairs.values() if n not in target.names
-        ]
+        unknown = [n for n in pairs if n not in source.names] + [n for n in pairs.values() if n not in target.names]
         if unknown:
             raise ValueError(f"class map {source.name} to {target.name} names unknown classes: {unknown}")
         table = tuple(target.names.index(pairs[n]) if n in pairs else IGNORE for n in source.names)
@@ -126,9 +122,7 @@ def list_files(folder: Path, *suffixes: str) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    return sorted(
-        p for p in folder.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith(".")
-    )
+    return sorted(p for p in folder.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith("."))
 
 
 class Dataset(ABC):
@@ -301,9 +295,7 @@ class Dataset(ABC):
 
     def _require(self, allow_partial: bool) -> None:
         want = self.splits[self.split].count
-        remedy = (
-            f"the layout below {self.folder} should be {self.layout.rstrip('.')}; get it from {self.home}"
-        )
+        remedy = f"the layout below {self.folder} should be {self.layout.rstrip('.')}; get it from {self.home}"
         if not self.items:
             raise (DataError if self.folder.is_dir() else MissingData)(
                 f"{self.name}: no image of split {self.split!r} was found because {self._what_is_there()}; "
@@ -343,6 +335,4 @@ class Dataset(ABC):
         )
 
     def _damaged(self, path: Path, error: Exception) -> DataError:
-        return DataError(
-            f"{self.name}: {path} cannot be decoded ({reason(error)}); fetch it again from {self.home}"
-        )
+        return DataError(f"{self.name}: {path} cannot be decoded ({reason(error)}); fetch it again from {self.home}")

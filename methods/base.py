@@ -73,6 +73,9 @@ class Features(NamedTuple):
 class Network(nn.Module):
     """The encoder-decoder all methods share. Takes RGB images in [0, 1] of any size and normalises them itself."""
 
+    encoder: nn.Module
+    """Has a learning rate of its own, and may be frozen."""
+    decoder: nn.Module
     out_channels: int
     """D, the channels of ``Features.dense``."""
     stride: int
@@ -181,17 +184,17 @@ class Method(nn.Module, ABC):
         self.network = network
         self.classes = classes
 
-    def prepare(self, context: Context) -> None:  # noqa: B027 - an optional hook
+    def prepare(self, context: Context) -> None:
         """Before training: allocate what depends on the run's length, fit what precedes the network."""
 
     @abstractmethod
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """Named scalar loss terms of ``batch``, each already weighted; the harness sums and back-propagates them."""
 
-    def after_step(self, batch: Batch, context: Context) -> None:  # noqa: B027 - an optional hook
+    def after_step(self, batch: Batch, context: Context) -> None:
         """Online estimation after the optimiser's step, called without gradient, once for each batch of the step."""
 
-    def finish(self, context: Context) -> None:  # noqa: B027 - an optional hook
+    def finish(self, context: Context) -> None:
         """After the last step, in ``eval`` mode and without gradient: build what prediction needs."""
 
     @abstractmethod

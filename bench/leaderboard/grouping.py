@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.config import NOT_OF_THE_RESULT
 from bench.records import DatasetInfo, Record, Scores
 
 DataKey = tuple[str, str, int, str]
 """Name, split, number of images, fingerprint."""
 
-_NOT_OF_THE_RESULT = ("workers", "checkpoint_every", "log_every", "logger", "description")
 _ABSENT = "\0absent"
 
 
@@ -49,7 +49,7 @@ class Variant:
 def group_of(record: Record) -> Group:
     """The group that ``record`` belongs to."""
     config = record.config
-    recipe = config.recipe.model_dump(mode="json", exclude=set(_NOT_OF_THE_RESULT))
+    recipe = config.recipe.model_dump(mode="json", exclude=set(NOT_OF_THE_RESULT))
     return Group(
         dataset=config.data.name,
         supervision=config.data.supervision,

@@ -7,6 +7,8 @@ the whole split: the matrices of the images are added before anything is divided
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -159,6 +161,18 @@ class ConfusionMeter:
         cells = np.flatnonzero(matrix)
         self._cells.append((cells.astype(np.int32), matrix.reshape(-1)[cells].astype(np.int32)))
         self._total += matrix
+
+    def select(self, image_ids: Iterable[str]) -> ConfusionMeter:
+        """A meter of some of the images; raises ``KeyError`` for one that was not counted."""
+        position = {image_id: i for i, image_id in enumerate(self._ids)}
+        chosen = ConfusionMeter(self.num_classes, self.num_predicted)
+        flat = chosen._total.reshape(-1)
+        for image_id in image_ids:
+            cells, counts = self._cells[position[image_id]]
+            chosen._ids.add(image_id)
+            chosen._cells.append((cells, counts))
+            flat[cells] += counts
+        return chosen
 
     def merge(self, other: ConfusionMeter) -> None:
         """Add the images of another shard; raises ``ValueError`` where shapes differ or images repeat."""

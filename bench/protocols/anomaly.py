@@ -121,7 +121,12 @@ def _path(scratch: Path, image_id: str) -> Path:
 
 def _keep(scratch: Path, image_id: str, prediction: ImagePrediction) -> None:
     maps = prediction.maps
-    state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly, "size": prediction.size}
+    state = {
+        "logits": maps.logits,
+        "log_density": maps.log_density,
+        "anomaly": maps.anomaly,
+        "size": prediction.size,
+    }
     torch.save(state, _path(scratch, image_id))
 
 

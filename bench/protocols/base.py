@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol as Structural, TypeVar
+from typing import Any, ClassVar, TypeVar
+from typing import Protocol as Structural
 
 import numpy as np
 import torch
@@ -101,7 +102,9 @@ class Protocol(ABC):
         """Score the method on ``targets``, which are present, and fill ``evaluation.statistics``."""
 
     @classmethod
-    def present(cls, source: type[Dataset], open_: Callable[[str, str], Dataset]) -> tuple[list[tuple[str, str]], list[str]]:
+    def present(
+        cls, source: type[Dataset], open_: Callable[[str, str], Dataset]
+    ) -> tuple[list[tuple[str, str]], list[str]]:
         """The targets whose data is there, and one sentence for each whose data is not.
 
         Data that is there but incomplete or damaged is not skipped: its DataError is raised.
@@ -117,6 +120,6 @@ class Protocol(ABC):
         return found, absent
 
 
-def numbers(values: dict[str, float]) -> dict[str, float | None]:
+def numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
     """Metric values as JSON has them: undefined ones are None."""
     return {name: None if not np.isfinite(value) else float(value) for name, value in values.items()}

@@ -68,7 +68,9 @@ class CrossDomain(Protocol):
                 notes=[target.class_map.note] if target.class_map and target.class_map.note else [],
             )
             evaluation.statistics[f"{cls.name}/{name}/ids"] = np.array(meter.ids)
-            evaluation.statistics[f"{cls.name}/{name}/confusion"] = meter.per_image[(slice(None), *mapping.scored)]
+            evaluation.statistics[f"{cls.name}/{name}/confusion"] = meter.per_image[
+                :, mapping.scored[0], mapping.scored[1]
+            ]
         mious = [s.metrics["miou"] for s in result.targets.values()]
         drops = [s.metrics["drop"] for s in result.targets.values()]
         result.summary = numbers(
@@ -90,7 +92,7 @@ class CrossDomain(Protocol):
             return float("nan") if known is None else known
         dataset = evaluation.open(source.name, split)
         meter, _ = cls._measure(evaluation, dataset, mapping, labels_are_source=True)
-        return confusion.mean_iou(meter.total[mapping.scored])
+        return float(confusion.mean_iou(meter.total[mapping.scored]))
 
     @classmethod
     def _measure(
