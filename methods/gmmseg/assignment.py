@@ -9,7 +9,9 @@ from torch import Tensor
 def sinkhorn(
     log_density: Tensor, classes: Tensor, num_classes: int, iterations: int = 3, epsilon: float = 0.05
 ) -> Tensor:
-    """Responsibilities (N, K) of the components of each pixel's own class; rows sum to 1.
+    """Log of the transport plan (N, K) to the components of each pixel's own class, up to a constant per row.
+
+    Its softmax over the rows gives responsibilities, its argmax a hard assignment.
 
     All classes are solved at once, each as a problem of its own: ``log_density`` (N, K) of a class is divided
     by its largest absolute value and by ``epsilon``; then, ``iterations`` times, every component's share of
@@ -28,14 +30,16 @@ def sinkhorn(
     largest = largest.scatter_reduce(0, classes, log_density.abs().amax(dim=1), "amax")
     tiny = torch.finfo(log_density.dtype).tiny
     scores = log_density / (epsilon * largest.clamp(min=tiny))[classes].unsqueeze(1)
-    for _ in range(iterations):
+    for iteration in range(iterations):
+        if iteration:
+            scores = scores - scores.logsumexp(dim=1, keepdim=True)
         peak = scores.new_full(shape, -torch.inf).scatter_reduce(0, by_row, scores, "amax")
         share = torch.zeros_like(peak).index_add_(0, classes, (scores - peak[classes]).exp())
-        scores = (scores - (peak + share.log())[classes]).log_softmax(dim=1)
-    return scores.softmax(dim=1)
+        scores = scores - (peak + share.log())[classes]
+    return scores
 
 
-def harden(responsibilities: Tensor) -> Tensor:
-    """One-hot version (N, K) of ``responsibilities`` (N, K); ties go to the lowest component."""
-    best = responsibilities.argmax(dim=1, keepdim=True)
-    return torch.zeros_like(responsibilities).scatter_(1, best, 1)
+def one_hot(log_plan: Tensor) -> Tensor:
+    """Hard responsibilities (N, K) from ``log_plan`` (N, K); ties go to the lowest component."""
+    best = log_plan.argmax(dim=1, keepdim=True)
+    return torch.zeros_like(log_plan).scatter_(1, best, 1)

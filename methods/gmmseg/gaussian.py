@@ -28,11 +28,7 @@ def component_log_density(points: Tensor, means: Tensor, stds: Tensor) -> Tensor
     precisions = stds.square().reciprocal()
     linear = precisions * means
     weights = torch.cat([-0.5 * precisions, linear], dim=1)
-    bias = (
-        -0.5 * (linear * means).sum(dim=1)
-        - stds.log().sum(dim=1)
-        - 0.5 * math.log(2 * math.pi) * means.shape[1]
-    )
+    bias = -0.5 * (linear * means).sum(dim=1) - stds.log().sum(dim=1) - 0.5 * math.log(2 * math.pi) * means.shape[1]
     return F.linear(torch.cat([points * points, points], dim=1), weights, bias)
 
 
@@ -45,6 +41,16 @@ def mixture_log_density(log_density: Tensor, components: int, reduce: Reduce) ->
     if reduce == "max":
         return by_class.max(dim=2).values
     return by_class.logsumexp(dim=2) - math.log(components)
+
+
+def of_class(values: Tensor, classes: Tensor, components: int) -> Tensor:
+    """The K columns (N, K) of ``values`` (N, C * K) that belong to each row's class.
+
+    ``classes`` is (N,) int64; what is above C - 1 counts as C - 1.
+    """
+    by_class = values.unflatten(1, (-1, components))
+    index = classes.clamp(max=by_class.shape[1] - 1).view(-1, 1, 1).expand(-1, 1, components)
+    return by_class.gather(1, index).squeeze(1)
 
 
 def class_log_density(points: Tensor, means: Tensor, stds: Tensor, reduce: Reduce) -> Tensor:

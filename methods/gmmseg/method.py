@@ -20,12 +20,13 @@ from methods.base import (
     downsample_labels,
     upsample,
 )
-from methods.gmmseg.assignment import harden, sinkhorn
+from methods.gmmseg.assignment import one_hot, sinkhorn
 from methods.gmmseg.config import GMMSegConfig, time_constants
 from methods.gmmseg.gaussian import (
     class_log_density,
     component_log_density,
     mixture_log_density,
+    of_class,
     spherical_mean,
     variance_about,
 )
@@ -61,9 +62,7 @@ class GMMSeg(Method):
     """
 
     name = "gmmseg"
-    reference = (
-        "Liang et al., GMMSeg: Gaussian Mixture based Generative Semantic Segmentation Models, NeurIPS 2022"
-    )
+    reference = "Liang et al., GMMSeg: Gaussian Mixture based Generative Semantic Segmentation Models, NeurIPS 2022"
     Config = GMMSegConfig
     density_score = "gmm_nll"
     training_only = tuple(f"memory.{name}" for name in Memory.STATE)
@@ -119,9 +118,7 @@ class GMMSeg(Method):
             labels = downsample_labels(batch.labels, (height, width)).flatten()
             labelled = labels < classes
             labels = torch.where(labelled, labels, classes)
-            index = labels.clamp(max=classes - 1).view(-1, 1, 1).expand(-1, 1, components)
-            own = log_density.unflatten(1, (classes, components)).gather(1, index).squeeze(1)
-            responsibilities = self._assign(own.detach(), labels)
+            responsibilities = self._assign(of_class(log_density.detach(), labels, components), labels)
             batch.scratch[self.name] = Observed(
                 features=features.detach(),
                 classes=labels,
@@ -129,11 +126,12 @@ class GMMSeg(Method):
                 correct=logits.detach().argmax(dim=1) == labels,
             )
 
-            maps = logits.view(batch.images.shape[0], height, width, classes).permute(0, 3, 1, 2)
+            maps = logits.view(batch.images.shape[0], height, width, classes).permute(0, 3, 1, 2).contiguous()
             losses = {"cross_entropy": self._cross_entropy(maps, batch.labels)}
             if self.config.aux_weight:
-                surprise = log_density.logsumexp(dim=1) - (responsibilities * own).sum(dim=1)
-                surprise = torch.where(labelled, surprise, 0).sum() / labelled.sum().clamp(min=1)
+                log_posterior = of_class(log_density.log_softmax(dim=1), labels, components)
+                surprise = torch.where(labelled, -(responsibilities * log_posterior).sum(dim=1), 0)
+                surprise = surprise.sum() / labelled.sum().clamp(min=1)
                 losses["component_cross_entropy"] = self.config.aux_weight * surprise
         return losses
 
@@ -165,7 +163,9 @@ class GMMSeg(Method):
         projected = self.projection(self.network(images).dense)
         with torch.autocast(projected.device.type, enabled=False):
             rows = projected.float().permute(0, 2, 3, 1).flatten(0, 2)
-            features = F.normalize(self.feature_norm(rows), dim=1, eps=NORM_EPS)
+            rows = self.feature_norm(rows)
+            # F.normalize, whose norm is slow over short rows
+            features = rows * rows.square().sum(dim=1, keepdim=True).clamp(min=NORM_EPS**2).rsqrt()
         return features, (projected.shape[2], projected.shape[3])
 
     def _logits(self, scores: Tensor) -> Tensor:
@@ -178,10 +178,8 @@ class GMMSeg(Method):
 
     def _assign(self, own: Tensor, classes: Tensor) -> Tensor:
         """Responsibilities (N, K) from the log-densities ``own`` (N, K) of each pixel's class (E-step)."""
-        plan = sinkhorn(
-            own, classes, self.means.shape[0], self.config.sinkhorn_iters, self.config.sinkhorn_eps
-        )
-        return harden(plan) if self.config.assign == "hard" else plan
+        plan = sinkhorn(own, classes, self.means.shape[0], self.config.sinkhorn_iters, self.config.sinkhorn_eps)
+        return one_hot(plan) if self.config.assign == "hard" else plan.softmax(dim=1)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of ``logits`` (B, C, h, w), enlarged to ``labels`` (B, H, W)."""

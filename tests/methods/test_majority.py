@@ -50,8 +50,6 @@ def test_ranks_agree_with_one_rank_whether_maps_are_shared_or_split(
         return method.log_frequency
 
     same = two_ranks(lambda collectives: prepared(collectives, maps))
-    split = two_ranks(
-        lambda collectives: prepared(collectives, lambda: iter([list(maps())[collectives.rank]]))
-    )
+    split = two_ranks(lambda collectives: prepared(collectives, lambda: iter([list(maps())[collectives.rank]])))
     for found in same + split:
         assert torch.equal(found, single.log_frequency)

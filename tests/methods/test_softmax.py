@@ -46,9 +46,7 @@ def test_it_learns_and_predicts_at_the_networks_resolution(tiny_network, tiny_cl
     assert prediction.log_density is None
 
 
-def test_bfloat16_autocast_gives_float32_predictions_and_a_finite_loss(
-    tiny_network, tiny_classes, make_batch
-):
+def test_bfloat16_autocast_gives_float32_predictions_and_a_finite_loss(tiny_network, tiny_classes, make_batch):
     method = build(tiny_network, tiny_classes)
     batch = make_batch(3)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -29,9 +29,7 @@ def test_density_agrees_with_torch_distributions():
 def test_density_in_float32_is_exact_to_a_thousandth_of_a_nat():
     points, means, stds = problem(n=500, dim=64)
     stds = stds.clamp(max=0.12)
-    found = gaussian.component_log_density(
-        points.float(), means.flatten(0, 1).float(), stds.flatten(0, 1).float()
-    )
+    found = gaussian.component_log_density(points.float(), means.flatten(0, 1).float(), stds.flatten(0, 1).float())
     assert (found.double() - exact(points, means, stds)).abs().max() < 1e-3
 
 
@@ -72,6 +70,14 @@ def test_chunks_do_not_show(monkeypatch, elements):
     whole = gaussian.class_log_density(points, means, stds, "max")
     monkeypatch.setattr(gaussian, "CHUNK_ELEMENTS", elements)
     torch.testing.assert_close(gaussian.class_log_density(points, means, stds, "max"), whole)
+
+
+def test_columns_of_a_class():
+    values = torch.arange(24).view(2, 12)
+    assert torch.equal(
+        gaussian.of_class(values, torch.tensor([1, 4]), 3),
+        values[:, 3:].gather(1, torch.tensor([[0, 1, 2], [6, 7, 8]])),
+    )
 
 
 def test_moments_agree_with_their_definition():

@@ -127,12 +127,8 @@ def test_component_255_is_a_target_like_any_other(build):
     observed = batch.scratch["gmmseg"]
     chosen = 51 * 5 + observed.responsibilities.argmax(1)
     assert (chosen == 255).any()
-    components = component_log_density(
-        observed.features, method.means.flatten(0, 1), method.stds.flatten(0, 1)
-    )
-    torch.testing.assert_close(
-        loss.detach(), -components.log_softmax(1)[torch.arange(len(chosen)), chosen].mean()
-    )
+    components = component_log_density(observed.features, method.means.flatten(0, 1), method.stds.flatten(0, 1))
+    torch.testing.assert_close(loss.detach(), -components.log_softmax(1)[torch.arange(len(chosen)), chosen].mean())
 
 
 def test_the_code_averages_over_ignored_pixels_too(build, make_batch):
@@ -278,9 +274,7 @@ class Direct:
     def __init__(self, method, capacity):
         self.means, self.stds = method.means.double(), method.stds.double()
         classes, components, _ = self.means.shape
-        self.queues = {
-            pair: deque(maxlen=capacity) for pair in itertools.product(range(classes), range(components))
-        }
+        self.queues = {pair: deque(maxlen=capacity) for pair in itertools.product(range(classes), range(components))}
 
     def step(self, features, labels, refit, gamma=0.999, push=20):
         features = features.double()
