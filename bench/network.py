@@ -76,6 +76,8 @@ class SegmentationNetwork(Network):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.divisor = 32
+        # Convolutions of batches in this layout are faster on CPUs, and on GPUs in reduced precision.
+        self.to(memory_format=torch.channels_last)
         self._measure()
 
     def _measure(self) -> None:
@@ -104,7 +106,7 @@ class SegmentationNetwork(Network):
     def forward(self, images: Tensor) -> Features:
         """Features of ``images`` (B, 3, H, W), float RGB in [0, 1]."""
         height, width = images.shape[-2:]
-        normalised = (images - self.mean) / self.std
+        normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         bottom, right = -height % self.divisor, -width % self.divisor
         if not bottom and not right:
             return self._features(normalised)
