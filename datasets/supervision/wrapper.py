@@ -1,0 +1,229 @@
+"""A data set whose labels are sparse.
+
+The classes here are no plugins: they have no name of their own and are made by ``datasets.supervision.supervise``.
+Plugins are found among what the modules directly below ``datasets`` contain, so these classes must not be imported
+into this package's ``__init__``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
+from datasets.supervision import cache, official
+from datasets.supervision.derive import VERSIONS, derive, generator
+from datasets.supervision.kinds import Kind
+
+SAMPLED = 512
+"""The labelled fraction is counted on at most so many images, evenly spaced."""
+TRAP_SAMPLED = 64
+"""Images of a published set in which an unlabelled pixel is looked for."""
+TRAP_SHARE = 0.5
+"""A published set without an unlabelled pixel is no trap if more than this share of all pixels is labelled."""
+_PIXELS_PER_WORKER = 32 * 480 * 360
+"""Below this many pixels each, starting another process costs more than it saves."""
+
+
+class SparseDataset(Dataset):
+    """The images of a dense data set with other labels; in everything else it is that data set.
+
+    ``items`` name the sparse label files, so that whatever depends on the labels' bytes sees these.
+    """
+
+    def __init__(self, dense: Dataset, kind: Kind, folder: Path, labels: Sequence[Path]) -> None:
+        for fact in Dataset.__annotations__:
+            setattr(self, fact, getattr(dense, fact))
+        self.dense = dense
+        """The same images with their dense labels."""
+        self.kind = kind
+        self.root, self.split = dense.root, dense.split
+        self.items = [Item(i.id, i.image, path) for i, path in zip(dense.items, labels)]
+        self._cache = folder
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where the labels come from: ``official: <folder below the data root>`` or ``derived: <rule>@<version>``."""
+
+    @property
+    def folder(self) -> Path:
+        """That of the dense data set."""
+        return self.dense.folder
+
+    def find(self) -> list[Item]:
+        """The items of the dense data set with the sparse label files."""
+        return self.items
+
+    def decode_image(self, path: Path) -> np.ndarray:
+        """As the dense data set decodes it."""
+        return self.dense.decode_image(path)
+
+    def labelled_fraction(self) -> float:
+        """Labelled pixels over valid pixels, of all images or of ``SAMPLED`` evenly spaced ones.
+
+        Counted once and kept in the cache. Raises DataError for a damaged label file.
+        """
+        path = self._cache / "fraction.json"
+        try:
+            known = json.loads(path.read_text())
+            return int(known["labelled"]) / max(int(known["valid"]), 1)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        counts = self._counts(SAMPLED)
+        labelled, valid = int(counts[: len(self.classes)].sum()), int(counts[:IGNORE].sum())
+        with cache.atomic(path) as temporary:
+            temporary.write_text(json.dumps({"labelled": labelled, "valid": valid}))
+        return labelled / max(valid, 1)
+
+    def _counts(self, images: int) -> np.ndarray:
+        """(256,) pixels of each label in at most ``images`` images, evenly spaced."""
+        counts = np.zeros(256, dtype=np.int64)
+        for index in np.unique(np.linspace(0, len(self) - 1, min(len(self), images)).round().astype(int)):
+            counts += np.bincount(self.label(int(index)).numpy().ravel(), minlength=256)
+        return counts
+
+
+class OfficialLabels(SparseDataset):
+    """Published label files. ``void_is_unlabelled``: their 255 stands for "no label" where the dense label is valid."""
+
+    def __init__(
+        self, dense: Dataset, kind: Kind, folder: Path, found: official.Official, void_is_unlabelled: bool
+    ) -> None:
+        super().__init__(dense, kind, folder, found.files)
+        self._origin = found.folder
+        self._void_is_unlabelled = void_is_unlabelled
+
+    @property
+    def source(self) -> str:
+        """``official: <folder below the data root>``, and how 255 was read if not as void."""
+        reading = ", 255 read as unlabelled" if self._void_is_unlabelled else ""
+        return f"official: {self._origin.relative_to(self.root).as_posix()}{reading}"
+
+    def label_ids(self) -> Mapping[int, int]:
+        """C is a valid pixel without label."""
+        count = len(self.classes)
+        return {**{i: i for i in range(count)}, count: UNLABELLED, IGNORE: IGNORE}
+
+    def label(self, index: int) -> Tensor:
+        """Decode the label map alone: (H, W) int64 training ids with ``UNLABELLED``."""
+        label = super().label(index)
+        if not self._void_is_unlabelled:
+            return label
+        dense = self.dense.label(index)
+        if dense.shape != label.shape:
+            path = self.items[index].label
+            (height, width), (dense_height, dense_width) = label.shape, dense.shape
+            raise DataError(
+                f"{self.name}: label {path} is {width}x{height} but the dense label {self.dense.items[index].label} is "
+                f"{dense_width}x{dense_height}; fetch both again"
+            )
+        return torch.where((label == IGNORE) & (dense != IGNORE), UNLABELLED, label)
+
+    def require_unlabelled(self) -> None:
+        """Raises DataError if the set has no unlabelled pixel, although hardly any pixel is labelled."""
+        counts = self._counts(TRAP_SAMPLED)
+        share = counts[: len(self.classes)].sum() / counts.sum()
+        if counts[UNLABELLED] == 0 and share <= TRAP_SHARE:
+            raise DataError(
+                f"{self.name}: the labels of kind {self.kind} have no unlabelled pixel, {self.items[0].label} for one, "
+                f"since every pixel without label is {IGNORE} (void), so that nothing could be learnt from it; write "
+                f"{len(self.classes)} for unlabelled pixels, or pass --set data.void_is_unlabelled=true to read "
+                f"{IGNORE} as unlabelled wherever the dense label is not void"
+            )
+
+
+class DerivedLabels(SparseDataset):
+    """Labels derived from the dense ones, kept in ``folder``."""
+
+    def __init__(self, dense: Dataset, kind: Kind, folder: Path, seed: int) -> None:
+        super().__init__(dense, kind, folder, [folder / f"{item.id}.png" for item in dense.items])
+        self.seed = seed
+
+    @property
+    def source(self) -> str:
+        """``derived: <rule>@<version>``."""
+        return f"derived: {self.kind.family}@{VERSIONS[self.kind.family]}"
+
+    def label_ids(self) -> Mapping[int, int]:
+        """The cache holds training ids."""
+        return {**{i: i for i in range(len(self.classes))}, UNLABELLED: UNLABELLED, IGNORE: IGNORE}
+
+    def label(self, index: int) -> Tensor:
+        """Decode the label map alone: (H, W) int64; one that was damaged in the cache is derived again."""
+        try:
+            return super().label(index)
+        except DataError:
+            return torch.from_numpy(self.write(index).astype(np.int64))
+
+    def write(self, index: int) -> np.ndarray:
+        """Derive the labels of one image, put them into the cache and return them: (H, W) uint8."""
+        dense = self.dense.label(index).numpy().astype(np.uint8)
+        label = derive(self.kind, dense, generator(self.seed, self.items[index].id, self.kind))
+        cache.write(self.items[index].label, label)
+        return label
+
+    def check_files(self) -> None:
+        """Check the dense data set's files, and derive again what the cache has lost."""
+        self.dense.check_files()
+        self.complete()
+
+    def complete(self, workers: int | None = None) -> None:
+        """Derive what the cache lacks, once though several processes ask; ``workers`` changes the time only."""
+        if not self._missing():
+            return
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._cache / ".lock")
+            lock.acquire()
+        except OSError as error:
+            raise DataError(
+                f"sparse labels cannot be written to {self._cache} ({error.strerror or error}); choose another folder "
+                "for results"
+            ) from error
+        try:
+            missing = self._missing()
+            if workers is None and missing:
+                pixels = len(missing) * self.dense.label(missing[0]).numel()
+                workers = min(os.cpu_count() or 1, 8, pixels // _PIXELS_PER_WORKER)
+            loader: DataLoader = DataLoader(
+                _Derivation(self, missing), batch_size=None, num_workers=workers if workers and workers > 1 else 0
+            )
+            with cache.progress(f"deriving {self.kind} of {self.name}/{self.split}", len(missing)) as advance:
+                for failure in loader:
+                    if failure is not None:
+                        raise failure
+                    advance()
+        finally:
+            lock.release()
+
+    def _missing(self) -> list[int]:
+        return [index for index, item in enumerate(self.items) if not cache.is_whole(item.label)]
+
+
+class _Derivation(TorchDataset[DataError | None]):
+    """Derives the labels of the images ``indices`` as it is read, so that torch's loader shares out the work."""
+
+    def __init__(self, labels: DerivedLabels, indices: Sequence[int]) -> None:
+        self.labels, self.indices = labels, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, number: int) -> DataError | None:
+        """None, or what went wrong."""
+        try:
+            self.labels.write(self.indices[number])
+        except DataError as error:
+            return error
+        return None
