@@ -33,9 +33,7 @@ def contact_sheet(splits: tuple[str, ...], columns: int, first: int, size: tuple
     pen = ImageDraw.Draw(sheet)
     for row, split in enumerate(splits):
         top = row * block
-        pen.text(
-            (_MARGIN, top + 2), f"{split}, pictures {first} to {first + columns - 1}", fill=(230, 230, 230)
-        )
+        pen.text((_MARGIN, top + 2), f"{split}, pictures {first} to {first + columns - 1}", fill=(230, 230, 230))
         for column in range(columns):
             image, label = render_scene(first + column, split, size)
             left = column * (width + _MARGIN)
@@ -51,21 +49,13 @@ def contact_sheet(splits: tuple[str, ...], columns: int, first: int, size: tuple
 
 
 @click.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="PNG file to write."
-)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="PNG file to write.")
 @click.option(
     "--split", "splits", multiple=True, type=click.Choice(list(STREAMS)), help="Repeatable; all unless given."
 )
-@click.option(
-    "--columns", default=4, show_default=True, type=click.IntRange(1, 16), help="Pictures per split."
-)
-@click.option(
-    "--first", default=0, show_default=True, type=click.IntRange(0), help="Number of the first picture."
-)
-@click.option(
-    "--height", default=128, show_default=True, type=click.IntRange(32, 1024), help="Twice as wide."
-)
+@click.option("--columns", default=4, show_default=True, type=click.IntRange(1, 16), help="Pictures per split.")
+@click.option("--first", default=0, show_default=True, type=click.IntRange(0), help="Number of the first picture.")
+@click.option("--height", default=128, show_default=True, type=click.IntRange(32, 1024), help="Twice as wide.")
 def main(out: Path, splits: tuple[str, ...], columns: int, first: int, height: int) -> None:
     """Draw pictures of toyscapes with their labels, for a person to look at."""
     sheet = contact_sheet(splits or tuple(STREAMS), columns, first, (height, 2 * height))

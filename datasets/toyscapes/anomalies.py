@@ -67,9 +67,7 @@ class Anomaly:
     def paint(self, canvas: Canvas, light: Light) -> None:
         """Paint its shape with its texture, rounded by light from above and from the sun's side."""
         half = self.size * self.stretch
-        face = canvas.card(
-            self.x, self.z, (-half * 1.1, self.lift), (half * 1.1, self.lift + self.size * 2.1)
-        )
+        face = canvas.card(self.x, self.z, (-half * 1.1, self.lift), (half * 1.1, self.lift + self.size * 2.1))
         if face is None:
             return
         a = face.a * (1.0 / half)
@@ -160,19 +158,19 @@ def drawn_anomaly(scene: Scene, draw: Draw, *, on_road: bool) -> Anomaly:
     """One unknown object on or off the road, between 6 and 40 pixels tall in a picture 128 pixels high."""
     camera, street = scene.camera, scene.street
     scale = camera.rows / 128.0
+    # what stands nearer than this has its foot below the picture
+    nearest = max(camera.focal * camera.height / (camera.rows * 0.97 - camera.horizon), 4.5)
     best: Anomaly | None = None
     for _ in range(12):
         tall = 6.0 * scale * (1.0 + 5.7 * draw.unit() * draw.unit())
         size = draw.between(0.2, 0.95)
-        z = min(max(2.0 * size * camera.focal / tall, 4.5), 38.0)
+        z = min(max(2.0 * size * camera.focal / tall, nearest), 38.0)
         size = min(max(0.5 * tall * z / camera.focal, 0.1), 1.5)
         if on_road:
             x = street.middle(z) + draw.between(-0.9, 0.9) * street.half
         else:
             side = draw.integer(0, 1)
-            x = street.x(
-                side, street.half + 0.4 + draw.between(0.0, street.front(side) - street.half - 0.4), z
-            )
+            x = street.x(side, street.half + 0.4 + draw.between(0.0, street.front(side) - street.half - 0.4), z)
         lift = draw.between(0.4, 3.0) if not on_road and draw.chance(0.3) else 0.0
         best = Anomaly(
             x=x,

@@ -53,7 +53,7 @@ class Facade:
         style = draw.choice(town.facades)
         storeys = draw.integer(*town.storeys)
         if style in ("glass", "bands"):
-            storeys += draw.integer(0, 4)
+            storeys += draw.integer(0, 3)
         storey = draw.between(2.8, 3.5)
         base = draw.between(3.0, 4.2)
         colour = draw.colour(town.facade_colours[style], 0.04)
@@ -109,9 +109,7 @@ class Facade:
             )
         return colour, glow
 
-    def _fill(
-        self, colour: Floats, glow: Floats, window: Mask, pane: Floats, chance: Floats, lit: bool
-    ) -> None:
+    def _fill(self, colour: Floats, glow: Floats, window: Mask, pane: Floats, chance: Floats, lit: bool) -> None:
         np.copyto(colour, pane[:, :, None] * np.asarray(self.glass, np.float32), where=window[:, :, None])
         if lit:
             bright = window & (chance < self.lit * 2.0 - 1.0)
@@ -189,9 +187,7 @@ class Building:
             moved = face._replace(a=face.a - start)
             self._paint_face(canvas, moved, end - start, light.front, light.lit, gable=True)
 
-    def _paint_face(
-        self, canvas: Canvas, face: Patch, length: float, factor: float, lit: bool, *, gable: bool
-    ) -> None:
+    def _paint_face(self, canvas: Canvas, face: Patch, length: float, factor: float, lit: bool, *, gable: bool) -> None:
         facade, s, y = self.facade, face.a, face.y
         colour, glow = facade.surface(s, y, lit)
         colour *= factor
@@ -200,11 +196,7 @@ class Building:
             top = top + facade.roof_height * 1.6 * (1.0 - np.abs(s * (2.0 / length) - 1.0))
         elif facade.roof_height > 0.0:
             top = top + facade.roof_height
-            tiles = (
-                1.0
-                - when(fraction(y * 3.0) < 0.4, 0.22)
-                + 0.12 * noise("grain", s * 9.0, y * 9.0, facade.offset)
-            )
+            tiles = 1.0 - when(fraction(y * 3.0) < 0.4, 0.22) + 0.12 * noise("grain", s * 9.0, y * 9.0, facade.offset)
             roof = tiles[:, :, None] * np.asarray(shade(facade.roof, factor), np.float32)
             above = np.broadcast_to(y > facade.height, glow.shape)
             np.copyto(colour, roof, where=above[:, :, None])

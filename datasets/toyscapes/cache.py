@@ -37,9 +37,7 @@ def image_name(index: int) -> str:
     return f"{index:04d}.png"
 
 
-def ensure_split(
-    folder: Path, split: str, count: int, size: tuple[int, int], workers: int | None = None
-) -> None:
+def ensure_split(folder: Path, split: str, count: int, size: tuple[int, int], workers: int | None = None) -> None:
     """Make sure that ``folder`` holds ``count`` rendered pictures of ``split``.
 
     ``workers`` defaults to what the machine and the amount of work suggest; it does not change a byte.
@@ -78,9 +76,7 @@ def write_picture(folder: Path, split: str, index: int, size: tuple[int, int]) -
     """Render one picture into ``folder/images`` and ``folder/labels``."""
     image, label = render_scene(index, split, size)
     for kind, pixels in (("images", image), ("labels", label)):
-        Image.fromarray(np.ascontiguousarray(pixels)).save(
-            folder / kind / image_name(index), compress_level=4
-        )
+        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / kind / image_name(index), compress_level=4)
 
 
 def _render_split(folder: Path, split: str, count: int, size: tuple[int, int], workers: int | None) -> None:
@@ -129,9 +125,7 @@ def _render_in_workers(
     command = [sys.executable, "-P", "-m", "datasets.toyscapes.worker", str(partial), split]
     command += [str(size[0]), str(size[1]), str(count), str(workers)]
     processes = [
-        subprocess.Popen(
-            [*command, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        )
+        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         for number in range(workers)
     ]
     try:
@@ -143,9 +137,7 @@ def _render_in_workers(
             assert process.stderr is not None
             message = process.stderr.read().decode(errors="replace").strip()
             if process.wait() != 0:
-                raise OSError(
-                    f"a rendering process failed: {message.splitlines()[-1] if message else 'killed'}"
-                )
+                raise OSError(f"a rendering process failed: {message.splitlines()[-1] if message else 'killed'}")
     finally:
         for process in processes:
             process.kill()

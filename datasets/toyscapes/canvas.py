@@ -84,13 +84,17 @@ class Canvas:
             return None
         return slice(upper, lower), slice(first, last)
 
+    def _hides(self, window: tuple[slice, slice], z: float) -> bool:
+        """Whether all that has been painted in the window is nearer than z."""
+        return float(self.depth[window].max()) < z
+
     def card(self, x: float, z: float, low: tuple[float, float], high: tuple[float, float]) -> Patch | None:
         """An upright surface at depth z that faces the camera: (a, y) from ``low`` to ``high`` about x."""
         cam = self.camera
         found = self.window(
             cam.column(x + low[0], z), cam.column(x + high[0], z), cam.row(high[1], z), cam.row(low[1], z)
         )
-        if found is None:
+        if found is None or self._hides(found, z):
             return None
         rows, columns = found
         scale = z / cam.focal
@@ -109,7 +113,7 @@ class Canvas:
             min(cam.row(top, z0), cam.row(top, z1)),
             max(cam.row(0.0, z0), cam.row(0.0, z1)),
         )
-        if found is None:
+        if found is None or self._hides(found, min(z0, z1) - 0.5):
             return None
         rows, columns = found
         slope = (self.u[:, columns] - cam.middle) * (1.0 / cam.focal)
@@ -122,9 +126,7 @@ class Canvas:
         length = math.sqrt(dx * dx + dz * dz)
         return Patch(rows, columns, part * length, y, z)
 
-    def put(
-        self, patch: Patch, mask: Mask, colour: Floats | Colour, label: int, glow: Floats | float = 0.0
-    ) -> None:
+    def put(self, patch: Patch, mask: Mask, colour: Floats | Colour, label: int, glow: Floats | float = 0.0) -> None:
         """Paint ``colour`` where ``mask`` holds and nothing nearer was painted."""
         depth = self.depth[patch.rows, patch.columns]
         seen = mask & (patch.depth < depth)

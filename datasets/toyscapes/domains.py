@@ -26,7 +26,7 @@ class View:
 
 def fog(view: View, draw: Draw) -> None:
     """Let what is far fade into grey."""
-    thickness = draw.between(0.055, 0.11)
+    thickness = draw.between(0.022, 0.055)
     x = view.depth * thickness
     through = 1.0 / (1.0 + x + 0.5 * x * x + 0.17 * x * x * x)
     drift = noise("cloud", view.u * (128.0 / view.camera.columns), view.v * (256.0 / view.camera.columns), 5)
@@ -54,7 +54,7 @@ def night(view: View, draw: Draw, light: Light) -> None:
     wide = x / (1.2 + 0.22 * z)
     tall = np.maximum(y - 0.9, np.float32(0.0)) * 0.7
     beam = 0.75 / ((1.0 + z * z * 0.004) * (1.0 + wide * wide * wide * wide) * (1.0 + tall * tall))
-    ambient = draw.between(0.09, 0.17)
+    ambient = draw.between(0.16, 0.26)
     sky = view.depth >= FAR
     warm = np.asarray((1.0, 0.80, 0.52), np.float32)
     cold = np.asarray((0.72, 0.84, 1.20), np.float32)
@@ -62,7 +62,7 @@ def night(view: View, draw: Draw, light: Light) -> None:
     lit = ambient * cold + pools[:, :, None] * warm + beam[:, :, None] * white
     haze = np.clip(1.0 - (cam.horizon - view.v) * (1.0 / max(cam.horizon, 1.0)), 0.0, 1.0)
     dark = (0.035 + 0.085 * haze * haze)[:, :, None] * np.asarray((0.95, 0.9, 1.15), np.float32)
-    lit = np.where(sky[:, :, None], dark * 1.2, lit)
+    lit = np.where(sky[:, :, None], dark * 1.5, lit)
     source = view.colour * view.glow[:, :, None]
     halo = _blurred(source * (view.glow > 0.6)[:, :, None], 4)
     view.colour = view.colour * lit + source + 0.8 * halo
@@ -75,14 +75,14 @@ def rain(view: View, draw: Draw) -> None:
     level = draw.between(0.42, 0.56)
     grey = np.asarray((level, level * 1.02, level * 1.05), np.float32)
     sky = (view.depth >= FAR)[:, :, None]
-    view.colour = np.where(sky, view.colour * 0.25 + grey * 0.75, view.colour * draw.between(0.52, 0.68))
+    view.colour = np.where(sky, view.colour * 0.25 + grey * 0.75, view.colour * draw.between(0.60, 0.76))
     ground = ((view.label == ROAD) | (view.label == SIDEWALK)) & (view.depth < FAR)
     ripple = noise("patch", view.u * 1.2, view.v * 3.0, draw.integer(0, 255))
     row = 2.0 * cam.horizon - view.v + 3.0 * ripple - 0.12 * (view.v - cam.horizon)
     source = np.clip(row, 0.0, cam.rows - 1.0).astype(np.int32)
     mirrored = np.take_along_axis(view.colour, source[:, :, None], axis=0)
     puddle = noise("cloud", view.u * 1.1, view.v * 3.4, draw.integer(0, 255))
-    wet = np.clip(0.42 + 0.35 * puddle, 0.1, 0.8) * ground
+    wet = np.clip(0.26 + 0.34 * puddle, 0.05, 0.7) * ground
     view.colour += wet[:, :, None] * (mirrored - view.colour * 0.8)
     x = np.minimum(view.depth, np.float32(300.0)) * 0.012
     through = (1.0 / (1.0 + x + 0.5 * x * x))[:, :, None]
@@ -117,13 +117,13 @@ def _drop(view: View, draw: Draw) -> None:
 def expose(view: View, draw: Draw, noise_level: float = 1.0) -> np.ndarray:
     """What the camera records: gain, white balance, vignette and noise; (H, W, 3) uint8."""
     cam = view.camera
-    gain = draw.between(0.84, 1.14)
-    balance = np.asarray([gain * draw.between(0.95, 1.05) for _ in range(3)], np.float32)
+    gain = draw.between(0.90, 1.10)
+    balance = np.asarray([gain * draw.between(0.97, 1.03) for _ in range(3)], np.float32)
     du = (view.u - cam.columns * 0.5) * (1.0 / cam.columns)
     dv = (view.v - cam.rows * 0.5) * (1.0 / cam.columns)
     vignette = 1.0 - draw.between(0.0, 0.5) * (du * du + dv * dv)
     colour = view.colour * balance * vignette[:, :, None]
-    colour += draw.bell_field(cam.rows, cam.columns, 3) * (draw.between(0.008, 0.022) * noise_level)
+    colour += draw.bell_field(cam.rows, cam.columns, 3) * (draw.between(0.006, 0.016) * noise_level)
     return (np.clip(colour, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
 
 

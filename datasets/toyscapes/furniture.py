@@ -50,7 +50,7 @@ class Pole:
         face = canvas.card(self.x, self.z, (-reach, 0.0), (reach, self.height + 0.3))
         if face is None:
             return
-        half = max(self.width, canvas.camera.metres(1.1, self.z)) * 0.5
+        half = max(self.width, canvas.camera.metres(1.6, self.z)) * 0.5
         shaft = _shaft(face, half, self.height, self.colour, light)
         canvas.put(face, *shaft, POLE)
         if self.arm:
@@ -58,9 +58,7 @@ class Pole:
             bar = near_segment(a, y, (0.0, self.height - 0.4), (self.arm, self.height), half * 0.7)
             canvas.put(face, bar, shade(self.colour, light.front), POLE)
             head = ellipse(a, y, (self.arm, self.height), (0.42, max(0.14, half))) < 1.0
-            canvas.put(
-                face, head, (0.98, 0.86, 0.60) if light.lit else (0.66, 0.66, 0.62), POLE, float(light.lit)
-            )
+            canvas.put(face, head, (0.98, 0.86, 0.60) if light.lit else (0.66, 0.66, 0.62), POLE, float(light.lit))
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,10 @@ class Sign:
         face = canvas.card(self.x, self.z, (-reach, 0.0), (reach, self.height + reach))
         if face is None:
             return
-        half = max(0.08, canvas.camera.metres(1.0, self.z)) * 0.5
+        half = max(0.12, canvas.camera.metres(1.4, self.z)) * 0.5
         canvas.put(face, *_shaft(face, half, self.height + self.size * 0.3, self.colour, light), POLE)
         near = face._replace(depth=face.depth - 0.03)
-        shape, colour = _sign_face(
-            face.a * (1.0 / self.size), (face.y - self.height) * (1.0 / self.size), self.design
-        )
+        shape, colour = _sign_face(face.a * (1.0 / self.size), (face.y - self.height) * (1.0 / self.size), self.design)
         grey = np.asarray((0.5, 0.5, 0.5), np.float32)
         colour = (colour + self.faded * (grey - colour)) * light.front
         canvas.put(near, shape, colour, TRAFFIC_SIGN, 0.10 if light.lit else 0.0)
@@ -123,7 +119,7 @@ class TrafficLight:
         face = canvas.card(self.x, self.z, (-reach, 0.0), (reach, self.height + 1.0))
         if face is None:
             return
-        half = max(0.12, canvas.camera.metres(1.1, self.z)) * 0.5
+        half = max(0.18, canvas.camera.metres(1.6, self.z)) * 0.5
         canvas.put(face, *_shaft(face, half, self.height, self.colour, light), POLE)
         near = face._replace(depth=face.depth - 0.05)
         places = [(0.0, min(self.height, 2.9))]
@@ -136,13 +132,13 @@ class TrafficLight:
 
     def _paint_signal(self, canvas: Canvas, face: Patch, centre: tuple[float, float], light: Light) -> None:
         a, y = face.a - centre[0], face.y - centre[1]
-        box = (np.abs(a) < 0.24) & (np.abs(y) < 0.62)
+        box = (np.abs(a) < 0.30) & (np.abs(y) < 0.74)
         colour = np.empty((*box.shape, 3), np.float32)
         colour[:] = shade(self.housing, light.front)
         glow = np.zeros(box.shape, np.float32)
         if self.phase < 3:
-            for number, height in enumerate((0.38, 0.0, -0.38)):
-                lens = ellipse(a, y, (0.0, height), (0.17, 0.17)) < 1.0
+            for number, height in enumerate((0.46, 0.0, -0.46)):
+                lens = ellipse(a, y, (0.0, height), (0.21, 0.21)) < 1.0
                 on = number == self.phase
                 bright = _LAMP_COLOURS[number] if on else shade(_LAMP_COLOURS[number], 0.22)
                 np.copyto(colour, np.asarray(bright, np.float32), where=lens[:, :, None])
@@ -183,9 +179,7 @@ class Fence:
         elif self.kind == "railing":
             solid = (fraction(s * 3.2) < 0.25) | (y > self.height - 0.14) | inside(y, 0.1, 0.22)
         elif self.kind == "mesh":
-            solid = (
-                (fraction((s + y) * 2.4) < 0.2) | (fraction((s - y) * 2.4) < 0.2) | (y > self.height - 0.1)
-            )
+            solid = (fraction((s + y) * 2.4) < 0.2) | (fraction((s - y) * 2.4) < 0.2) | (y > self.height - 0.1)
             solid = solid | (fraction(s * 0.4) < 0.06)
         elif self.kind == "stones":
             row = np.floor(y * 3.2)
@@ -260,9 +254,7 @@ def drawn_person(draw: Draw, town: Town, x: float, z: float) -> Person:
         skirt=draw.chance(0.25),
         bag=draw.side() if draw.chance(0.3) else 0.0,
         top=draw.colour(town.clothes, 0.04),
-        legs=draw.colour(
-            ((0.12, 0.14, 0.22), (0.10, 0.10, 0.11), (0.40, 0.36, 0.28), (0.24, 0.26, 0.30)), 0.03
-        ),
+        legs=draw.colour(((0.12, 0.14, 0.22), (0.10, 0.10, 0.11), (0.40, 0.36, 0.28), (0.24, 0.26, 0.30)), 0.03),
         skin=draw.choice(((0.80, 0.62, 0.52), (0.62, 0.44, 0.34), (0.36, 0.24, 0.18))),
         hair=draw.colour(((0.10, 0.08, 0.07), (0.36, 0.24, 0.14), (0.58, 0.48, 0.32), (0.5, 0.5, 0.5)), 0.02),
     )
@@ -271,9 +263,7 @@ def drawn_person(draw: Draw, town: Town, x: float, z: float) -> Person:
 def drawn_fence(draw: Draw, town: Town, near: tuple[float, float], far: tuple[float, float]) -> Fence:
     """One of the town's fences."""
     kind = draw.choice(town.fences)
-    return Fence(
-        near, far, draw.between(0.9, 1.9), kind, draw.colour(town.fence_colours, 0.03), draw.integer(0, 255)
-    )
+    return Fence(near, far, draw.between(1.1, 2.1), kind, draw.colour(town.fence_colours, 0.03), draw.integer(0, 255))
 
 
 def drawn_sign(draw: Draw, town: Town, x: float, z: float) -> Sign:
@@ -282,7 +272,7 @@ def drawn_sign(draw: Draw, town: Town, x: float, z: float) -> Sign:
         x=x,
         z=z,
         height=draw.between(2.1, 3.0),
-        size=draw.between(0.36, 0.58),
+        size=draw.between(0.42, 0.68),
         design=draw.choice(town.signs),
         faded=draw.between(0.0, 0.3),
         colour=draw.colour(town.poles, 0.03),
@@ -293,14 +283,10 @@ def drawn_light(draw: Draw, town: Town, x: float, z: float, arm: float) -> Traff
     """A traffic light; with an arm it stands taller."""
     height = draw.between(4.6, 5.6) if arm else draw.between(2.7, 3.3)
     phase = draw.integer(0, 3)
-    return TrafficLight(
-        x, z, height, arm, phase, draw.colour(town.lights, 0.02), draw.colour(town.poles, 0.03)
-    )
+    return TrafficLight(x, z, height, arm, phase, draw.colour(town.lights, 0.02), draw.colour(town.poles, 0.03))
 
 
-def _shaft(
-    face: Patch, half: float, height: float, colour: Colour, light: Light
-) -> tuple[np.ndarray, Floats]:
+def _shaft(face: Patch, half: float, height: float, colour: Colour, light: Light) -> tuple[np.ndarray, Floats]:
     a, y = face.a, face.y
     mask = (np.abs(a) < half) & inside(y, 0.0, height)
     value = (1.0 + 0.5 * a * (1.0 / half)) * light.front + 0.0 * y

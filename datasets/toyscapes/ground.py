@@ -108,24 +108,16 @@ class Ground:
         if street.crossing > 0.0:
             walk = (z > street.crossing - 2.2) & (z < street.crossing + street.crossing_width + 2.2)
             label[walk & (np.abs(across) >= street.half)] = SIDEWALK
-            label[
-                np.broadcast_to(
-                    inside(z, street.crossing, street.crossing + street.crossing_width), label.shape
-                )
-            ] = ROAD
+            label[np.broadcast_to(inside(z, street.crossing, street.crossing + street.crossing_width), label.shape)] = (
+                ROAD
+            )
         return label
 
     def _road(self, across: Floats, z: Floats, fine: Floats, coarse: Floats) -> tuple[Floats, np.ndarray]:
         lane = 2.0 * self.street.half / max(self.street.lanes, 1)
         track = np.abs(fraction((across + self.street.half) * (1.0 / lane)) - 0.5)
         wide = noise("cloud", across * 3.0, z * 1.0, self.offset)
-        value = (
-            1.0
-            + 0.13 * self.bump * fine
-            + 0.07 * coarse
-            + 0.10 * wide
-            - when(inside(track, 0.18, 0.34), 0.08)
-        )
+        value = 1.0 + 0.13 * self.bump * fine + 0.07 * coarse + 0.10 * wide - when(inside(track, 0.18, 0.34), 0.08)
         if self.road_surface == "patched":
             spot = noise("cell", np.floor(across * 0.4), np.floor(z * 0.14), self.offset)
             value = value + when(np.abs(spot) > 0.72, 0.22) * np.sign(spot)
@@ -191,9 +183,7 @@ def paint_shadow(canvas: Canvas, foot: Footprint, light: Light) -> None:
     parts = [(foot.x, foot.half_width * 1.12, foot.half_depth + 0.2, contact)]
     reach = light.slant * min(foot.height, 9.0)
     if light.shadow < 0.9:
-        parts.append(
-            (foot.x + reach * 0.5, foot.half_width + abs(reach) * 0.5, foot.half_depth, light.shadow)
-        )
+        parts.append((foot.x + reach * 0.5, foot.half_width + abs(reach) * 0.5, foot.half_depth, light.shadow))
     for x, half_width, half_depth, factor in parts:
         near, far = max(foot.z - half_depth, 1.5), foot.z + half_depth
         window = canvas.window(
@@ -215,9 +205,7 @@ def paint_shadow(canvas: Canvas, foot: Footprint, light: Light) -> None:
         canvas.colour[rows, columns] *= (1.0 - amount)[:, :, None]
 
 
-def paint_building_shadow(
-    canvas: Canvas, street: Street, side: int, depths: tuple[float, float], reach: float
-) -> None:
+def paint_building_shadow(canvas: Canvas, street: Street, side: int, depths: tuple[float, float], reach: float) -> None:
     """Darken the strip of ground that a row of houses keeps from the sun."""
     cam = canvas.camera
     near, far = depths
@@ -227,9 +215,7 @@ def paint_building_shadow(
     rows, columns = window
     below = np.maximum(canvas.v[rows] - cam.horizon, np.float32(0.5))
     z = (cam.focal * cam.height) / below
-    across = (canvas.u[:, columns] - cam.middle) * (1.0 / cam.focal) * z - (
-        z * z * street.bend + street.shift
-    )
+    across = (canvas.u[:, columns] - cam.middle) * (1.0 / cam.focal) * z - (z * z * street.bend + street.shift)
     away = across if side else -across
     shaded = (away > street.front(side) - reach) & inside(z, near, far) & (canvas.v[rows] > cam.horizon + 0.7)
     canvas.colour[rows, columns] *= np.where(shaded, np.float32(0.58), np.float32(1.0))[:, :, None]

@@ -71,9 +71,7 @@ class Plant:
         sun = -1.0 if light.slant > 0.0 else 1.0
         relief = 0.16 * sun * a * (1.0 / reach) + 0.30 * (y * (1.0 / top) - 0.5)
         value = (0.92 + relief + 0.26 * coarse + 0.14 * fine - 0.12 * distance) * light.front
-        canvas.put(
-            face, mask & (y > 0.0), value[:, :, None] * np.asarray(self.leaves, np.float32), VEGETATION
-        )
+        canvas.put(face, mask & (y > 0.0), value[:, :, None] * np.asarray(self.leaves, np.float32), VEGETATION)
 
 
 def drawn_tree(draw: Draw, town: Town, x: float, z: float) -> Plant:

@@ -42,9 +42,11 @@ class Scene:
             self._paint_building_shadows(canvas)
         for thing in self.things:
             paint_shadow(canvas, thing.footprint, self.light)
-        for _, building in self.buildings:
+        # houses from near to far, because most of them are hidden and cost the most; the rest from far to near,
+        # because one sees through fences and bicycles
+        for _, building in sorted(self.buildings, key=lambda pair: pair[1].near[1]):
             building.paint(canvas, self.light)
-        for thing in self.backdrop + self.things:
+        for thing in sorted(self.backdrop + self.things, key=lambda thing: -thing.footprint.z):
             thing.paint(canvas, self.light)
         return canvas
 
@@ -118,8 +120,8 @@ def _drawn_camera(draw: Draw, size: tuple[int, int]) -> Camera:
     return Camera(
         rows=rows,
         columns=columns,
-        focal=columns * draw.between(0.60, 0.82),
-        horizon=rows * draw.between(0.40, 0.52),
+        focal=columns * draw.between(0.80, 1.05),
+        horizon=rows * draw.between(0.42, 0.53),
         middle=columns * draw.between(0.40, 0.60),
         height=draw.between(1.45, 2.1),
     )
@@ -130,9 +132,9 @@ def _drawn_light(draw: Draw, lit: bool) -> Light:
     if lit or draw.chance(0.4):
         level = draw.between(0.84, 0.98)
         return Light(level, level, level * 1.02, 0.95, slant, lit)
-    bright, dark = draw.between(1.06, 1.20), draw.between(0.58, 0.74)
+    bright, dark = draw.between(1.04, 1.14), draw.between(0.66, 0.80)
     left, right = (bright, dark) if slant > 0.0 else (dark, bright)
-    return Light(left, right, draw.between(0.70, 1.05), draw.between(0.5, 0.68), slant, lit)
+    return Light(left, right, draw.between(0.80, 1.05), draw.between(0.55, 0.70), slant, lit)
 
 
 def _add_lots(scene: Scene, draw: Draw, town: Town, side: int) -> None:
@@ -169,9 +171,7 @@ def _add_lots(scene: Scene, draw: Draw, town: Town, side: int) -> None:
         z = end
 
 
-def _add_building(
-    scene: Scene, draw: Draw, town: Town, side: int, start: float, end: float, *, setback: float
-) -> None:
+def _add_building(scene: Scene, draw: Draw, town: Town, side: int, start: float, end: float, *, setback: float) -> None:
     if end - start < 3.0:
         return
     away = scene.street.front(side) + setback
@@ -203,20 +203,20 @@ def _add_kerb(scene: Scene, draw: Draw, town: Town, side: int) -> None:
     kerb = street.kerb(side)
     inward = -1.0 if side else 1.0
     post, height = draw.colour(town.poles, 0.02), draw.between(5.0, 8.0)
-    width, arm = draw.between(0.13, 0.24), draw.between(1.0, 2.2) if draw.chance(0.75) else 0.0
-    z, step = draw.between(6.0, 18.0), draw.between(14.0, 26.0)
-    while z < 90.0:
+    width, arm = draw.between(0.20, 0.34), draw.between(1.0, 2.2) if draw.chance(0.75) else 0.0
+    z, step = draw.between(8.0, 18.0), draw.between(14.0, 26.0)
+    while z < 70.0:
         if _free(scene, z):
             x = street.x(side, kerb + 0.35, z)
             scene.things.append(Pole(x, z, height, width, arm * inward, post))
         z += step
-    for _ in range(draw.integer(0, 2)):
-        z = 6.0 + 24.0 * draw.unit() * draw.unit()
+    for _ in range(draw.integer(0, 3)):
+        z = 8.0 + 22.0 * draw.unit() * draw.unit()
         if _free(scene, z):
             scene.things.append(drawn_sign(draw, town, street.x(side, kerb + draw.between(0.3, 0.8), z), z))
     z = draw.between(4.0, 12.0)
     rate = town.trees * draw.between(0.0, 2.5)
-    while z < 95.0:
+    while z < 80.0:
         if _free(scene, z) and draw.chance(rate * 5.0):
             away = street.half + 0.5 * street.verges[side] if street.verges[side] else kerb + 0.7
             scene.things.append(drawn_tree(draw, town, street.x(side, away, z), z))
@@ -227,8 +227,8 @@ def _add_kerb(scene: Scene, draw: Draw, town: Town, side: int) -> None:
             place = z + step * number
             if _free(scene, place):
                 scene.things.append(Pole(street.x(side, kerb + 0.3, place), place, 0.95, 0.16, 0.0, post))
-    if draw.chance(0.5):
-        z = 6.0 + 18.0 * draw.unit() * draw.unit()
+    if draw.chance(0.65):
+        z = 7.0 + 14.0 * draw.unit() * draw.unit()
         away = kerb + 0.7 if draw.chance(0.6) else street.front(side) - 0.4
         for number in range(draw.integer(1, 4)):
             place = z + 0.8 * number
@@ -238,8 +238,8 @@ def _add_kerb(scene: Scene, draw: Draw, town: Town, side: int) -> None:
 
 def _add_walkers(scene: Scene, draw: Draw, town: Town, side: int) -> None:
     street = scene.street
-    for _ in range(draw.integer(0, 4)):
-        z = 5.0 + 32.0 * draw.unit() * draw.unit()
+    for _ in range(draw.integer(1, 5)):
+        z = 6.5 + 24.0 * draw.unit() * draw.unit()
         for _ in range(2 if draw.chance(0.3) else 1):
             away = draw.between(street.kerb(side) + 0.4, street.front(side) - 0.2)
             place = max(z + draw.between(-0.6, 0.6), 4.0)
@@ -254,7 +254,7 @@ def _add_traffic(scene: Scene, draw: Draw, town: Town) -> None:
         parking = street.half > 4.3 and draw.chance(0.7)
         if parking:
             z, rate = draw.between(4.0, 9.0), draw.between(0.3, 0.9)
-            while z < 75.0:
+            while z < 60.0:
                 slope = 2.0 * street.bend * z
                 x = street.x(side, street.half - 1.05, z)
                 long = draw.chance(0.08)
@@ -264,12 +264,12 @@ def _add_traffic(scene: Scene, draw: Draw, town: Town) -> None:
                 z += draw.between(5.6, 7.0) + (5.0 if long else 0.0)
         lane = (street.half - (2.1 if parking else 0.0)) * 0.5
         z = draw.between(7.0, 26.0) if oncoming else draw.between(9.0, 40.0)
-        while z < 90.0:
+        while z < 65.0:
             if draw.chance(0.65):
                 slope = 2.0 * street.bend * z
-                make = drawn_truck if draw.chance(0.3) else drawn_car
+                make = drawn_truck if draw.chance(0.35) else drawn_car
                 scene.things.append(make(draw, town, street.x(side, lane, z), z, slope, oncoming))
-            z += draw.between(13.0, 32.0)
+            z += draw.between(13.0, 30.0)
 
 
 def _add_crossing(scene: Scene, draw: Draw, town: Town) -> None:
@@ -282,7 +282,7 @@ def _add_crossing(scene: Scene, draw: Draw, town: Town) -> None:
             x = street.middle(z) + draw.between(-16.0, 16.0)
             make = drawn_truck if draw.chance(0.3) else drawn_car
             scene.things.append(make(draw, town, x, z, 0.0, False, heading))
-    if street.crossing > 0.0 or street.zebra > 0.0 or draw.chance(0.3):
+    if street.crossing > 0.0 or street.zebra > 0.0 or draw.chance(0.4):
         z = street.crossing - 1.6 if street.crossing > 0.0 else max(street.zebra, draw.between(9.0, 20.0))
         arms = draw.chance(0.5)
         for side in (0, 1):

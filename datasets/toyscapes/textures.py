@@ -73,9 +73,7 @@ def ellipse(a: Floats, y: Floats, centre: tuple[float, float], radii: tuple[floa
     return da * da + dy * dy
 
 
-def near_segment(
-    a: Floats, y: Floats, start: tuple[float, float], end: tuple[float, float], radius: float
-) -> Mask:
+def near_segment(a: Floats, y: Floats, start: tuple[float, float], end: tuple[float, float], radius: float) -> Mask:
     """Where the point (a, y) lies within ``radius`` of the segment."""
     da, dy = end[0] - start[0], end[1] - start[1]
     length2 = da * da + dy * dy + 1e-9

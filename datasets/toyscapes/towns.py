@@ -50,10 +50,10 @@ class Town:
 
 
 HOME = Town(
-    road=((0.36, 0.36, 0.38), (0.30, 0.30, 0.33), (0.44, 0.43, 0.43), (0.40, 0.39, 0.37)),
+    road=((0.35, 0.35, 0.37), (0.29, 0.29, 0.32), (0.40, 0.40, 0.41)),
     road_surfaces=("asphalt", "asphalt", "patched"),
     markings=(0.84, 0.84, 0.82),
-    sidewalk=((0.55, 0.53, 0.51), (0.47, 0.46, 0.47), (0.56, 0.48, 0.45), (0.40, 0.40, 0.41)),
+    sidewalk=((0.60, 0.57, 0.53), (0.55, 0.55, 0.55), (0.60, 0.49, 0.45), (0.54, 0.52, 0.46)),
     sidewalk_surfaces=("slabs", "slabs", "plain", "pavers"),
     terrain=((0.34, 0.46, 0.20), (0.44, 0.47, 0.24), (0.30, 0.38, 0.19), (0.48, 0.42, 0.28)),
     facades=("plaster", "plaster", "brick", "glass", "bands"),
@@ -70,7 +70,7 @@ HOME = Town(
         "glass": ((0.34, 0.42, 0.50), (0.28, 0.34, 0.36), (0.46, 0.50, 0.52)),
         "bands": ((0.56, 0.55, 0.52), (0.66, 0.62, 0.56), (0.46, 0.46, 0.48)),
     },
-    storeys=(2, 6),
+    storeys=(1, 4),
     leaves=((0.22, 0.36, 0.14), (0.30, 0.42, 0.16), (0.18, 0.29, 0.16), (0.36, 0.43, 0.20)),
     crowns=("round", "round", "clumped", "poplar", "spruce"),
     cars=(
@@ -95,7 +95,7 @@ HOME = Town(
     signs=("ring", "blue disc", "warning", "stop", "blue square", "arrow board"),
     lights=((0.10, 0.10, 0.10), (0.16, 0.20, 0.17)),
     fences=("pickets", "railing", "mesh", "boards"),
-    fence_colours=((0.74, 0.72, 0.68), (0.20, 0.21, 0.22), (0.44, 0.34, 0.25), (0.40, 0.44, 0.42)),
+    fence_colours=((0.80, 0.78, 0.72), (0.14, 0.15, 0.16), (0.46, 0.30, 0.18)),
     clothes=(
         (0.12, 0.13, 0.18),
         (0.60, 0.16, 0.16),
@@ -107,7 +107,7 @@ HOME = Town(
     ),
     half_road=(3.6, 6.4),
     walk=(2.0, 4.2),
-    lots=("building", "building", "building", "building", "garden", "park", "yard"),
+    lots=("building", "building", "building", "garden", "garden", "park", "yard"),
     trees=0.030,
     skies=(
         ((0.36, 0.54, 0.82), (0.74, 0.82, 0.90)),

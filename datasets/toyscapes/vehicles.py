@@ -117,9 +117,7 @@ class Car:
         canvas.put(face, cabin | body | wheels, colour, CAR, glow)
 
 
-def drawn_car(
-    draw: Draw, town: Town, x: float, z: float, slope: float, oncoming: bool, across: float = 0.0
-) -> Car:
+def drawn_car(draw: Draw, town: Town, x: float, z: float, slope: float, oncoming: bool, across: float = 0.0) -> Car:
     """A car in one of the town's shapes and colours."""
     colour = draw.colour(town.cars, 0.03)
     return Car(x, z, slope, draw.choice(town.car_shapes), colour, oncoming, across, draw.integer(0, 255))
@@ -149,9 +147,7 @@ class Truck:
         if self.across:
             return Footprint(self.x, self.z, self.length * 0.52, self.width * 0.5, self.height)
         middle = self.length * 0.5
-        return Footprint(
-            self.x + self.slope * middle, self.z + middle, self.width * 0.55, middle, self.height
-        )
+        return Footprint(self.x + self.slope * middle, self.z + middle, self.width * 0.55, middle, self.height)
 
     def paint(self, canvas: Canvas, light: Light) -> None:
         """Paint the side and the end."""
@@ -170,9 +166,7 @@ class Truck:
             self._paint_side(canvas, face._replace(a=s), light.left if self.x > 0.0 else light.right)
         if self.oncoming:
             behind = self.length * 0.24
-            box = canvas.card(
-                self.x + self.slope * behind, self.z + behind, (-half, 0.0), (half, self.height)
-            )
+            box = canvas.card(self.x + self.slope * behind, self.z + behind, (-half, 0.0), (half, self.height))
             if box is not None:
                 self._paint_box_end(canvas, box, light)
             cab = canvas.card(self.x, self.z, (-half, 0.0), (half, self.height))
@@ -202,12 +196,7 @@ class Truck:
         length = self.length
         box = inside(s, 0.0, length * 0.74) & inside(y, 0.75, self.height)
         if self.surface == "tanker":
-            box = (
-                ellipse(
-                    s, y, (length * 0.37, (self.height + 0.75) * 0.5), (length * 0.40, self.height * 0.42)
-                )
-                < 1.0
-            )
+            box = ellipse(s, y, (length * 0.37, (self.height + 0.75) * 0.5), (length * 0.40, self.height * 0.42)) < 1.0
             box &= s < length * 0.74
         cab_top = self.height * 0.80
         cab = inside(s, length * 0.77, length) & inside(y, 0.45, cab_top)
@@ -262,9 +251,7 @@ class Truck:
         canvas.put(face, cab | wheels, colour, TRUCK, when(lamps, 0.9 if light.lit else 0.0))
 
 
-def drawn_truck(
-    draw: Draw, town: Town, x: float, z: float, slope: float, oncoming: bool, across: float = 0.0
-) -> Truck:
+def drawn_truck(draw: Draw, town: Town, x: float, z: float, slope: float, oncoming: bool, across: float = 0.0) -> Truck:
     """A truck in the town's colours."""
     return Truck(
         x=x,

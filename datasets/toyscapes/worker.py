@@ -1,4 +1,4 @@
-"""One rendering process, started by the cache as ``python -m datasets.toyscapes.worker`` with seven arguments.
+"""One rendering process, which the cache starts as ``python -m datasets.toyscapes.worker``.
 
 Renders one worker's share of a split and prints a line after each. It ends when nobody reads the lines
 any more, so that no process outlives the one that started it.

@@ -1,0 +1,124 @@
+"""The cache: whole or absent, whatever is killed, and the same bytes however many processes render it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.base import DataError
+from datasets.toyscapes.cache import MANIFEST, ensure_split, is_complete
+from datasets.toyscapes.render import render_scene
+
+SIZE = (32, 64)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.parent.iterdir() if "partial" in path.name]
+
+
+def test_files_hold_the_rendered_pixels(tmp_path: Path):
+    ensure_split(tmp_path / "fog", "fog", 2, SIZE)
+    image, label = render_scene(1, "fog", SIZE)
+    with Image.open(tmp_path / "fog/images/0001.png") as stored:
+        assert np.array_equal(np.asarray(stored), image)
+    with Image.open(tmp_path / "fog/labels/0001.png") as stored:
+        assert stored.mode == "L"
+        assert np.array_equal(np.asarray(stored), label)
+
+
+def test_workers_do_not_change_a_byte(tmp_path: Path):
+    ensure_split(tmp_path / "one/val", "val", 5, SIZE, workers=1)
+    ensure_split(tmp_path / "two/val", "val", 5, SIZE, workers=2)
+    assert contents(tmp_path / "one/val") == contents(tmp_path / "two/val")
+    assert len(contents(tmp_path / "one/val")) == 10
+
+
+def test_a_complete_cache_is_left_alone(tmp_path: Path):
+    folder = tmp_path / "val"
+    ensure_split(folder, "val", 2, SIZE)
+    before = (folder / "images/0000.png").stat().st_mtime_ns
+    ensure_split(folder, "val", 2, SIZE)
+    assert (folder / "images/0000.png").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "no manifest", "bad manifest", "other count"])
+def test_a_damaged_cache_is_rendered_again(tmp_path: Path, damage: str):
+    folder = tmp_path / "val"
+    ensure_split(folder, "val", 2, SIZE)
+    whole = contents(folder)
+    if damage == "truncated":
+        (folder / "images/0001.png").write_bytes(b"\x89PNG")
+    elif damage == "missing":
+        (folder / "labels/0000.png").unlink()
+    elif damage == "no manifest":
+        (folder / MANIFEST).unlink()
+    elif damage == "bad manifest":
+        (folder / MANIFEST).write_text("[1, 2")
+    else:
+        (folder / MANIFEST).write_text(json.dumps({"count": 1, "size": [32, 64], "bytes": {}}))
+    assert not is_complete(folder, 2, SIZE)
+    ensure_split(folder, "val", 2, SIZE)
+    assert contents(folder) == whole
+    assert not leftovers(folder)
+
+
+def start(folder: Path, count: int) -> BaseProcess:
+    """Another process that renders; forked, because importing everything afresh takes longer than the test."""
+    process = multiprocessing.get_context("fork").Process(target=ensure_split, args=(folder, "val", count, SIZE, 1))
+    process.start()
+    deadline = time.monotonic() + 60.0
+    while not list(folder.parent.glob(".val.partial-*/labels/0000.png")):
+        assert time.monotonic() < deadline
+        assert process.is_alive()
+        time.sleep(0.01)
+    return process
+
+
+def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path):
+    folder = tmp_path / "val"
+    process = start(folder, 5000)
+    process.kill()
+    process.join()
+    assert not folder.exists()
+    assert leftovers(folder)
+
+    ensure_split(folder, "val", 3, SIZE)
+    assert is_complete(folder, 3, SIZE)
+    assert not leftovers(folder)
+
+
+def test_a_second_process_waits_for_the_first_and_renders_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    process = start(tmp_path / "val", 12)
+    monkeypatch.setattr("datasets.toyscapes.cache.write_picture", lambda *_: pytest.fail("rendered twice"))
+    ensure_split(tmp_path / "val", "val", 12, SIZE)
+    process.join()
+    assert process.exitcode == 0
+    assert is_complete(tmp_path / "val", 12, SIZE)
+    assert not leftovers(tmp_path / "val")
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DataError, match="--data-root"):
+        ensure_split(tmp_path / "file" / "val", "val", 1, SIZE)
+
+
+def test_a_failing_worker_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(DataError, match="rendering process failed"):
+        ensure_split(tmp_path / "val", "val", 4, SIZE, workers=2)
+    assert not leftovers(tmp_path / "val")
+    assert not (tmp_path / "val").exists()
