@@ -1,0 +1,384 @@
+"""Data sets with sparse labels: derived ones and their cache, published ones and their traps."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import datasets.supervision
+from datasets.base import IGNORE, UNLABELLED, DataError, Dataset
+from datasets.camvid import CamVid
+from datasets.cityscapes import Cityscapes
+from datasets.idd_lite import IDDLite
+from datasets.pascal_voc import PascalVOC, PascalVOCAug
+from datasets.road_anomaly import RoadAnomaly
+from datasets.supervision import supervise
+from datasets.supervision.__main__ import main
+from datasets.supervision.wrapper import DerivedLabels, OfficialLabels, SparseDataset
+from tests.datasets.miniatures import MINIATURES, VOC_TRAIN, assert_one_sentence
+
+DERIVED = ("points", "scribbles", "clicks-20", "coarse", "fraction-0.01", "none")
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    MINIATURES["camvid"]["png"](tmp_path)
+    return CamVid(tmp_path, "train", allow_partial=True)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    MINIATURES["pascal_voc"]["archive"](tmp_path)
+    return PascalVOC(tmp_path, "train", allow_partial=True)
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    MINIATURES["cityscapes"]["labelIds"](tmp_path)
+    return Cityscapes(tmp_path, "train", allow_partial=True)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+def labels(dataset: Dataset) -> list[bytes]:
+    return [dataset.label(i).numpy().tobytes() for i in range(len(dataset))]
+
+
+def publish(dataset: Dataset, place: str, empty: int, labelled: int = 40) -> list[Path]:
+    """Write sparse labels of a data set: some pixels of each image keep their label, the others are ``empty``."""
+    paths = []
+    for index, item in enumerate(dataset.items):
+        dense = dataset.label(index).numpy().astype(np.uint8)
+        sparse = np.full_like(dense, empty)
+        kept = np.flatnonzero(dense.ravel() != IGNORE)[:labelled]
+        sparse.flat[kept] = dense.flat[kept]
+        sparse[-1] = IGNORE
+        paths.append(dataset.folder / place.format(item.id))
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sparse).save(paths[-1])
+    return paths
+
+
+# ---- the interface
+
+
+def test_dense_is_the_data_set_itself(camvid, cache):
+    assert supervise(camvid, "dense", 0, cache) is camvid
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("kind", DERIVED)
+def test_a_sparse_data_set_is_a_data_set(camvid, cache, kind):
+    sparse = supervise(camvid, kind, 0, cache)
+    assert isinstance(sparse, SparseDataset)
+    for fact in ("name", "title", "classes", "splits", "split", "task", "eval_splits", "root", "folder", "raw_ids"):
+        assert getattr(sparse, fact) == getattr(camvid, fact)
+    assert len(sparse) == len(camvid)
+    assert [item.id for item in sparse.items] == [item.id for item in camvid.items]
+    sparse.check_files()
+    for index in range(len(camvid)):
+        dense, sample = camvid[index], sparse[index]
+        assert sample.id == dense.id
+        assert torch.equal(sample.image, dense.image)
+        assert sample.label.dtype == torch.int64
+        assert torch.equal(sample.label, sparse.label(index))
+        assert torch.equal(sample.label == IGNORE, dense.label == IGNORE)
+        labelled = sample.label < UNLABELLED
+        assert torch.equal(sample.label[labelled], dense.label[labelled])
+    copy = pickle.loads(pickle.dumps(sparse))
+    assert labels(copy) == labels(sparse)
+    assert copy.classes == camvid.classes
+
+
+@pytest.mark.parametrize("kind", DERIVED)
+def test_the_labelled_fraction_is_counted_and_kept(camvid, cache, kind):
+    sparse = supervise(camvid, kind, 0, cache)
+    maps = [sparse.label(i) for i in range(len(sparse))]
+    expected = sum(int((m < UNLABELLED).sum()) for m in maps) / sum(int((m != IGNORE).sum()) for m in maps)
+    assert sparse.labelled_fraction() == expected
+    (kept,) = cache.rglob("fraction.json")
+    kept.write_text(json.dumps({"labelled": 1, "valid": 4}))
+    assert supervise(camvid, kind, 0, cache).labelled_fraction() == 0.25
+    kept.write_text("damaged")
+    assert sparse.labelled_fraction() == expected
+    assert sparse.source == f"derived: {sparse.kind.family}@1"
+
+
+def test_unknown_kinds_and_anomaly_splits_are_refused(camvid, cache, tmp_path):
+    with pytest.raises(DataError, match="did you mean scribbles"):
+        supervise(camvid, "scribble", 0, cache)
+    MINIATURES["road_anomaly"]["mirror"](tmp_path)
+    road = RoadAnomaly(tmp_path, "test", allow_partial=True)
+    with pytest.raises(DataError) as caught:
+        supervise(road, "points", 0, cache)
+    assert_one_sentence(str(caught.value), "road_anomaly", "points")
+
+
+def test_the_package_offers_no_class_that_could_be_taken_for_a_plugin():
+    assert not [
+        name
+        for name, value in vars(datasets.supervision).items()
+        if inspect.isclass(value) and issubclass(value, Dataset) and not inspect.isabstract(value)
+    ]
+
+
+# ---- derived labels and their cache
+
+
+def test_labels_are_the_same_in_any_order_process_and_cache(camvid, cache, tmp_path):
+    ours = labels(supervise(camvid, "scribbles", 3, cache))
+    camvid.items.reverse()
+    assert labels(supervise(camvid, "scribbles", 3, tmp_path / "other"))[::-1] == ours
+    script = (
+        "import sys, hashlib; from pathlib import Path; from datasets.camvid import CamVid;"
+        "from datasets.supervision import supervise;"
+        "data = CamVid(Path(sys.argv[1]), 'train', allow_partial=True);"
+        "sparse = supervise(data, 'scribbles', 3, Path(sys.argv[2]));"
+        "print(hashlib.sha256(b''.join(sparse.label(i).numpy().tobytes() for i in range(len(data)))).hexdigest())"
+    )
+    command = [sys.executable, "-c", script, str(camvid.root), str(tmp_path / "third")]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    home = Path(datasets.supervision.__file__).parents[2]
+    theirs = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=True)
+    assert theirs.stdout.strip() == hashlib.sha256(b"".join(ours)).hexdigest()
+
+
+def test_seeds_and_kinds_do_not_share_labels(camvid, cache):
+    made = [labels(supervise(camvid, kind, seed, cache)) for kind in ("points", "clicks-20") for seed in (0, 1)]
+    assert len({b"".join(m) for m in made}) == 4
+    assert len(list((cache / "supervision").iterdir())) == 4
+
+
+def test_the_cache_is_used(camvid, cache, monkeypatch):
+    before = labels(supervise(camvid, "points", 0, cache))
+    monkeypatch.setattr(DerivedLabels, "write", lambda *_: pytest.fail("derived again"))
+    again = supervise(camvid, "points", 0, cache)
+    again.check_files()
+    assert labels(again) == before
+
+
+def test_other_dense_labels_are_not_served_from_the_cache(camvid, cache):
+    before = labels(supervise(camvid, "coarse", 0, cache))
+    first = camvid.items[0].label
+    Image.fromarray(np.full((24, 32), 4, np.uint8)).save(first)
+    after = labels(supervise(camvid, "coarse", 0, cache))
+    assert after[0] != before[0]
+    assert after[1:] == before[1:]
+
+
+@pytest.mark.parametrize("damage", ["lost", "empty", "cut off", "scrambled"])
+@pytest.mark.parametrize("when", ["opening", "checking", "reading"])
+def test_a_damaged_cache_is_mended(camvid, cache, damage, when):
+    sparse = supervise(camvid, "points", 0, cache)
+    before, path = labels(sparse), sparse.items[1].label
+    content = path.read_bytes()
+    if damage == "lost":
+        path.unlink()
+    elif damage == "scrambled":
+        middle = content.index(b"IDAT") + 4
+        path.write_bytes(content[:middle] + b"\xff" * 8 + content[middle + 8 :])
+    else:
+        path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
+    if when == "opening":
+        sparse = supervise(camvid, "points", 0, cache)
+    elif when == "checking":
+        sparse.check_files()
+    assert labels(sparse) == before
+    assert path.read_bytes() == content
+    assert not list(cache.rglob("*.part"))
+
+
+def test_two_that_ask_at_once_get_the_same(camvid, cache):
+    made: list[list[bytes]] = []
+    threads = [
+        threading.Thread(target=lambda: made.append(labels(supervise(camvid, "scribbles", 0, cache)))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 4
+    assert len({b"".join(m) for m in made}) == 1
+
+
+def test_several_processes_derive_the_same(camvid, cache, tmp_path):
+    sparse = supervise(camvid, "scribbles", 0, cache)
+    before = labels(sparse)
+    for item in sparse.items:
+        item.label.unlink()
+    sparse.complete(workers=2)
+    assert all(item.label.is_file() for item in sparse.items)
+    assert labels(sparse) == before
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damaged_dense_labels_are_named(camvid, cache, workers, monkeypatch):
+    camvid.items[2].label.write_bytes(b"no image")
+    monkeypatch.setattr("datasets.supervision.wrapper._PIXELS_PER_WORKER", 1 if workers else 10**9)
+    with pytest.raises(DataError) as caught:
+        supervise(camvid, "points", 0, cache)
+    assert_one_sentence(str(caught.value), camvid.items[2].label)
+
+
+def test_a_cache_that_cannot_be_written_is_named(camvid, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError) as caught:
+        supervise(camvid, "points", 0, tmp_path / "file")
+    assert_one_sentence(str(caught.value), tmp_path / "file")
+
+
+def test_ids_with_folders_in_them(tmp_path, cache):
+    MINIATURES["idd_lite"]["direct"](tmp_path)
+    data = IDDLite(tmp_path, "train", allow_partial=True)
+    assert len(set(labels(supervise(data, "clicks-20", 0, cache)))) == len(data)
+
+
+# ---- published labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "folder"),
+    [
+        ("points", "point/segcls/{}.png", "pascal_voc/point/segcls"),
+        ("points", "point/{}.png", "pascal_voc/point"),
+        ("scribbles", "scribble/seginst/{}.png", "pascal_voc/scribble/seginst"),
+        ("scribbles", "VOCdevkit/VOC2012/scribble/{}.png", "pascal_voc/VOCdevkit/VOC2012/scribble"),
+    ],
+)
+def test_published_labels_of_voc_are_read(voc, cache, kind, place, folder):
+    paths = publish(voc, place, empty=21)
+    sparse = supervise(voc, kind, 0, cache)
+    assert isinstance(sparse, OfficialLabels)
+    assert sparse.source == f"official: {folder}"
+    assert [item.label for item in sparse.items] == paths
+    for index in range(len(voc)):
+        dense, label = voc.label(index), sparse[index].label
+        assert int((label < UNLABELLED).sum()) == 40
+        assert torch.equal(label[label < UNLABELLED], dense[label < UNLABELLED])
+        assert (label[-1] == IGNORE).all()
+        assert int((label == UNLABELLED).sum()) == 24 * 32 - 32 - 40
+    assert sparse.labelled_fraction() == 40 / (23 * 32)
+    assert labels(pickle.loads(pickle.dumps(sparse))) == labels(sparse)
+
+
+def test_the_augmented_voc_reads_the_same_files(tmp_path, cache):
+    MINIATURES["pascal_voc_aug"]["converted"](tmp_path)
+    data = PascalVOCAug(tmp_path, "train", allow_partial=True)
+    publish(data, "scribble/seginst/{}.png", empty=21)
+    assert supervise(data, "scribbles", 0, cache).source == "official: pascal_voc/scribble/seginst"
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder"),
+    [
+        ("clicks-20", "20clicks"),
+        ("clicks-50", "50clicks"),
+        ("clicks-50", "random_50clicks"),
+        ("clicks-100", "100clicks"),
+    ],
+)
+def test_published_clicks_of_cityscapes_are_read(cityscapes, cache, kind, folder):
+    publish(cityscapes, f"{folder}/{{}}_gtFine_labelTrainIds.png", empty=19, labelled=20)
+    sparse = supervise(cityscapes, kind, 0, cache)
+    assert sparse.source == f"official: cityscapes/{folder}"
+    assert [int((sparse.label(i) < UNLABELLED).sum()) for i in range(len(sparse))] == [20, 20]
+    assert (sparse.label(0) == UNLABELLED).any()
+    other = supervise(cityscapes, "clicks-7", 0, cache)
+    assert other.source == "derived: clicks@1"
+
+
+def test_unlabelled_pixels_that_are_all_void_are_refused(voc, cache):
+    paths = publish(voc, "point/segcls/{}.png", empty=255)
+    with pytest.raises(DataError) as caught:
+        supervise(voc, "points", 0, cache)
+    assert_one_sentence(str(caught.value), paths[0], "255", "write 21", "data.void_is_unlabelled=true")
+
+
+def test_void_is_read_as_unlabelled_where_that_is_what_it_means(voc, cache):
+    publish(voc, "point/segcls/{}.png", empty=255)
+    sparse = supervise(voc, "points", 0, cache, void_is_unlabelled=True)
+    assert sparse.source == "official: pascal_voc/point/segcls, 255 read as unlabelled"
+    for index in range(len(voc)):
+        dense, label = voc.label(index), sparse.label(index)
+        assert torch.equal(label == IGNORE, dense == IGNORE)
+        assert int((label < UNLABELLED).sum()) == 40
+    publish(voc, "scribble/seginst/{}.png", empty=255)
+    assert supervise(voc, "scribbles", 0, cache, void_is_unlabelled=True).labelled_fraction() < 0.1
+
+
+def test_a_dense_label_of_another_size_is_named(voc, cache):
+    publish(voc, "point/segcls/{}.png", empty=255)
+    sparse = supervise(voc, "points", 0, cache, void_is_unlabelled=True)
+    Image.fromarray(np.zeros((24, 30), np.uint8)).save(voc.items[0].label)
+    with pytest.raises(DataError) as caught:
+        sparse.label(0)
+    assert_one_sentence(str(caught.value), sparse.items[0].label, voc.items[0].label, "32x24", "30x24")
+
+
+def test_a_published_set_with_gaps_is_not_filled_up_with_derived_labels(voc, cache):
+    paths = publish(voc, "point/segcls/{}.png", empty=21)
+    paths[1].unlink()
+    with pytest.raises(DataError) as caught:
+        supervise(voc, "points", 0, cache)
+    assert_one_sentence(str(caught.value), "1 of 2", paths[1], VOC_TRAIN[1])
+
+
+def test_unknown_ids_sizes_and_damage_in_published_labels_are_named(voc, cache):
+    paths = publish(voc, "point/segcls/{}.png", empty=21)
+    good = paths[0].read_bytes()
+    Image.fromarray(np.full((24, 32), 22, np.uint8)).save(paths[0])
+    with pytest.raises(DataError) as caught:
+        supervise(voc, "points", 0, cache)
+    assert_one_sentence(str(caught.value), paths[0], "22")
+    for bad in (good[: len(good) // 2], b""):
+        paths[0].write_bytes(bad)
+        with pytest.raises(DataError) as caught:
+            supervise(voc, "points", 0, cache)
+        assert_one_sentence(str(caught.value), paths[0])
+    Image.fromarray(np.full((24, 30), 21, np.uint8)).save(paths[0])
+    with pytest.raises(DataError) as caught:
+        supervise(voc, "points", 0, cache)
+    assert_one_sentence(str(caught.value), paths[0], "30x24", "32x24")
+
+
+def test_without_published_labels_they_are_derived(voc, cache):
+    assert supervise(voc, "points", 0, cache).source == "derived: points@1"
+    assert supervise(voc, "scribbles", 0, cache).source == "derived: scribbles@1"
+
+
+# ---- the contact sheet
+
+
+def test_the_contact_sheet_is_drawn(camvid, tmp_path):
+    out = tmp_path / "sheet.png"
+    arguments = ["--dataset", "camvid", "--data-root", str(tmp_path), "--out", str(out), "--images", "2"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    with Image.open(out) as sheet:
+        assert sheet.width > 9 * 64
+        assert len(sheet.getcolors(1 << 20)) > 50
+
+
+@pytest.mark.parametrize("change", [["--dataset", "camvit"], ["--kind", "scribble"], ["--data-root", "/nowhere"]])
+def test_the_contact_sheet_fails_in_one_sentence(camvid, tmp_path, change):
+    arguments = ["--dataset", "camvid", "--data-root", str(tmp_path), "--out", str(tmp_path / "sheet.png")]
+    done = CliRunner().invoke(main, [*arguments, *change])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: ")
+    assert_one_sentence(done.output.strip())
