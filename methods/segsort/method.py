@@ -1,0 +1,261 @@
+"""The SegSort plugin: pixels sorted into segments, segments sorted by class, and labels by retrieval."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.base import IGNORE, Batch, Classes, Context, Method, MethodError, Network, Prediction, downsample_labels
+from methods.segsort.bank import PrototypeBank
+from methods.segsort.clustering import NORM_EPS, cluster_images
+from methods.segsort.config import SegSortConfig
+from methods.segsort.loss import neighbourhood_loss, own_segment_loss
+from methods.segsort.memory import PrototypeMemory
+from methods.segsort.regions import SegmentProvider, make_provider
+from methods.segsort.segments import aligned_segments, mean_directions
+
+
+class Observed(NamedTuple):
+    """What ``losses`` keeps of a batch for ``after_step``."""
+
+    prototypes: Tensor
+    """(S, D) unit vectors without gradient."""
+    labels: Tensor
+    """(S,) int64."""
+
+
+class SegSort(Method):
+    """A pixel embedding without a classifier: segments by clustering, labels from the training set's segments.
+
+    Training sorts pixels into segments by k-means without gradient and makes each pixel likely
+    under the prototypes of its class. Void pixels (255) take no part; unlabelled ones (254) are clustered, as they
+    are in prediction, but make no segment and have no loss. After training a bank collects one prototype per cluster
+    of every training image; prediction clusters an image in the same way and asks the bank.
+
+    ``logits`` are log-posteriors: of the neighbours' votes (``decode=knn``; their energy is therefore constant), or
+    the class scores (``dense``). Both give ``log_density``, log p(v | c) on the unit sphere of the embedding with each
+    class's compressed bank as a vMF mixture, and the anomaly scores
+
+    - ``segsort_knn``: 1 - mean cosine of the pixel's segment to its k nearest prototypes;
+    - ``segsort_density``: -log p(v) under the mixture of all classes' compressed banks;
+    - ``segsort_free_energy``: -max_c l_c, l_c the log-sum-exp of the loss over the class's compressed bank.
+    """
+
+    name = "segsort"
+    reference = "Hwang et al., SegSort: Segmentation by Discriminative Sorting of Segments, ICCV 2019"
+    Config = SegSortConfig
+    density_score = "segsort_class_nll"
+    window_average = "probabilities"
+    training_only = tuple(f"memory.{name}" for name in PrototypeMemory.STATE)
+
+    config: SegSortConfig
+    segment_provider: SegmentProvider | None
+    """Regions of the unsupervised variant; computed from the images unless replaced."""
+
+    def __init__(self, config: SegSortConfig, network: Network, classes: Classes) -> None:
+        super().__init__(config, network, classes)
+        self.embedding = nn.Conv2d(network.out_channels, config.dim, kernel_size=1)
+        supervised = config.variant == "supervised"
+        self._remembers = supervised and config.memory == "fifo"
+        batches = config.memory_batches if supervised and config.memory != "off" else 0
+        self.memory = PrototypeMemory(batches, config.memory_rows, config.dim)
+        self.bank = PrototypeBank(config.dim, len(classes), config.retrieval)
+        self.segment_provider = None if supervised else make_provider(config.regions, config.contour_strength)
+
+    def prepare(self, context: Context) -> None:
+        """Fill the memory with noise if it is to stay that way."""
+        if self.config.memory == "frozen_random":
+            self.memory.fill_with_noise(torch.Generator().manual_seed(context.seed))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Unit embeddings (B, D, h, w) in float32 at the resolution of the dense features."""
+        return self._unit(self.embedding(self.network(images).dense))
+
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Segment sorting at the resolution of the dense features; 0 with a graph for a batch without labels."""
+        raw = self.embedding(self.network(batch.images).dense)
+        embeddings = self._unit(raw)
+        with torch.autocast(raw.device.type, enabled=False):
+            if self.segment_provider is not None:
+                loss = self._unsupervised_loss(embeddings, batch, self.segment_provider)
+            else:
+                loss = self._supervised_loss(embeddings, batch)
+        return {"segment_sorting": raw[:0].float().sum() if loss is None else loss}
+
+    @torch.no_grad()
+    def after_step(self, batch: Batch, context: Context) -> None:
+        """Remember the batch's prototypes."""
+        if not self._remembers:
+            return
+        observed: Observed = batch.scratch.pop(self.name)
+        generator = torch.Generator().manual_seed(context.seed * 1_000_003 + context.step)
+        self.memory.push(observed.prototypes, observed.labels, generator, context.collectives)
+
+    @torch.no_grad()
+    def finish(self, context: Context) -> None:
+        """Build the bank from the training images, each rank from its share of them, and compress it.
+
+        Images are clustered whole, as in prediction; labels only name the clusters. A cluster without any labelled
+        pixel gives no prototype. Raises MethodError if no prototype remains.
+        """
+        collectives = context.collectives
+        rank, ranks = collectives.rank, collectives.world_size
+        images = context.progress(context.images(), "building the prototype bank", None)
+        share = itertools.islice(enumerate(images), rank, None, ranks)
+        parts = [self._bank_rows(batch, index) for index, batch in share]
+        self.bank.build(parts, self.config.purity_threshold, collectives)
+        if not len(self.bank):
+            raise MethodError(
+                "no training segment can enter segsort's prototype bank: label some training pixels, "
+                f"or lower method.purity_threshold (now {self.config.purity_threshold:g})"
+            )
+        self.bank.compress(self.config.centres, torch.Generator().manual_seed(context.seed))
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Maps at the resolution of the dense features. Raises MethodError while the bank is empty.
+
+        Every image is decoded on its own, so that its near ties do not fall with the shape of the batch.
+        """
+        embeddings = self.embed(images)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            maps = [self._decode(embedding) for embedding in embeddings]
+        log_densities = [m.log_density for m in maps if m.log_density is not None]
+        return Prediction(
+            logits=torch.cat([m.logits for m in maps]),
+            log_density=torch.cat(log_densities),
+            anomaly={name: torch.cat([m.anomaly[name] for m in maps]) for name in maps[0].anomaly},
+        )
+
+    def relabel(self, table: Sequence[int], num_classes: int) -> None:
+        """Predict other classes with the same bank: class c is read as ``table[c]`` of ``num_classes`` ("bank swap").
+
+        Entries outside 0..num_classes-1 drop the class's prototypes before retrieval. The identity table undoes it;
+        the state is not changed. Raises MethodError unless the table has an entry for each class of training.
+        """
+        self.bank.relabel(table, num_classes)
+
+    def cluster(self, embeddings: Tensor) -> Tensor:
+        """Clusters (B, h, w) of whole images in the bank and in prediction, from unit ``embeddings`` (B, D, h, w)."""
+        everything = torch.ones_like(embeddings[:, 0], dtype=torch.bool)
+        return self._cluster(embeddings, everything, self._inference_clusters)
+
+    @property
+    def _inference_clusters(self) -> int:
+        return self.config.inference_clusters or self.config.clusters
+
+    def _unit(self, raw: Tensor) -> Tensor:
+        with torch.autocast(raw.device.type, enabled=False):
+            return F.normalize(raw.float(), dim=1, eps=NORM_EPS)
+
+    def _cluster(self, embeddings: Tensor, valid: Tensor, clusters: int) -> Tensor:
+        return cluster_images(embeddings, valid, clusters, self.config.iterations, self.config.location_weight)
+
+    def _supervised_loss(self, embeddings: Tensor, batch: Batch) -> Tensor | None:
+        """vMF-N over the aligned segments of the batch and the memory; None without a labelled pixel."""
+        images, _, height, width = embeddings.shape
+        labels = downsample_labels(batch.labels, (height, width))
+        clusters = self._cluster(embeddings.detach(), labels != IGNORE, self.config.clusters)
+        rows = (labels < len(self.classes)).flatten().nonzero().squeeze(1)
+        pixels, labels = _pixels(embeddings).index_select(0, rows), labels.flatten()[rows]
+        shape = (images, self.config.clusters, len(self.classes))
+        segments = aligned_segments(rows // (height * width), clusters.flatten()[rows], labels, shape)
+        prototypes = mean_directions(pixels, segments.ids, len(segments.labels))
+        if self._remembers:
+            batch.scratch[self.name] = Observed(prototypes.detach(), segments.labels)
+        if not len(rows):
+            return None
+        remembered, remembered_labels = self.memory.contents()
+        return neighbourhood_loss(
+            pixels,
+            labels,
+            segments.ids,
+            torch.cat([prototypes, remembered]),
+            torch.cat([segments.labels, remembered_labels]),
+            self.config.kappa,
+            self.config.leave_one_out,
+        )
+
+    def _unsupervised_loss(self, embeddings: Tensor, batch: Batch, provider: SegmentProvider) -> Tensor | None:
+        """Plain vMF over the regions of all images; of the labels only padding and void (255) are used."""
+        height, width = embeddings.shape[2:]
+        valid = downsample_labels(batch.labels, (height, width)) != IGNORE
+        regions = downsample_labels(provider(batch), (height, width))
+        rows = valid.flatten().nonzero().squeeze(1)
+        if not len(rows):
+            return None
+        region = regions.flatten()[rows]
+        _, ids = (rows // (height * width) * (region.max() + 1) + region).unique(return_inverse=True)
+        pixels = _pixels(embeddings).index_select(0, rows)
+        prototypes = mean_directions(pixels, ids, int(ids.max()) + 1)
+        return own_segment_loss(pixels, ids, prototypes, self.config.kappa)
+
+    def _bank_rows(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """Prototypes of the labelled clusters of one image, the ``index``-th, by the bank's names of its rows.
+
+        A prototype leaves out void pixels and those labelled with another than the majority class, so it equals the
+        mean of the majority's pixels for dense labels, while sparse ones still give the mean of whole clusters.
+        """
+        clusters, classes = self._inference_clusters, len(self.classes)
+        embeddings = self.embed(batch.images)
+        labels = downsample_labels(batch.labels, (embeddings.shape[2], embeddings.shape[3])).flatten()
+        assignment = self.cluster(embeddings).flatten()
+        labelled = labels < classes
+        pairs = assignment[labelled] * classes + labels[labelled]
+        counts = pairs.bincount(minlength=clusters * classes).view(clusters, classes)
+        votes, majority = counts.max(dim=1)
+
+        kept = (labels != IGNORE) & (~labelled | (labels == majority[assignment]))
+        pixels = _pixels(embeddings)
+        prototypes = mean_directions(pixels[kept], assignment[kept], clusters)
+        named = (votes > 0).nonzero().squeeze(1)
+        return {
+            "features": prototypes[named],
+            "labels": majority[named],
+            "purity": votes[named] / counts[named].sum(dim=1),
+            "images": torch.full_like(named, index),
+            "clusters": named,
+        }
+
+    def _decode(self, embedding: Tensor) -> Prediction:
+        """Prediction, with a batch dimension, of the unit ``embedding`` (D, h, w) of one image."""
+        config = self.config
+        _, height, width = embedding.shape
+        assignment = self.cluster(embedding[None]).flatten()
+        pixels = embedding.flatten(1).t().contiguous()
+        # Clusters without pixels ask too, with zero vectors: shapes stay fixed, and nobody reads their answers.
+        queries = mean_directions(pixels, assignment, self._inference_clusters)
+        cosines, neighbours = self.bank.nearest(queries, config.neighbours)
+        scores = self.bank.mixture(pixels, config.kappa)
+
+        if config.decode == "knn":
+            classes, votes = self.bank.num_classes, cosines.shape[1]
+            shares = self.bank.votes(neighbours, balanced=config.vote == "balanced")
+            smoothed = (votes * shares + config.vote_smoothing / classes) / (votes + config.vote_smoothing)
+            logits = smoothed.log()[assignment]
+        else:
+            logits = scores.class_scores
+        distance = (1 - cosines.mean(dim=1))[assignment]
+        free_energy = -scores.class_scores.amax(dim=1)
+
+        def as_maps(values: Tensor) -> Tensor:
+            return values.t().reshape(1, -1, height, width)
+
+        return Prediction(
+            logits=as_maps(logits),
+            log_density=as_maps(scores.class_log_density),
+            anomaly={
+                "segsort_knn": distance.view(1, height, width),
+                "segsort_density": -scores.log_density.view(1, height, width),
+                "segsort_free_energy": free_energy.view(1, height, width),
+            },
+        )
+
+
+def _pixels(embeddings: Tensor) -> Tensor:
+    """Rows (B * h * w, D) of ``embeddings`` (B, D, h, w)."""
+    return embeddings.permute(0, 2, 3, 1).flatten(0, 2)

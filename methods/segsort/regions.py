@@ -1,0 +1,100 @@
+"""Regions of an image without labels, the segments of the unsupervised variant.
+
+The paper takes contours from HED and regions from gPb-owt-ucm. Here the contours are the gradient of the smoothed
+image and the regions come from scikit-image: watershed basins merged in the order of their common contour's mean
+strength, which is what an ultrametric contour map cut at one level gives.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from methods.base import Batch, MethodError
+
+SegmentProvider = Callable[[Batch], Tensor]
+"""Regions of a training batch: (B, H, W) int64, ids of their own per image. Maps from elsewhere can replace it."""
+
+BASINS_PER_SIDE = 24
+"""Watershed seeds along the longer side of an image, before merging."""
+SMOOTHING = 1.0
+"""Standard deviation, in pixels, of the Gaussian before the gradient."""
+FELZENSZWALB_SCALE = 200.0
+"""Felzenszwalb's preference for larger regions."""
+SMALLEST_SHARE = 0.001
+"""Smallest Felzenszwalb region, as a share of the image."""
+
+
+def make_provider(kind: str, contour_strength: float) -> SegmentProvider:
+    """The provider that computes regions from each image on the CPU. Raises MethodError without scikit-image."""
+    try:
+        importlib.import_module("skimage")
+    except ImportError:
+        raise MethodError(
+            "segsort's variant=unsupervised needs scikit-image, which is not installed; "
+            "pip install 'genseg-bench[unsupervised]'"
+        ) from None
+    if kind == "felzenszwalb":
+        return partial(_each_image, felzenszwalb_regions)
+    return partial(_each_image, partial(watershed_regions, contour_strength=contour_strength))
+
+
+def _each_image(function: Callable[[np.ndarray], np.ndarray], batch: Batch) -> Tensor:
+    images = batch.images.detach().float().cpu().permute(0, 2, 3, 1).numpy()
+    maps = [torch.from_numpy(function(image).astype(np.int64)) for image in images]
+    return torch.stack(maps).to(batch.labels.device)
+
+
+def felzenszwalb_regions(image: np.ndarray) -> np.ndarray:
+    """Regions (H, W) from 0 of ``image`` (H, W, 3) in [0, 1], by Felzenszwalb and Huttenlocher (IJCV 2004)."""
+    from skimage.segmentation import felzenszwalb
+
+    smallest = max(round(SMALLEST_SHARE * image.shape[0] * image.shape[1]), 1)
+    found: np.ndarray = felzenszwalb(image, scale=FELZENSZWALB_SCALE, sigma=SMOOTHING, min_size=smallest)
+    return found
+
+
+def watershed_regions(image: np.ndarray, contour_strength: float) -> np.ndarray:
+    """Regions (H, W) from 0 of ``image`` (H, W, 3) in [0, 1], bounded by contours of at least ``contour_strength``."""
+    from skimage.filters import gaussian, sobel
+    from skimage.graph import merge_hierarchical, rag_boundary
+    from skimage.segmentation import watershed
+
+    height, width = image.shape[:2]
+    if min(height, width) < 2:  # the gradient of a line is not defined
+        return np.zeros((height, width), dtype=np.int64)
+    smooth = gaussian(image, sigma=SMOOTHING, channel_axis=2)
+    contours = np.max([sobel(smooth[..., channel]) for channel in range(image.shape[2])], axis=0)
+    step = max(height, width) / BASINS_PER_SIDE
+    seeds = max(round(height / step), 1) * max(round(width / step), 1)
+    basins = watershed(contours, markers=seeds) - 1
+    if basins.max() == 0:
+        return np.asarray(basins, dtype=np.int64)
+    graph = rag_boundary(basins, contours)
+    merged: np.ndarray = merge_hierarchical(
+        basins,
+        graph,
+        thresh=contour_strength,
+        rag_copy=False,
+        in_place_merge=True,
+        merge_func=_keep_regions,
+        weight_func=_common_contour,
+    )
+    return merged
+
+
+def _keep_regions(graph: Any, source: int, target: int) -> None:
+    """Nodes carry nothing that a merge would change."""
+
+
+def _common_contour(graph: Any, source: int, target: int, neighbour: int) -> dict[str, float]:
+    """Contour between a merged region and its neighbour: the mean of what both parts had, weighted by length."""
+    parts = [graph[part][neighbour] for part in (source, target) if graph.has_edge(part, neighbour)]
+    length = sum(part["count"] for part in parts)
+    return {"count": length, "weight": sum(part["count"] * part["weight"] for part in parts) / length}
