@@ -48,7 +48,7 @@ ABSENT_GAP = 20.0
 
 
 class AGMMConfig(MethodConfig):
-    """Hyper-parameters of ``AGMM``. All loss weights are 1 and nothing ramps up in the paper's model either."""
+    """Hyper-parameters of ``AGMM``. As in the published code, all loss weights are 1 and nothing ramps up."""
 
     preset: Literal["paper", "released"] = "paper"
     """Fills the fields that are not given. ``paper``: adaptive variance, class vectors as means. ``released``:
@@ -88,7 +88,7 @@ class AGMMConfig(MethodConfig):
     """Share of the run in which ``self_weight`` grows linearly from 0 to its value; 0 for no ramp-up (code)."""
 
     decode: Literal["network", "mixture"] = "network"
-    """What predicts: the classifier (paper and code) or Gaussians about the classifier's own predictions."""
+    """What predicts: the classifier (code) or Gaussians about the classifier's own predictions."""
     require_unlabelled: bool = True
     """Refuse sparse labels whose unlabelled pixels are all void, which leave nothing to train itself on."""
 
@@ -163,12 +163,12 @@ class AGMM(Method):
         if 2 * labelled < pixels:
             raise MethodError(
                 f"agmm learns from unlabelled pixels, but {labelled / pixels:.1%} of the pixels are labelled and all "
-                f"others are void ({IGNORE}); code valid pixels without annotation as {UNLABELLED}, or train without "
-                "self-training by method.require_unlabelled=false"
+                f"others are void ({IGNORE}); code valid pixels without annotation as {UNLABELLED}, or do without "
+                "self-training by --set method.require_unlabelled=false"
             )
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The five terms of the paper at label size, each weighted.
+        """The five terms at label size, each weighted.
 
         ``cross_entropy`` of predictions and ``mixture`` of affinities on labelled pixels; ``self_training`` between
         the two on all pixels that are not void; ``separation`` of class vectors; ``absent_classes`` by image tags.

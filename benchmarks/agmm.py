@@ -1,0 +1,240 @@
+"""AGMM's loss step against the same formulas written the obvious way: memory, time, values and gradients.
+
+    python benchmarks/agmm.py                 # 16 crops of 321 x 321, 256 channels, 21 classes, stride 4
+    python benchmarks/agmm.py --images 4      # where the 10 GB of the plain form are not to be had
+
+A step takes features and classifier to the five weighted losses and back to both gradients; the network before
+them is the same for either. ``plain`` enlarges the features to label size for the centres and forms the
+difference of every cell to the centre of every class. Each candidate runs in a process of its own; memory is its
+peak during a step beyond what was resident before. Both start from the same numbers, and their losses and
+gradients are compared. Times are the best of a few steps; on a shared machine only their ratio means something.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from methods.agmm import AGMM
+from methods.base import Batch, Features, Network, upsample
+
+STRIDE = 4
+EPS = 1e-6
+"""Inside logarithms, of either form and preset: the plain form cannot do without."""
+
+
+class GivenFeatures(Network):
+    """Hands the images on as features, ``STRIDE`` times coarser than the labels."""
+
+    stride = STRIDE
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels
+
+    def forward(self, images: Tensor) -> Features:
+        return Features(dense=images, pyramid=())
+
+
+class Classes:
+    def __init__(self, size: int) -> None:
+        self.names = tuple(str(index) for index in range(size))
+        self.colours = tuple((index, index, index) for index in range(size))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def make_batch(images: int, side: int, dim: int, classes: int, present: int, device: str) -> Batch:
+    """Non-negative features, ``present`` classes of 40 labelled 3 x 3 squares in each image, padding below."""
+    generator = torch.Generator().manual_seed(0)
+    cells = -(-side // STRIDE)
+    features = torch.randn(images, dim, cells, cells, generator=generator).relu_()
+    labels = torch.full((images, side, side), 254)
+    labels[:, side - side // 8 :] = 255
+    for image in range(images):
+        for label in torch.randperm(classes, generator=generator)[:present].tolist():
+            for _ in range(40):
+                y, x = torch.randint(side - side // 8 - 3, (2,), generator=generator).tolist()
+                labels[image, y : y + 3, x : x + 3] = label
+    return Batch(images=features.to(device).requires_grad_(), labels=labels.to(device))
+
+
+def make_method(dim: int, classes: int, preset: str, device: str) -> AGMM:
+    torch.manual_seed(0)
+    method = AGMM(AGMM.Config(preset=preset, dim=dim, eps=EPS), GivenFeatures(dim), Classes(classes))
+    method.projection = nn.Sequential()
+    return method.to(device)
+
+
+def plain_losses(features: Tensor, logits: Tensor, labels: Tensor, preset: str) -> dict[str, Tensor]:
+    """The five terms of either preset, with tensors of shape (B, D, H, W) and (B, C, D, h, w)."""
+    images, classes, _, _ = logits.shape
+    size = (labels.shape[1], labels.shape[2])
+    p = upsample(logits, size).softmax(1)
+    domain, labelled = labels != 255, labels < classes
+    small_valid = nn.functional.interpolate(
+        nn.functional.pad(domain[:, None].float(), (0, -size[1] % STRIDE, 0, -size[0] % STRIDE), mode="replicate"),
+        size=features.shape[2:],
+        mode="bilinear",
+    )
+
+    large = upsample(features, size)
+    mu = features.new_zeros(images, classes, features.shape[1])
+    active = torch.zeros(images, classes, device=features.device)
+    for image in range(images):
+        for label in labels[image].unique().tolist():
+            if label < classes:
+                mask = labels[image] == label
+                mu[image, label] = large[image][:, mask].sum(1) / (mask.sum() + 1e-6)
+                active[image, label] = 1
+
+    d = (features.unsqueeze(1) - mu[..., None, None]).abs().mean(2)
+    if preset == "released":
+        d = d * small_valid
+    energy = d**2
+    if preset == "paper":
+        weight = logits.softmax(1) * small_valid
+        variance = (weight * d**2).sum((2, 3)) / (weight.sum((2, 3)) + 1e-6)
+        energy = d**2 / (2 * variance.detach() + 1e-6)[..., None, None]
+    r = upsample((-energy).exp(), size) * active[..., None, None]
+
+    def both(target: Tensor, prediction: Tensor) -> Tensor:
+        """(B, H, W): halved binary cross-entropy, averaged over the image's classes."""
+        terms = -target * (prediction + EPS).log() - (1 - target) * (1 - prediction + EPS).log()
+        return (terms / 2 * active[..., None, None]).sum(1) / active.sum(1)[:, None, None]
+
+    target = torch.where(labelled, labels, 0)
+    one_hot = nn.functional.one_hot(target, classes).permute(0, 3, 1, 2) * labelled.unsqueeze(1)
+    suppressed = -((1 - p + EPS).log() * (1 - active)[..., None, None]).sum(1)
+    count = active.sum(0)
+    vectors = mu.sum(0)
+    if preset == "paper":
+        vectors = vectors / count.clamp(min=1)[:, None]
+    seen = [k for k in range(classes) if count[k] > 0]
+    closeness = [(-((vectors[i] - vectors[j]).abs().mean() ** 2)).exp() for i in seen for j in seen if i < j]
+    return {
+        "cross_entropy": -(p.log() * one_hot).sum() / labelled.sum(),
+        "self_training": both(r, p)[domain].mean(),
+        "mixture": both(one_hot.float(), r)[labelled].mean(),
+        "separation": torch.stack(closeness).mean(),
+        "absent_classes": suppressed[domain].mean(),
+    }
+
+
+def make_step(name: str, shape: tuple[int, ...], preset: str, device: str) -> Callable[[], dict[str, Tensor]]:
+    """One step from features to losses and gradients."""
+    images, side, dim, classes, present = shape
+    batch = make_batch(images, side, dim, classes, present, device)
+    method = make_method(dim, classes, preset, device)
+
+    def step() -> dict[str, Tensor]:
+        batch.images.grad = method.classifier.weight.grad = None
+        if name == "agmm":
+            losses = dict(method.losses(batch))
+        else:
+            logits = method.classifier(batch.images)
+            losses = plain_losses(batch.images, logits, batch.labels, preset)
+        torch.stack(list(losses.values())).sum().backward()
+        result = {term: value.detach() for term, value in losses.items()}
+        return result | {"to features": batch.images.grad, "to classifier": method.classifier.weight.grad}
+
+    return step
+
+
+def measure(name: str, shape: tuple[int, ...], preset: str, device: str, rounds: int, path: Path) -> dict[str, Any]:
+    """Seconds and peak bytes of a step, in this process; its result goes to ``path``."""
+    make_step(name, (1, 33, 8, 5, 2), preset, device)()  # first-call costs are no part of the measurement
+    step = make_step(name, shape, preset, device)
+    cuda = device.startswith("cuda")
+    process, stop = psutil.Process(), threading.Event()
+    before = peak = torch.cuda.memory_allocated() if cuda else process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal peak
+        while not stop.wait(0.001):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        watcher.start()
+    result = step()
+    stop.set()
+    if cuda:
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        watcher.join()
+    torch.save({term: tensor.cpu() for term, tensor in result.items()}, path)
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        step()
+        if cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return {"seconds": min(times), "bytes": peak - before}
+
+
+def compare(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
+    """Relative differences, of gradients in the Euclidean norm."""
+    return {name: float((found[name] - value).norm() / value.norm()) for name, value in expected.items()}
+
+
+@click.command(help=__doc__, context_settings={"show_default": True})
+@click.option("--images", default=16, help="crops in a batch")
+@click.option("--side", default=321, help="rows and columns of a crop")
+@click.option("--dim", default=256, help="channels of the features")
+@click.option("--classes", default=21, help="classes of the data set")
+@click.option("--present", default=3, help="classes labelled in each crop")
+@click.option("--preset", default="released", type=click.Choice(["released", "paper"]))
+@click.option("--device", default="cpu")
+@click.option("--rounds", default=3, help="timed steps")
+@click.option("--threads", default=1, help="CPU threads")
+def main(
+    images: int, side: int, dim: int, classes: int, present: int, preset: str, device: str, rounds: int, threads: int
+) -> None:
+    shape, measured, results = (images, side, dim, classes, present), {}, {}
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="agmm-benchmark-") as folder:
+        for name in ("plain", "agmm"):
+            path = Path(folder) / f"{name}.pt"
+            with context.Pool(1, torch.set_num_threads, (threads,)) as pool:
+                measured[name] = pool.apply(measure, (name, shape, preset, device, rounds, path))
+            results[name] = torch.load(path)
+    table = Table(
+        title=f"Loss step, {images} crops of {side} x {side}, D={dim} C={classes}, {present} classes in each, "
+        f"stride {STRIDE}, preset {preset}, {device}"
+    )
+    for column in ("implementation", "seconds", "speed-up", "GB beyond the inputs", "share of memory"):
+        table.add_column(column, justify="right")
+    reference = measured["plain"]
+    for name, row in measured.items():
+        table.add_row(
+            name,
+            f"{row['seconds']:.3f}",
+            f"{reference['seconds'] / row['seconds']:.1f}x",
+            f"{row['bytes'] / 1e9:.2f}",
+            f"{row['bytes'] / reference['bytes']:.3f}",
+        )
+    console = Console(width=120)
+    console.print(table)
+    differences = compare(results["agmm"], results["plain"])
+    console.print("relative differences: " + ", ".join(f"{name} {value:.0e}" for name, value in differences.items()))
+
+
+if __name__ == "__main__":
+    main()
