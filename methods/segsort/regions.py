@@ -7,7 +7,6 @@ strength, which is what an ultrametric contour map cut at one level gives.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.base import Batch, MethodError
+from methods.base import Batch
 
 SegmentProvider = Callable[[Batch], Tensor]
 """Regions of a training batch: (B, H, W) int64, ids of their own per image. Maps from elsewhere can replace it."""
@@ -32,14 +31,7 @@ SMALLEST_SHARE = 0.001
 
 
 def make_provider(kind: str, contour_strength: float) -> SegmentProvider:
-    """The provider that computes regions from each image on the CPU. Raises MethodError without scikit-image."""
-    try:
-        importlib.import_module("skimage")
-    except ImportError:
-        raise MethodError(
-            "segsort's variant=unsupervised needs scikit-image, which is not installed; "
-            "pip install 'genseg-bench[unsupervised]'"
-        ) from None
+    """The provider that computes regions from each image, on the CPU."""
     if kind == "felzenszwalb":
         return partial(_each_image, felzenszwalb_regions)
     return partial(_each_image, partial(watershed_regions, contour_strength=contour_strength))
