@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import UserError, near
+from datasets.supervision import parse
 
 
 class Part(BaseModel):
@@ -123,7 +124,13 @@ class DataConfig(Part):
     """Which data, with which labels."""
 
     name: str = Field(description="data set to train on")
-    supervision: str = Field("dense", description="labels that training may see")
+    supervision: str = Field(
+        "dense",
+        description="labels that training may see: dense, points, scribbles, clicks-N, coarse, fraction-F or none",
+    )
+    void_is_unlabelled: bool = Field(
+        False, description="read 255 in official sparse labels as unlabelled wherever the dense label is not void"
+    )
     allow_partial: bool = Field(False, description="accept fewer images than the release has")
 
 
@@ -152,6 +159,8 @@ class RunConfig(Part):
         content = self.model_dump(mode="json")
         for key in NOT_OF_THE_RESULT:
             del content["recipe"][key]
+        if not self.data.void_is_unlabelled:
+            del content["data"]["void_is_unlabelled"]
         if self.encoder_weights_hash is not None:
             del content["network"]["encoder_weights"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -279,7 +288,7 @@ def build(
     ``overrides`` are nested tables in rising precedence. Raises UserError naming the first key that does not fit.
     """
     tables = recipe_tables(recipe, dataset)
-    tables = merge(tables, {"method": tables.get("method", {}).get(method.name, {}), "data": {"name": dataset}})
+    tables = {**tables, "method": tables.get("method", {}).get(method.name, {}), "data": {"name": dataset}}
     for change in overrides:
         tables = merge(tables, change)
     unknown = [key for key in tables if key not in (*TABLES, "method")]
@@ -292,6 +301,8 @@ def build(
             raise UserError(f"{key} is a table, set one of its keys; see `bench show`")
     parts = {name: validate(model, tables.get(name, {}), name) for name, model in TABLES.items()}
     method_config = validate(method.Config, tables["method"], "method")
+    kind = str(parse(parts["data"].supervision))
+    parts["data"] = parts["data"].model_copy(update={"supervision": kind})
     weights = parts["network"].encoder_weights
     return RunConfig(
         method_name=method.name,

@@ -89,22 +89,23 @@ class Predictor:
 
     def _view(self, whole: Tensor, size: tuple[int, int], scale: float, mirror: bool) -> Prediction:
         """The prediction of one scale and orientation, on the grid of ``size``."""
-        scaled = (max(round(size[0] * scale), 1), max(round(size[1] * scale), 1))
         image = whole
-        if scaled != tuple(whole.shape[-2:]):
-            image = F.interpolate(whole, size=scaled, mode="bilinear", align_corners=False, antialias=True)
-            image = image.clamp_(0, 1)
+        if size != tuple(whole.shape[-2:]):
+            image = F.interpolate(whole, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
+        grid = (-(-size[0] // self.stride), -(-size[1] // self.stride))
+        if scale != 1.0 or mirror:
+            # The grid starts at the image's upper left corner: without whole cells, scaling and mirroring shift it.
+            image = F.pad(image, (0, -size[1] % self.stride, 0, -size[0] % self.stride), mode="replicate")
+        if scale != 1.0:
+            scaled = [max(round(cells * scale), 1) * self.stride for cells in grid]
+            image = F.interpolate(image, size=scaled, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
         if mirror:
-            # The grid starts at the image's left edge: pad to whole cells first, or mirroring would shift it.
-            image = F.pad(image, (0, -image.shape[-1] % self.stride, 0, 0), mode="replicate").flip(-1)
+            image = image.flip(-1)
         predict = self._slide if self.config.mode == "slide" else self.method.predict
         maps = predict(image)
         if mirror:
             maps = _map(maps, lambda m: m.flip(-1))
-        if scale == 1.0:
-            return maps
-        grid = (-(-size[0] // self.stride), -(-size[1] // self.stride))
-        return _map(maps, lambda m: enlarge(m, (scaled[0], scaled[1]), size) if m.shape[-2:] != grid else m)
+        return maps if scale == 1.0 else _map(maps, lambda m: _to_grid(m, grid))
 
     def _slide(self, image: Tensor) -> Prediction:
         """Average the predictions of overlapping windows; the last ones are shifted inside."""
@@ -204,7 +205,7 @@ def score_maps(
     log_posterior = logits.log_softmax(0)
     posterior = log_posterior.exp()
     scores = {
-        "msp": -torch.expm1(log_posterior.amax(0)),  # 1 - p without cancellation near p = 1
+        "msp": -torch.expm1(log_posterior.amax(0)),  # 1 - p
         "max_logit": -logits.amax(0),
         "entropy": -(posterior * log_posterior).sum(0),
         "energy": -logits.logsumexp(0),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ from bench.protocols import PROTOCOLS, Evaluation
 from bench.protocols.base import gather_one
 from bench.records import ProtocolResult, Record, Store, atomic
 from datasets.base import DataError, Dataset
+from datasets.supervision import supervise
+from datasets.supervision.wrapper import SparseDataset
 from methods.base import Method
 
 Opener = Callable[[str, str], Dataset]
@@ -173,7 +176,11 @@ def _execute(
     folder = store.run_folder(run_id)
     open_ = opener(root, config.data.allow_partial)
     assert source.train_split is not None
-    train_set = open_(source.name, source.train_split)
+    dense = open_(source.name, source.train_split)
+    cache = store.root / "runs" / "cache"
+    train_set = supervise(
+        dense, config.data.supervision, config.seed, cache, void_is_unlabelled=config.data.void_is_unlabelled
+    )
     planned = plan(source, protocols, open_)
     for sentences in planned.absent.values():
         for sentence in sentences:
@@ -186,13 +193,13 @@ def _execute(
         config=config,
         encoder_weights=config.weights_label(),
         inference=config.recipe.inference.label(),
-        supervision={"kind": config.data.supervision, "labelled_fraction": None},
-        data=data.describe(train_set),
+        supervision=_supervision(train_set),
+        data=data.describe(dense),
         environment=environment.describe(fabric.device, fabric.world_size),
     )
     statistics = _load_statistics(folder)
     if record.training is None or not (folder / training.MODEL).exists():
-        trained = training.train(method_class, config, train_set, fabric, folder, store.root / "runs" / "cache")
+        trained = training.train(method_class, config, train_set, fabric, folder, cache)
         record.training = trained.training
         record.protocols.clear()
         statistics.clear()
@@ -234,6 +241,17 @@ def _execute(
         store.write_statistics(run_id, statistics)
         store.write(record)
     return record
+
+
+def _supervision(train_set: Dataset) -> dict[str, Any]:
+    """Which labels training saw, where they come from, and which share of the valid pixels they label."""
+    if not isinstance(train_set, SparseDataset):
+        return {"kind": "dense", "source": "dense", "labelled_fraction": 1.0}
+    return {
+        "kind": str(train_set.kind),
+        "source": train_set.source,
+        "labelled_fraction": train_set.labelled_fraction(),
+    }
 
 
 def _names(protocol: str, targets: list[tuple[str, str]]) -> list[str]:

@@ -15,11 +15,11 @@ def new_method(name: str, folder: Path) -> Path:
     """Write ``folder/name.py`` from the template. Raises UserError for a bad or taken name, or an existing file."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"{name!r} cannot name a method; use lower-case letters, digits and underscores")
-    if name in registry.methods.names():
-        raise UserError(f"there is a method {name!r} already; choose another name")
     path = folder / f"{name}.py"
     if path.exists():
         raise UserError(f"{path} exists already; choose another name or --out")
+    if name in registry.methods.names():
+        raise UserError(f"there is a method {name!r} already; choose another name")
     folder.mkdir(parents=True, exist_ok=True)
     text = resources.files("bench").joinpath("method_template.py.txt").read_text()
     path.write_text(text.replace("@NAME@", name).replace("@CLASS@", "".join(p.title() for p in name.split("_"))))

@@ -70,7 +70,8 @@ def make_fabric(device: str, precision: str) -> Fabric:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     nodes = world // max(int(os.environ.get("LOCAL_WORLD_SIZE", str(world))), 1)
     # Heads may leave parameters without gradient in a step (a batch without labels), which plain DDP rejects.
-    strategy: Any = DDPStrategy(find_unused_parameters=True) if world > 1 else "auto"
+    # Buffers are not sent along: batch norms are synchronised, and methods keep their own alike on every rank.
+    strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if world > 1 else "auto"
     fabric = Fabric(
         accelerator=accelerator,
         devices=world // nodes,
@@ -276,7 +277,7 @@ def train(
     cache.mkdir(parents=True, exist_ok=True)
     method = build_method(method_class, config, dataset.classes).to(device)
     if fabric.world_size > 1:
-        method.network = nn.SyncBatchNorm.convert_sync_batchnorm(method.network)
+        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     context = Context(
         device=device,
         seed=config.seed,
@@ -371,12 +372,12 @@ def _optimise(
             factor = schedule(recipe.optimiser, step, recipe.steps)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.optimiser.lr * factor * group["factor"]
-            torch.manual_seed(data.mix(config.seed, step, rank))
             context.step = step
-            taken: list[Batch] = []
+            taken = [next(batches) for _ in range(recipe.accumulate)]
+            # After the batches: starting their loader draws from the same generator, wherever a run resumes.
+            torch.manual_seed(data.mix(config.seed, step, rank))
             values: dict[str, float] = {}
-            for part in range(recipe.accumulate):
-                batch = next(batches)
+            for part, batch in enumerate(taken):
                 last = part == recipe.accumulate - 1
                 with fabric.no_backward_sync(wrapped, enabled=not last and world > 1):
                     terms = wrapped(Parcel(batch))
@@ -385,7 +386,6 @@ def _optimise(
                     fabric.backward(total / recipe.accumulate)
                 for name, term in {**terms, "total": total}.items():
                     values[name] = values.get(name, 0.0) + float(term.detach()) / recipe.accumulate
-                taken.append(batch)
             if recipe.optimiser.clip_norm is not None:
                 fabric.clip_gradients(wrapped, optimiser, max_norm=recipe.optimiser.clip_norm, error_if_nonfinite=False)
             optimiser.step()
@@ -420,7 +420,7 @@ def _freeze_statistics(method: Method, config: OptimiserConfig) -> None:
 def _require_finite(terms: Mapping[str, Tensor], step: int, config: RunConfig) -> None:
     values = torch.stack([t.detach().float() for t in terms.values()])
     if not bool(torch.isfinite(values).all()):
-        named = ", ".join(f"{n} = {float(t):.4g}" for n, t in terms.items() if not torch.isfinite(t))
+        named = ", ".join(f"{n} = {float(v):.4g}" for n, v in zip(terms, values) if not torch.isfinite(v))
         raise RunFailed(f"non-finite loss at step {step + 1}: {named}; lower recipe.optimiser.lr or clip the gradient")
 
 

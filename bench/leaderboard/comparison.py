@@ -87,9 +87,7 @@ def compare(
             cell.p_bootstrap = p
             if p >= stats.ALPHA:
                 cell.marks += "†"
-        tests = [
-            (cell, stats.wilcoxon_over_seeds(best.values, cell.values, len(others))) for _, cell in others
-        ]
+        tests = [(cell, stats.wilcoxon_over_seeds(best.values, cell.values, len(others))) for _, cell in others]
         decided = [(cell, p) for cell, p in tests if p is not None]
         for (cell, _), p in zip(decided, stats.holm([p for _, p in decided])):
             cell.p_wilcoxon = p
@@ -147,16 +145,12 @@ class _Resampled:
         ids = arrays.get(f"{prefix}/ids")
         names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(len(counts)))
         if len(names) != len(counts) or len(set(names)) != len(names):
-            self.problems.append(
-                f"{record.run_id}: image ids and statistics of {target[0]} do not match; not compared"
-            )
+            self.problems.append(f"{record.run_id}: image ids and statistics of {target[0]} do not match; not compared")
             return {}
         in_order = tuple(sorted(names))
         reference = self._ids.setdefault(target, in_order)
         if in_order != reference:
-            self.problems.append(
-                f"{record.run_id}: scored on other images of {target[0]} than the rest; not compared"
-            )
+            self.problems.append(f"{record.run_id}: scored on other images of {target[0]} than the rest; not compared")
             return {}
         if len(names) < stats.MIN_IMAGES:
             self.problems.append(

@@ -12,9 +12,7 @@ def per_class_svg(table: Table) -> str:
 
     Empty text if no row has IoU by class.
     """
-    target = next(
-        (c.target for c in table.columns if any(c.target in row.per_class for row in table.rows)), None
-    )
+    target = next((c.target for c in table.columns if any(c.target in row.per_class for row in table.rows)), None)
     rows = [row for row in table.rows if target is not None and target in row.per_class]
     if target is None or not rows:
         return ""
@@ -24,9 +22,7 @@ def per_class_svg(table: Table) -> str:
     classes = list(dict.fromkeys(name for row in rows for name in row.per_class[target]))
     width = 0.8 / len(rows)
     with matplotlib.rc_context({"svg.hashsalt": table.slug, "font.size": 9}):
-        figure = Figure(
-            figsize=(max(6.0, 0.25 * len(classes) * (1 + len(rows) / 2)), 3.6), layout="constrained"
-        )
+        figure = Figure(figsize=(max(6.0, 0.25 * len(classes) * (1 + len(rows) / 2)), 3.6), layout="constrained")
         axes = figure.add_subplot()
         for i, row in enumerate(rows):
             colour = f"C{i % 10}"

@@ -143,9 +143,7 @@ def _md_table(headings: list[str], rows: list[list[str]], alignment: list[str]) 
 
 def _md_cell(cell: layout.Styled) -> str:
     marks = f" {cell.marks}" if cell.marks else ""
-    return {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", "plain": cell.text}[
-        cell.style
-    ] + marks
+    return {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", "plain": cell.text}[cell.style] + marks
 
 
 def _md(text: str) -> str:
@@ -183,9 +181,7 @@ def _csv(tables: Iterable[Table]) -> str:
                     defined = dict(zip(row.seeds, values))
                     known = {s: v for s, v in defined.items() if v is not None}
                     cell = Cell(known, tuple(s for s in defined if s not in known))
-                    writer.writerow(
-                        {**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"}
-                    )
+                    writer.writerow({**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"})
         for item in table.incomplete:
             writer.writerow(
                 {

@@ -63,13 +63,10 @@ def matching(
     wanted = set(targets) | {target.partition("/")[0] for target in targets}
     if protocol == "closed-set":
         return [
-            e
-            for e in entries
-            if e.protocol == protocol and e.trained_on == dataset and e.supervision == supervision
+            e for e in entries if e.protocol == protocol and e.trained_on == dataset and e.supervision == supervision
         ]
     return [
         e
         for e in entries
-        if e.protocol == protocol
-        and (e.target in wanted or ("/" not in e.target and e.target_dataset in wanted))
+        if e.protocol == protocol and (e.target in wanted or ("/" not in e.target and e.target_dataset in wanted))
     ]

@@ -125,9 +125,7 @@ def paired_bootstrap(first: Floats, second: Floats) -> Difference | None:
     return Difference(float(low), float(high), min(1.0, 2 * (smaller + 1) / (len(defined) + 1)))
 
 
-def wilcoxon_over_seeds(
-    first: Mapping[int, float], second: Mapping[int, float], comparisons: int
-) -> float | None:
+def wilcoxon_over_seeds(first: Mapping[int, float], second: Mapping[int, float], comparisons: int) -> float | None:
     """Two-sided Wilcoxon signed-rank p value over the seeds that both have.
 
     None where it could not decide anything: fewer than ``MIN_SEEDS`` pairs, or so few that even the smallest

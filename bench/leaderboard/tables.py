@@ -63,9 +63,7 @@ def build(
     return tables
 
 
-def _tables_of_group(
-    group: Group, records: list[Record], statistics: Statistics, resamples: int
-) -> list[Table]:
+def _tables_of_group(group: Group, records: list[Record], statistics: Statistics, resamples: int) -> list[Table]:
     versions: set[tuple[str, str]] = set()
     skipped: dict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
@@ -283,9 +281,7 @@ def _columns(protocol: str, records: list[Record]) -> list[Column]:
     summaries = {data for target, data, key in found if not target and data and data != "cost"}
     columns = []
     headline = _headline(protocol, records)
-    for key in sorted(
-        found, key=lambda k: (not k[0], k[0] != headline, k[0], k[1] == "cost", k[1], order(k[2]))
-    ):
+    for key in sorted(found, key=lambda k: (not k[0], k[0] != headline, k[0], k[1] == "cost", k[1], order(k[2]))):
         target, data, name = key
         column = metric(name)
         shown = column.shown
@@ -322,8 +318,7 @@ def _hide_incomparable_costs(table: Table, records: list[Record], notes: list[st
     if len(hardware) > 1:
         hidden = {"seconds", "images_per_second", "peak_memory_mb"}
         table.columns = [
-            replace(c, shown=False) if c.group == "cost" and c.metric.key in hidden else c
-            for c in table.columns
+            replace(c, shown=False) if c.group == "cost" and c.metric.key in hidden else c for c in table.columns
         ]
         if any(c.group == "cost" for c in table.columns):
             notes.append("training time and memory are left out: the runs were made on different hardware")
@@ -377,10 +372,7 @@ def _facts(group: Group, protocol: str, records: list[Record]) -> dict[str, str]
         facts["training data"] = f"{group.data[2]} images ({group.data[3][:8]})"
     facts["hardware"] = _few({r.environment.hardware or r.environment.device for r in records})
     facts["commits"] = _few(
-        {
-            (r.environment.commit or "unknown")[:8] + (" (dirty)" if r.environment.dirty else "")
-            for r in records
-        }
+        {(r.environment.commit or "unknown")[:8] + (" (dirty)" if r.environment.dirty else "") for r in records}
     )
     return facts
 
@@ -397,9 +389,7 @@ def _make_titles_unique(tables: list[Table]) -> None:
     for table in tables:
         if table.protocol == "none":
             facts = table.facts
-            table.title += (
-                f": {facts['data set']}, {facts['supervision']}, {facts['network']}, {facts['recipe']}"
-            )
+            table.title += f": {facts['data set']}, {facts['supervision']}, {facts['network']}, {facts['recipe']}"
         by_title[table.title].append(table)
     for members in by_title.values():
         if len(members) == 1:
@@ -441,9 +431,7 @@ def _score_notes(records: list[Record], protocol: str) -> list[str]:
     ]
     for target, data in sorted(targets.items()):
         if len(data) > 1:
-            found.append(
-                f"{target} was not the same images or classes in all runs: columns for each, not comparable"
-            )
+            found.append(f"{target} was not the same images or classes in all runs: columns for each, not comparable")
     return found
 
 

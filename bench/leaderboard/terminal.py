@@ -56,9 +56,7 @@ def _show(table: Table, console: Console) -> None:
     for rule in table.rules:
         console.print(Text(rule, style="dim"))
     if table.published:
-        grid = RichTable(
-            title=layout.PUBLISHED_TITLE, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
-        )
+        grid = RichTable(title=layout.PUBLISHED_TITLE, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         for heading in layout.PUBLISHED_HEADINGS:
             grid.add_column(heading, justify="right" if heading == "Value" else "left", overflow="fold")
         for line in layout.published_rows(table):
@@ -68,9 +66,7 @@ def _show(table: Table, console: Console) -> None:
 
 def _parts(table: Table, width: int) -> list[list[Column]]:
     """The columns in parts that fit, never splitting a target unless it is too wide alone."""
-    room = max(
-        1, (width - 12 - max(len(row.label) + len(row.score) for row in table.rows)) // _WIDTH_OF_A_NUMBER
-    )
+    room = max(1, (width - 12 - max(len(row.label) + len(row.score) for row in table.rows)) // _WIDTH_OF_A_NUMBER)
     parts: list[list[Column]] = [[]]
     for _, members in groupby(table.shown, key=lambda column: column.group):
         group = list(members)

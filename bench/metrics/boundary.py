@@ -115,9 +115,7 @@ class BoundaryMeter:
         tolerance: of boundary F1, a share of the image diagonal.
     """
 
-    def __init__(
-        self, num_classes: int, distance: float = IOU_DISTANCE, tolerance: float = F1_TOLERANCE
-    ) -> None:
+    def __init__(self, num_classes: int, distance: float = IOU_DISTANCE, tolerance: float = F1_TOLERANCE) -> None:
         self.num_classes = num_classes
         self.distance = distance
         self.tolerance = tolerance
@@ -161,9 +159,7 @@ class BoundaryMeter:
         mine = (self.num_classes, self.distance, self.tolerance)
         theirs = (other.num_classes, other.distance, other.tolerance)
         if mine != theirs:
-            raise ValueError(
-                f"cannot merge boundaries at (classes, distance, tolerance) {theirs} into {mine}"
-            )
+            raise ValueError(f"cannot merge boundaries at (classes, distance, tolerance) {theirs} into {mine}")
         self._ids.extend(other._ids)
         self._counts += other._counts
 
@@ -208,9 +204,7 @@ def _contour(ids: NDArray[np.int16], void: NDArray[np.bool_]) -> NDArray[np.bool
     return contour
 
 
-def _points_by_class(
-    contour: NDArray[np.bool_], ids: NDArray[np.int16], num_classes: int
-) -> list[NDArray[np.int64]]:
+def _points_by_class(contour: NDArray[np.bool_], ids: NDArray[np.int16], num_classes: int) -> list[NDArray[np.int64]]:
     """Coordinates of the contour pixels of each class: C arrays, (points, 2)."""
     points = np.argwhere(contour)
     classes = ids[contour]

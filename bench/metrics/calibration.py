@@ -59,8 +59,7 @@ def calibration_sums(
         raise TypeError(f"probabilities must be float32 or float64, not {probabilities.dtype}")
     if probabilities.ndim != 3 or probabilities.shape[1:] != labels.shape:
         raise ValueError(
-            f"probabilities {tuple(probabilities.shape)} and labels {tuple(labels.shape)} "
-            "must be (C, H, W) and (H, W)"
+            f"probabilities {tuple(probabilities.shape)} and labels {tuple(labels.shape)} must be (C, H, W) and (H, W)"
         )
     valid = (labels >= 0) & (labels < len(probabilities))
     label = torch.where(valid, labels, 0).long()

@@ -100,9 +100,7 @@ def image_components(
     """
     values, truth = as_numpy(scores), as_numpy(labels)
     if values.ndim != 2 or values.shape != truth.shape:
-        raise ValueError(
-            f"image {image_id!r}: scores {values.shape} and labels {truth.shape} must both be (H, W)"
-        )
+        raise ValueError(f"image {image_id!r}: scores {values.shape} and labels {truth.shape} must both be (H, W)")
     if values.dtype.kind != "f":
         raise TypeError(f"image {image_id!r}: scores must be floating point, not {values.dtype}")
     valid, anomalous = truth != VOID, truth == 1
@@ -160,9 +158,7 @@ class ComponentMeter:
 
     def update(self, image_id: str, scores: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> None:
         """Match one image, as ``image_components`` does; raises ``DuplicateImage`` the second time."""
-        image = image_components(
-            scores, labels, self.threshold, self.min_segment, self.min_instance, image_id
-        )
+        image = image_components(scores, labels, self.threshold, self.min_segment, self.min_instance, image_id)
         self._ids.add(image_id)
         self._images.append(image)
 
@@ -171,9 +167,7 @@ class ComponentMeter:
         mine = (self.threshold, self.min_segment, self.min_instance)
         theirs = (other.threshold, other.min_segment, other.min_instance)
         if mine != theirs:
-            raise ValueError(
-                f"cannot merge components at (threshold, min_segment, min_instance) {theirs} into {mine}"
-            )
+            raise ValueError(f"cannot merge components at (threshold, min_segment, min_instance) {theirs} into {mine}")
         self._ids.extend(other._ids)
         self._images += other._images
 

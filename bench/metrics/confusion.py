@@ -17,9 +17,7 @@ from torch import Tensor
 from bench.metrics.images import ImageIds, as_numpy, ratio
 
 
-def confusion_matrix(
-    predictions: Tensor, labels: Tensor, num_classes: int, num_predicted: int | None = None
-) -> Tensor:
+def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int, num_predicted: int | None = None) -> Tensor:
     """Pixels per (ground truth, prediction), counted on the device of ``labels``.
 
     Args:

@@ -13,11 +13,11 @@ VOID = 255
 """Label of a pixel that no metric may look at."""
 
 
-class DuplicateImage(ValueError):  # noqa: N818
+class DuplicateImage(ValueError):
     """An image was counted twice, e.g. by a distributed sampler that pads the last batch."""
 
 
-class NonFiniteScore(ValueError):  # noqa: N818
+class NonFiniteScore(ValueError):
     """A score map holds NaN or infinity; the message names the image."""
 
     def __init__(self, image_id: str, what: str = "score") -> None:

@@ -47,7 +47,7 @@ Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
 
 
-class UndefinedMetric(ValueError):  # noqa: N818
+class UndefinedMetric(ValueError):
     """A ranking metric of a split without positives or without negatives."""
 
 
@@ -248,9 +248,7 @@ def ranking_metrics(scores: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> R
     return second.result()
 
 
-def ranking_from_counts(
-    thresholds: Float32s, positives: Int64s, between: Int64s, equal: Int64s
-) -> RankingResult:
+def ranking_from_counts(thresholds: Float32s, positives: Int64s, between: Int64s, equal: Int64s) -> RankingResult:
     """Metrics from counts around the positives' m distinct scores.
 
     Args:
@@ -444,10 +442,7 @@ def _checked(
         known = chunk_truth == 0
         known |= chunk_truth == 1
         # The extremes carry NaN and infinity along, and need no array of flags.
-        if (
-            not (np.isfinite(chunk.min()) and np.isfinite(chunk.max()))
-            and not np.isfinite(chunk[known]).all()
-        ):
+        if not (np.isfinite(chunk.min()) and np.isfinite(chunk.max())) and not np.isfinite(chunk[known]).all():
             raise NonFiniteScore(image_id)
         if not known.all():
             odd = chunk_truth[~known & (chunk_truth != VOID)]
@@ -464,16 +459,12 @@ def _chunks(values: Float32s, truth: NDArray[np.generic]) -> Iterator[tuple[Floa
 def _distinct(scores: Float32s) -> tuple[Float32s, Int64s]:
     """Distinct scores, ascending, and how often each occurs."""
     ordered = np.sort(scores)
-    starts = np.flatnonzero(
-        np.concatenate([np.ones(len(ordered[:1]), np.bool_), ordered[1:] != ordered[:-1]])
-    )
+    starts = np.flatnonzero(np.concatenate([np.ones(len(ordered[:1]), np.bool_), ordered[1:] != ordered[:-1]]))
     # Adding zero turns -0.0 into 0.0, so that the sign of a zero level never depends on the order of images.
     return ordered[starts] + np.float32(0), np.diff(starts, append=len(ordered))
 
 
-def _add_levels(
-    scores: Float32s, counts: Int64s, more: Float32s, more_counts: Int64s
-) -> tuple[Float32s, Int64s]:
+def _add_levels(scores: Float32s, counts: Int64s, more: Float32s, more_counts: Int64s) -> tuple[Float32s, Int64s]:
     """Two ascending rows of distinct scores and their counts as one."""
     if not len(scores) or not len(more):
         return (more, more_counts) if len(more) else (scores, counts)

@@ -21,7 +21,6 @@ from bench.records import ProtocolResult, Scores
 from datasets.base import IGNORE, Dataset
 from methods.base import Prediction
 
-
 SAMPLED = 53
 """One of so many in-distribution pixels helps to place the bins of the per-image histograms."""
 

@@ -1,0 +1,237 @@
+"""The three protocols on hand-made data, against definitions written out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from torch import nn
+from torch.nn import functional as F
+
+from bench.config import InferenceConfig
+from bench.errors import RunFailed
+from bench.inference import Predictor
+from bench.protocols import Anomaly, ClosedSet, CrossDomain, Evaluation
+from bench.protocols.cross_domain import Mapping
+from datasets.base import IGNORE, ClassMap, ClassSet, Item, Sample, Target
+from methods.base import Method, Prediction
+
+SOURCE = ClassSet("source", ("road", "car", "sky"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
+OTHER = ClassSet("other", ("ground", "vehicle", "boat"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
+
+
+class Oracle(Method):
+    """Logits are read from the image's channels, so that what is predicted is known exactly."""
+
+    name = "oracle"
+
+    def losses(self, batch):
+        return {}
+
+    def predict(self, images):
+        logits = (images * 255 - 128) / 16
+        return Prediction(logits, log_density=-(images * 255), anomaly={"red": images[:, 0]})
+
+
+class InMemory:
+    """The part of a data set that protocols use."""
+
+    train_split, task = "train", "segmentation"
+
+    def __init__(self, name, split, classes, samples, folder):
+        self.name, self.split, self.classes, self.samples = name, split, classes, samples
+        self.items = []
+        for sample in samples:
+            path = folder / f"{name}-{split}-{sample.id}.bin"
+            path.write_bytes(sample.label.numpy().tobytes())
+            self.items.append(Item(sample.id, path, path))
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, index):
+        return self.samples[index]
+
+
+def samples(seed, count=3, classes=3, size=(13, 17), prefix="i"):
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for i in range(count):
+        image = torch.randint(0, 256, (3, *size), generator=generator).to(torch.uint8)
+        label = torch.randint(0, classes + 1, size, generator=generator)
+        label[label == classes] = IGNORE
+        made.append(Sample(image, label, f"{prefix}{i}"))
+    return made
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    def make(data: dict, source, method=Oracle):
+        network = nn.Module()
+        network.stride = 1
+        predictor = Predictor(method(None, network, SOURCE), InferenceConfig(), torch.device("cpu"))
+        opened = {key: InMemory(*key, classes, content, tmp_path) for key, (classes, content) in data.items()}
+        return Evaluation(
+            predictor=predictor, source=source, open=lambda n, s: opened[n, s], scratch=tmp_path, density_score="nll"
+        )
+
+    return make
+
+
+def source(**fields):
+    defaults = {"name": "src", "classes": SOURCE, "eval_splits": ("test",), "cross_domain": (), "anomaly": ()}
+    return SimpleNamespace(**{**defaults, **fields})
+
+
+def count(predicted, label, classes, columns):
+    matrix = np.zeros((classes, columns), int)
+    for p, t in zip(predicted.flatten().tolist(), label.flatten().tolist()):
+        if t < classes:
+            matrix[t, p] += 1
+    return matrix
+
+
+def miou(matrix):
+    values = []
+    for c in range(matrix.shape[0]):
+        union = matrix[c].sum() + matrix[:, c].sum() - matrix[c, c]
+        if union:
+            values.append(matrix[c, c] / union)
+    return np.mean(values)
+
+
+def test_closed_set_counts_every_valid_pixel_once(evaluation):
+    content = samples(0)
+    e = evaluation({("src", "test"): (SOURCE, content)}, source())
+    result = ClosedSet.run(e, [("src", "test")])
+    matrix = sum(count(s.image.float().argmax(0), s.label, 3, 3) for s in content)
+    scores = result.targets["test"]
+    assert scores.metrics["miou"] == pytest.approx(miou(matrix), abs=1e-12)
+    assert scores.metrics["pixel_accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum(), abs=1e-12)
+    assert result.summary["miou"] == scores.metrics["miou"]
+    assert np.array_equal(e.statistics["closed-set/test/confusion"].sum(0), matrix)
+    assert e.statistics["closed-set/test/ids"].tolist() == ["i0", "i1", "i2"]
+
+
+def test_split_within_a_split_is_not_predicted_twice(evaluation):
+    content = samples(0, count=4)
+    e = evaluation({("src", "test"): (SOURCE, content)}, source(eval_splits=("test", "part")))
+    whole = e.open("src", "test")
+    part = InMemory("src", "part", SOURCE, [content[2], content[0]], e.scratch)
+    part.items = [whole.items[2], whole.items[0]]
+    calls = []
+    predictor = e.predictor
+    e.predictor = lambda image: calls.append(1) or predictor(image)
+    e.open = lambda n, s: whole if s == "test" else part
+    result = ClosedSet.run(e, [("src", "test"), ("src", "part")])
+    assert len(calls) == 4
+    matrix = sum(count(s.image.float().argmax(0), s.label, 3, 3) for s in (content[0], content[2]))
+    assert result.targets["part"].metrics["miou"] == pytest.approx(miou(matrix), abs=1e-12)
+    assert e.statistics["closed-set/part/ids"].tolist() == ["i2", "i0"]
+
+
+def test_cross_domain_sums_probabilities_over_the_classes_that_map(evaluation):
+    table = ClassMap("source", "other", (0, 1, 0))
+    content = {("src", "test"): (SOURCE, samples(0)), ("far", "val"): (OTHER, samples(1, prefix="f"))}
+    far = Target("far", "val", table)
+    e = evaluation(content, source(cross_domain=(far,)))
+    scores = CrossDomain.run(e, [("far", "val")]).targets["far/val"]
+
+    def expected(content, to_other):
+        matrix = np.zeros((2, 3), int)
+        for s in content:
+            p = F.softmax((s.image.double() - 128) / 16, 0)
+            predicted = torch.stack([p[0] + p[2], p[1]]).argmax(0)
+            label = torch.tensor([0, 1, 0, *[255] * 253])[s.label] if to_other else s.label
+            matrix += count(predicted, label, 2, 3)
+        return miou(matrix)
+
+    assert scores.metrics["miou"] == pytest.approx(expected(content["far", "val"][1], False), abs=1e-9)
+    assert scores.metrics["source_miou"] == pytest.approx(expected(content["src", "test"][1], True), abs=1e-9)
+    assert scores.metrics["drop"] == pytest.approx(scores.metrics["source_miou"] - scores.metrics["miou"], abs=1e-12)
+    assert set(scores.per_class["iou"]) == {"ground", "vehicle"}
+    assert scores.metrics["unmapped_mass"] == pytest.approx(0, abs=1e-6)
+
+
+def test_unmapped_mass_never_becomes_class_zero():
+    mapping = Mapping(ClassMap("source", "other", (IGNORE, 1, IGNORE)), SOURCE, OTHER)
+    logits = torch.tensor([[200.0, 0.0], [-200.0, 0.0], [0.0, 0.0]]).view(3, 1, 2)
+    predicted, unmapped = mapping.predict(logits)
+    assert predicted.tolist() == [[3, 1]]  # no class, then the only mapped one
+    assert unmapped[0, 0] == pytest.approx(1)
+    assert unmapped[0, 1] == pytest.approx(2 / 3)
+    assert mapping.kept == [1]
+    assert mapping.labels(torch.tensor([[0, 1, 2, IGNORE, 254]])).tolist() == [[IGNORE, 1, IGNORE, IGNORE, IGNORE]]
+
+
+def test_no_class_is_a_wrong_prediction():
+    mapping = Mapping(ClassMap("source", "other", (IGNORE, 1, IGNORE)), SOURCE, OTHER)
+    matrix = np.zeros((3, 4), int)
+    matrix[1, 1], matrix[1, 3] = 6, 2
+    assert miou(np.array(matrix[mapping.scored])) == pytest.approx(6 / 8)
+
+
+def test_map_that_does_not_fit_is_an_error():
+    with pytest.raises(ValueError, match="does not fit"):
+        Mapping(ClassMap("source", "other", (0, 1)), SOURCE, OTHER)
+    with pytest.raises(ValueError, match="class map is needed"):
+        Mapping(None, SOURCE, OTHER)
+
+
+def test_identity_target_takes_the_source_from_the_closed_set(evaluation):
+    content = {("src", "test"): (SOURCE, samples(0)), ("src", "night"): (SOURCE, samples(2, prefix="n"))}
+    e = evaluation(content, source(cross_domain=(Target("src", "night"),)))
+    e.closed_set = ClosedSet.run(e, [("src", "test")])
+    result = CrossDomain.run(e, [("src", "night")])
+    assert result.targets["src/night"].metrics["source_miou"] == e.closed_set.summary["miou"]
+    assert result.summary["harmonic_mean"] == pytest.approx(result.targets["src/night"].metrics["miou"])
+
+
+def anomaly_samples(seed, count=3):
+    return [s._replace(label=torch.where(s.label == 2, IGNORE, s.label)) for s in samples(seed, count, 3)]
+
+
+def test_anomaly_equals_scikit_learn_on_pooled_pixels(evaluation):
+    content = anomaly_samples(5)
+    e = evaluation({("odd", "val"): (SOURCE, content)}, source(anomaly=(Target("odd", "val"),)))
+    scores = Anomaly.run(e, [("odd", "val")]).targets["odd/val"]
+    labels = np.concatenate([s.label[s.label != IGNORE].numpy() for s in content])
+    maps = {"nll": [s.image.float().amin(0) for s in content], "red": [s.image[0].float() for s in content]}
+    maps["max_logit"] = [-s.image.float().amax(0) for s in content]
+    for name, images in maps.items():
+        values = np.concatenate([m[s.label != IGNORE].numpy() for m, s in zip(images, content)])
+        false, true, _ = roc_curve(labels, values, drop_intermediate=False)
+        found = scores.by_score[name]
+        assert found["auroc"] == pytest.approx(roc_auc_score(labels, values), abs=1e-12)
+        assert found["ap"] == pytest.approx(average_precision_score(labels, values), abs=1e-12)
+        assert found["fpr95"] == pytest.approx(false[np.argmax(true >= 0.95)], abs=1e-12)
+    assert scores.metrics["prevalence"] == pytest.approx(labels.mean())
+    assert {"msp", "max_logit", "entropy", "energy", "nll", "red"} == set(scores.by_score)
+    histogram = e.statistics["anomaly/odd/val/nll/histogram"]
+    assert histogram[:, 1].sum() == labels.sum()
+    assert histogram.sum() == len(labels)
+    assert [p.name for p in e.scratch.glob("predictions-*")] == []
+
+
+def test_non_finite_score_names_the_image(evaluation):
+    class Broken(Oracle):
+        def predict(self, images):
+            prediction = super().predict(images)
+            prediction.anomaly["red"] = prediction.anomaly["red"] / 0.0
+            return prediction
+
+    e = evaluation({("odd", "val"): (SOURCE, anomaly_samples(5))}, source(anomaly=(Target("odd", "val"),)), Broken)
+    with pytest.raises(RunFailed, match="i0"):
+        Anomaly.run(e, [("odd", "val")])
+    assert [p.name for p in Path(e.scratch).glob("predictions-*")] == []
+
+
+def test_split_without_anomalies_is_an_error_not_a_number(evaluation):
+    content = [s._replace(label=torch.zeros_like(s.label)) for s in samples(1)]
+    e = evaluation({("odd", "val"): (SOURCE, content)}, source(anomaly=(Target("odd", "val"),)))
+    with pytest.raises(RunFailed, match="odd/val"):
+        Anomaly.run(e, [("odd", "val")])

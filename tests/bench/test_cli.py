@@ -1,0 +1,405 @@
+"""The command line as its user meets it: what it leaves behind, and what it says when it is used wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recipe.steps=2")
+
+
+@pytest.fixture(scope="module")
+def finished(data_root, tmp_path_factory):
+    """A results folder with one finished run of softmax and one of gmmseg."""
+    from click.testing import CliRunner
+
+    from bench.cli import main
+
+    results = tmp_path_factory.mktemp("finished") / "results"
+    arguments = ["run", "--method", "softmax", "--method", "gmmseg", *QUICK, "--results", str(results)]
+    outcome = CliRunner().invoke(main, [*arguments, "--data-root", str(data_root), "--device", "cpu"])
+    assert outcome.exit_code == 0, outcome.output
+    return results
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def records(results: Path) -> list[dict]:
+    return [json.loads(p.read_text()) for p in sorted((results / "records").glob("*.json"))]
+
+
+def assert_sentence(outcome, *words, code=2):
+    assert outcome.exit_code == code, outcome.output
+    message = outcome.stderr.strip().splitlines()[-1]
+    assert message.startswith(("error: ", "Error: ")), outcome.output
+    assert "Traceback" not in outcome.output
+    for word in words:
+        assert word in message, message
+
+
+def test_run_leaves_a_record_of_all_three_protocols(finished):
+    made = records(finished)
+    assert {r["config"]["method_name"] for r in made} == {"softmax", "gmmseg"}
+    for record in made:
+        assert record["status"] == "complete"
+        assert {n: p["status"] for n, p in record["protocols"].items()} == {
+            "closed-set": "complete", "cross-domain": "complete", "anomaly": "complete"
+        }  # fmt: skip
+        assert record["environment"]["packages"]["torch"]
+        assert record["checkpoint_hash"]
+        assert record["training"]["parameters"] > 0
+        assert record["data"]["fingerprint"]
+        assert record["protocols"]["anomaly"]["summary"]["closed_set_miou"] == pytest.approx(
+            record["protocols"]["closed-set"]["summary"]["miou"]
+        )
+    scores = {r["config"]["method_name"]: r["protocols"]["anomaly"]["targets"] for r in made}
+    generic = {"msp", "max_logit", "entropy", "energy"}
+    assert generic == set(next(iter(scores["softmax"].values()))["by_score"])
+    assert generic | {"gmm_nll"} == set(next(iter(scores["gmmseg"].values()))["by_score"])
+
+
+def test_side_file_re_sums_to_the_record(finished):
+    for record in records(finished):
+        with np.load(finished / "records" / f"{record['run_id']}.npz") as arrays:
+            matrix = arrays["closed-set/test/confusion"].sum(0)
+        iou = np.diag(matrix) / np.maximum(matrix.sum(0) + matrix.sum(1) - np.diag(matrix), 1)
+        present = (matrix.sum(0) + matrix.sum(1)) > 0
+        measured = record["protocols"]["closed-set"]["targets"]["test"]["metrics"]["miou"]
+        assert measured == pytest.approx(iou[present].mean())
+
+
+def test_finished_run_is_not_repeated_and_force_repeats_it(bench, copy):
+    before = {p.name: p.stat().st_mtime_ns for p in (copy / "records").iterdir()}
+    outcome = bench("run", "--method", "softmax", *QUICK)
+    assert outcome.exit_code == 0
+    assert "finished already" in outcome.stderr
+    assert {p.name: p.stat().st_mtime_ns for p in (copy / "records").iterdir()} == before
+    old = [r for r in records(copy) if r["config"]["method_name"] == "softmax"][0]
+    assert bench("run", "--method", "softmax", *QUICK, "--protocol", "closed-set", "--force").exit_code == 0
+    new = [r for r in records(copy) if r["config"]["method_name"] == "softmax"][0]
+    assert new["checkpoint_hash"] == old["checkpoint_hash"]
+    assert set(new["protocols"]) == {"closed-set"}
+
+
+def test_missing_protocol_is_added_without_training_again(bench, tmp_path):
+    assert bench("run", "--method", "softmax", *QUICK, "--protocol", "closed-set").exit_code == 0
+    first = records(tmp_path / "results")[0]
+    assert set(first["protocols"]) == {"closed-set"}
+    outcome = bench("run", "--method", "softmax", *QUICK)
+    assert outcome.exit_code == 0
+    second = records(tmp_path / "results")[0]
+    assert set(second["protocols"]) == {"closed-set", "cross-domain", "anomaly"}
+    assert second["training"] == first["training"]
+
+
+def test_evaluation_renews_the_record_with_the_same_numbers(bench, copy):
+    old = [r for r in records(copy) if r["config"]["method_name"] == "gmmseg"][0]
+    assert bench("evaluate", old["run_id"][:26]).exit_code == 0
+    new = [r for r in records(copy) if r["config"]["method_name"] == "gmmseg"][0]
+    for result in (*old["protocols"].values(), *new["protocols"].values()):
+        del result["seconds"]
+    assert new["protocols"] == old["protocols"]
+
+
+def test_killed_run_ends_with_the_metrics_of_an_uninterrupted_one(data_root, bench, tmp_path):
+    steps = (
+        "--dataset",
+        "toyscapes_mini",
+        "--encoder",
+        "resnet18",
+        "--protocol",
+        "closed-set",
+        "--set",
+        "recipe.steps=40",
+    )
+    command = [sys.executable, "-m", "bench", "run", "--method", "gmmseg", *steps, "--set", "recipe.checkpoint_every=1"]
+    command += ["--results", str(tmp_path / "killed"), "--data-root", str(data_root), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("runs/*/training.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not records(tmp_path / "killed")
+    outcome = bench("run", "--method", "gmmseg", *steps, results=tmp_path / "killed")
+    assert outcome.exit_code == 0, outcome.output
+    assert "resuming" in outcome.stderr
+    assert bench("run", "--method", "gmmseg", *steps, results=tmp_path / "whole").exit_code == 0
+    killed, whole = records(tmp_path / "killed")[0], records(tmp_path / "whole")[0]
+    assert killed["protocols"]["closed-set"]["targets"] == whole["protocols"]["closed-set"]["targets"]
+    assert killed["checkpoint_hash"] == whole["checkpoint_hash"]
+
+
+def test_failed_run_leaves_a_row_and_the_grid_goes_on(bench, tmp_path):
+    plugin = tmp_path / "diverging.py"
+    plugin.write_text(
+        "from methods.softmax import Softmax\n"
+        "class Diverging(Softmax):\n"
+        "    name = 'diverging'\n"
+        "    def losses(self, batch):\n"
+        "        return {'bad': super().losses(batch)['cross_entropy'] * float('nan')}\n"
+        "class Crashing(Softmax):\n"
+        "    name = 'crashing'\n"
+        "    def losses(self, batch):\n"
+        "        return {'bad': self.nothing}\n"
+    )
+    methods = [a for m in ("diverging", "crashing", "majority") for a in ("--method", m)]
+    outcome = bench("run", *methods, *QUICK, "--plugin", str(plugin), "--protocol", "closed-set")
+    assert outcome.exit_code == 1
+    rows = {r["config"]["method_name"]: r for r in records(tmp_path / "results")}
+    assert {n: r["status"] for n, r in rows.items()} == {
+        "diverging": "failed", "crashing": "failed", "majority": "complete"
+    }  # fmt: skip
+    assert "non-finite loss at step 1: bad = nan" in rows["diverging"]["reason"]
+    assert "AttributeError" in rows["crashing"]["reason"]
+    shown = bench("leaderboard", str(tmp_path / "results"), "--format", "md", "--out", str(tmp_path / "tables"))
+    assert shown.exit_code == 0
+    assert "non-finite loss" in (tmp_path / "tables" / "leaderboard.md").read_text()
+
+
+def test_failed_run_is_tried_again(bench, tmp_path):
+    plugin = tmp_path / "sometimes.py"
+    plugin.write_text(
+        "import os\nfrom methods.softmax import Softmax\n"
+        "class Sometimes(Softmax):\n"
+        "    name = 'sometimes'\n"
+        "    def losses(self, batch):\n"
+        "        factor = float(os.environ.get('SOMETIMES', 'nan'))\n"
+        "        return {'loss': super().losses(batch)['cross_entropy'] * factor}\n"
+    )
+    arguments = ("run", "--method", "sometimes", *QUICK, "--plugin", str(plugin), "--protocol", "closed-set")
+    assert bench(*arguments).exit_code == 1
+    os.environ["SOMETIMES"] = "1"
+    try:
+        assert bench(*arguments).exit_code == 0
+    finally:
+        del os.environ["SOMETIMES"]
+    assert [r["status"] for r in records(tmp_path / "results")] == ["complete"]
+
+
+def test_predict_writes_ids_overlay_and_score(bench, finished, tmp_path, data_root):
+    image = tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
+    run_id = [r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg"][0]
+    outcome = bench("predict", run_id, str(image), "--out", str(tmp_path / "out"), results=finished)
+    assert outcome.exit_code == 0, outcome.output
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == ["street_classes.png", "street_gmm_nll.png", "street_overlay.png"]
+    with Image.open(tmp_path / "out" / "street_classes.png") as ids:
+        assert ids.size == (90, 50)
+
+
+def test_pictures_show_every_target(bench, finished, tmp_path):
+    outcome = bench("pictures", str(finished), "--out", str(tmp_path), "--count", "1")
+    assert outcome.exit_code == 0, outcome.output
+    names = {p.name for p in tmp_path.rglob("*.png")}
+    assert {"toyscapes_mini-test.png", "toyscapes_mini-anomaly.png", "toyscapes_mini-night.png"} <= names
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "protocols", "recipes", "architectures"])
+def test_list_names_what_there_is(bench, kind):
+    rows = json.loads(bench("list", kind, "--json").stdout)
+    assert rows
+    assert all(row["name"] for row in rows)
+    text = bench("list", kind).stdout
+    assert all(row["name"] in text for row in rows)
+
+
+def test_show_documents_every_field(bench):
+    text = bench("show", "gmmseg").stdout
+    from methods.gmmseg import GMMSeg
+
+    for field in GMMSeg.Config.model_fields:
+        assert f"method.{field}:" in text
+    for name in ("camvid", "closed-set", "quick", "standard"):
+        assert name in bench("show", name).stdout
+    assert_sentence(bench("show", "camvit"), "camvid")
+
+
+def test_new_method_is_written_checked_and_run(bench, tmp_path):
+    outcome = bench("new", "method", "my_idea", "--out", str(tmp_path))
+    assert outcome.exit_code == 0
+    plugin = ("--plugin", str(tmp_path / "my_idea.py"))
+    checked = bench("check", "my_idea", *plugin)
+    assert checked.exit_code == 0, checked.output
+    assert "FAIL" not in checked.stdout
+    assert bench("run", "--method", "my_idea", *QUICK, *plugin, "--protocol", "closed-set").exit_code == 0
+    assert_sentence(bench("new", "method", "my_idea", "--out", str(tmp_path)), "exists already")
+    assert_sentence(bench("new", "method", "Bad-Name", "--out", str(tmp_path)), "lower-case")
+    assert_sentence(bench("new", "method", "softmax", "--out", str(tmp_path)), "softmax")
+
+
+def test_check_fails_a_method_that_breaks_the_contract(bench, tmp_path):
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(
+        "from methods.softmax import Softmax\n"
+        "class Broken(Softmax):\n"
+        "    name = 'broken_one'\n"
+        "    def losses(self, batch):\n"
+        "        return {'loss': super().losses(batch)['cross_entropy'].detach()}\n"
+    )
+    outcome = bench("check", "broken_one", "--plugin", str(plugin))
+    assert outcome.exit_code == 1
+    assert "FAIL  gradients reach the network" in outcome.stdout
+
+
+MISTAKES = {
+    "unknown method": (("run", "--method", "gmseg", *QUICK), ["gmseg", "gmmseg"]),
+    "unknown data set": (("run", "--method", "softmax", "--dataset", "camvit"), ["camvit", "camvid"]),
+    "unknown protocol": (
+        ("run", "--method", "softmax", *QUICK, "--protocol", "closedset"),
+        ["closedset", "closed-set"],
+    ),
+    "unknown recipe": (("run", "--method", "softmax", *QUICK, "--recipe", "quik"), ["quik", "quick"]),
+    "unknown architecture": (("run", "--method", "softmax", *QUICK, "--architecture", "fpm"), ["fpm", "fpn"]),
+    "unknown supervision": (("run", "--method", "softmax", *QUICK, "--supervision", "pionts"), ["pionts"]),
+    "unknown key": (("run", "--method", "softmax", *QUICK, "--set", "recipe.step=1"), ["recipe.step", "recipe.steps"]),
+    "ill-typed value": (("run", "--method", "softmax", *QUICK, "--set", "recipe.steps=few"), ["recipe.steps", "few"]),
+    "weights not there": (("run", "--method", "softmax", *QUICK, "--encoder-weights", "no.pth"), ["no.pth"]),
+    "no such run": (("evaluate", "nothing"), ["nothing"]),
+    "plugin not there": (("list", "methods", "--plugin", "no.py"), ["no.py"]),
+    "no records": (("leaderboard", "nowhere"), ["nowhere"]),
+    "config not there": (("run", "--method", "softmax", *QUICK, "--config", "no.toml"), ["no.toml"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_one_sentence_with_exit_code_2(bench, name):
+    arguments, words = MISTAKES[name]
+    assert_sentence(bench(*arguments), *words)
+
+
+@pytest.mark.parametrize("content", [None, "folder", "empty set"])
+def test_missing_data_is_one_sentence(bench, tmp_path, content):
+    root = tmp_path / "data"
+    if content:
+        root.mkdir()
+    if content == "empty set":
+        (root / "camvid").mkdir()
+    outcome = bench("run", "--method", "softmax", "--dataset", "camvid", "--data-root", str(root))
+    assert_sentence(outcome, "camvid", "--data-root", "BENCH_DATA")
+    assert not (tmp_path / "results" / "records").exists() or not records(tmp_path / "results")
+
+
+def camvid(root: Path, names=("0001TP_a", "Seq05VD_b")) -> Path:
+    for split in ("train", "val", "test"):
+        for kind in (split, f"{split}annot"):
+            (root / "camvid" / kind).mkdir(parents=True)
+        for i, name in enumerate(names):
+            rng = np.random.default_rng(i)
+            Image.fromarray(rng.integers(0, 255, (40, 64, 3), np.uint8)).save(root / "camvid" / split / f"{name}.png")
+            labels = rng.integers(0, 12, (40, 64), np.uint8)
+            Image.fromarray(labels).save(root / "camvid" / f"{split}annot" / f"{name}.png")
+    return root
+
+
+DAMAGES = {
+    "half a split": (lambda d: None, ["367", "2"]),
+    "image without label": (lambda d: (d / "trainannot/0001TP_a.png").unlink(), ["0001TP_a", "label"]),
+    "label of another size": (
+        lambda d: Image.fromarray(np.zeros((8, 8), np.uint8)).save(d / "trainannot/0001TP_a.png"), ["0001TP_a", "8x8"]
+    ),
+    "truncated image": (
+        lambda d: (d / "train/0001TP_a.png").write_bytes((d / "train/0001TP_a.png").read_bytes()[:-40]), ["0001TP_a"]
+    ),
+    "unknown label id": (
+        lambda d: Image.fromarray(np.full((40, 64), 77, np.uint8)).save(d / "trainannot/0001TP_a.png"),
+        ["0001TP_a", "77"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_data_is_one_sentence(bench, tmp_path, name):
+    damage, words = DAMAGES[name]
+    root = camvid(tmp_path / "data")
+    damage(root / "camvid")
+    arguments = ["run", "--method", "softmax", "--dataset", "camvid", "--encoder", "resnet18", "--data-root", str(root)]
+    arguments += [
+        "--set",
+        "recipe.steps=2",
+        "--set",
+        "recipe.batch_size=2",
+        "--set",
+        "recipe.augmentation.crop=[32, 32]",
+    ]
+    if name != "half a split":
+        arguments += ["--set", "data.allow_partial=true"]
+    assert_sentence(bench(*arguments), *words)
+
+
+def test_results_folder_that_cannot_be_written(bench, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = bench("run", "--method", "softmax", *QUICK, results=tmp_path / "file" / "below")
+    assert_sentence(outcome, "cannot be written", "--results")
+
+
+def test_damaged_record_stops_the_leaderboard_and_the_run(bench, copy):
+    path = next((copy / "records").glob("*softmax*.json"))
+    path.write_text(path.read_text()[:100])
+    assert_sentence(bench("leaderboard", str(copy)), path.name, "damaged")
+    assert_sentence(bench("run", "--method", "softmax", *QUICK), path.name, "damaged")
+
+
+def test_damaged_checkpoint_is_one_sentence_and_force_helps(bench, copy):
+    record = next(r for r in records(copy) if r["config"]["method_name"] == "softmax")
+    (copy / "runs" / record["run_id"] / "model.safetensors").write_bytes(b"junk")
+    assert_sentence(bench("evaluate", record["run_id"]), "model.safetensors", "--force")
+    assert bench("run", "--method", "softmax", *QUICK, "--protocol", "closed-set", "--force").exit_code == 0
+
+
+def test_two_runs_at_once_into_one_folder(bench, copy):
+    record = next(r for r in records(copy) if r["config"]["method_name"] == "softmax")
+    with FileLock(copy / "runs" / record["run_id"] / ".lock"):
+        outcome = bench("run", "--method", "softmax", *QUICK, "--force")
+    assert_sentence(outcome, "another process")
+    assert len(records(copy)) == 2
+
+
+def test_cuda_without_cuda(data_root, tmp_path):
+    import torch
+    from click.testing import CliRunner
+
+    from bench.cli import main
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    arguments = ["run", "--method", "softmax", *QUICK, "--device", "cuda", "--data-root", str(data_root)]
+    assert_sentence(CliRunner().invoke(main, [*arguments, "--results", str(tmp_path)]), "CUDA")
+
+
+def test_full_disk_is_one_sentence_and_keeps_what_there_is(bench, copy, monkeypatch):
+    import errno
+
+    from bench import records as module
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    before = sorted(p.name for p in (copy / "records").iterdir())
+    monkeypatch.setattr(module.np, "savez_compressed", full)
+    outcome = bench("run", "--method", "softmax", *QUICK, "--seed", "5", "--protocol", "closed-set")
+    assert_sentence(outcome, "no space is left")
+    assert sorted(p.name for p in (copy / "records").iterdir()) == before
+
+
+def test_python_dash_m_and_help_answer_without_heavy_imports():
+    code = "import sys; sys.argv = ['bench', '--help']; import runpy\ntry:\n runpy.run_module('bench', run_name='__main__')\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in finished.stdout
+    assert finished.stdout.strip().endswith("False")

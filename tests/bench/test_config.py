@@ -1,0 +1,121 @@
+import pytest
+
+from bench import config, registry
+from bench.errors import UserError
+
+SOFTMAX = registry.methods.get("softmax")
+GMMSEG = registry.methods.get("gmmseg")
+
+
+def build(*assignments, method=SOFTMAX, dataset="toyscapes_mini", recipe="quick", seed=0):
+    return config.build(method, dataset, recipe, seed, [config.parse_assignments(assignments)])
+
+
+def test_recipe_changes_for_a_data_set_are_applied():
+    assert build(dataset="toyscapes_mini").recipe.steps == 4
+    assert build(dataset="camvid").recipe.steps == 300
+
+
+def test_later_sources_win():
+    first = {"recipe": {"steps": 7, "optimiser": {"lr": 0.5}}}
+    second = {"recipe": {"steps": 9}}
+    made = config.build(SOFTMAX, "toyscapes_mini", "quick", 0, [first, second])
+    assert made.recipe.steps == 9
+    assert made.recipe.optimiser.lr == 0.5
+    assert made.recipe.batch_size == 2
+
+
+@pytest.mark.parametrize("name", config.recipe_names())
+def test_every_recipe_builds_for_its_data_sets(name):
+    method = GMMSEG if "gmmseg" in name else SOFTMAX
+    dataset = {"paper-gmmseg-cityscapes": "cityscapes", "paper-gmmseg-ade20k": "ade20k"}.get(name, "camvid")
+    made = config.build(method, dataset, name, 0)
+    assert made.recipe.name == name
+
+
+def test_paper_recipes_keep_the_papers_components_and_batch():
+    ade = config.build(GMMSEG, "ade20k", "paper-gmmseg-ade20k", 0)
+    city = config.build(GMMSEG, "cityscapes", "paper-gmmseg-cityscapes", 0)
+    assert (ade.method["components"], city.method["components"]) == (8, 5)
+    for made in (ade, city):
+        assert made.recipe.batch_size * made.recipe.accumulate == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.b=1", 1),
+        ("a.b=0.5", 0.5),
+        ("a.b=true", True),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b=fpn", "fpn"),
+        ("a.b=none", None),
+    ],
+)
+def test_assignments_are_toml_or_else_text(text, value):
+    assert config.parse_assignments([text]) == {"a": {"b": value}}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("recipe.stepz=3", ["recipe.stepz", "recipe.steps"]),
+        ("recipe.optimiser.l=3", ["recipe.optimiser.l", "recipe.optimiser.lr"]),
+        ("recipe.steps=many", ["recipe.steps", "many"]),
+        ("recipe.steps=0", ["recipe.steps"]),
+        ("method.colour=1", ["method.colour"]),
+        ("reciep.steps=3", ["reciep", "recipe"]),
+        ("recipe=3", ["recipe"]),
+        ("steps", ["key=value"]),
+        ("recipe.augmentation.scale=[2.0, 1.0]", ["scale"]),
+        ("recipe.inference.stride=[600, 600]", ["stride"]),
+    ],
+)
+def test_a_wrong_assignment_is_one_sentence_with_the_right_keys(assignment, words):
+    with pytest.raises(UserError) as caught:
+        build(assignment)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_method_configuration_is_validated_and_completed():
+    assert build("method.components=2", method=GMMSEG).method["components"] == 2
+    with pytest.raises(UserError, match=r"method\.components"):
+        build("method.components=0", method=GMMSEG)
+
+
+def test_fingerprint_changes_with_the_result_and_not_with_the_logging():
+    base = build().fingerprint()
+    assert build("recipe.workers=1", "recipe.log_every=3", "recipe.checkpoint_every=1").fingerprint() == base
+    for change in ("recipe.steps=5", "network.encoder=resnet18", "recipe.inference.flip=true"):
+        assert build(change).fingerprint() != base
+    assert build(seed=1).fingerprint() != base
+
+
+def test_fingerprint_follows_the_bytes_of_local_weights_not_their_path(tmp_path):
+    one, two, other = tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "c.pth"
+    one.write_bytes(b"x"), two.write_bytes(b"x"), other.write_bytes(b"y")
+    prints = [build(f"network.encoder_weights={p}").fingerprint() for p in (one, two, other)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_unknown_recipe_names_near_matches():
+    with pytest.raises(UserError, match="did you mean quick"):
+        build(recipe="quik")
+
+
+def test_recipe_from_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[recipe]\nsteps = 11\n[datasets.toyscapes_mini.recipe]\nbatch_size = 3\n")
+    made = build(recipe=str(path))
+    assert (made.recipe.name, made.recipe.steps, made.recipe.batch_size) == ("mine", 11, 3)
+
+
+@pytest.mark.parametrize("content", ["steps = ", "\x00\xff"])
+def test_damaged_configuration_file_is_named(tmp_path, content):
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"bad\.toml"):
+        config.read_toml(path)

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import data
+from bench.config import AugmentationConfig, Recipe
+from datasets.base import IGNORE, DataError
+from datasets.toyscapes_mini import ToyscapesMini
+
+
+@pytest.fixture(scope="module")
+def mini(data_root):
+    return ToyscapesMini(data_root, "train")
+
+
+def recipe(**fields):
+    return Recipe(steps=6, batch_size=2, augmentation=AugmentationConfig(crop=(48, 64), scale=(0.5, 2.0)), **fields)
+
+
+def batches(dataset, recipe, **kwargs):
+    return list(data.training_batches(dataset, recipe, 3, torch.device("cpu"), **kwargs))
+
+
+def same(one, two):
+    return all(
+        torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and a.ids == b.ids
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+def test_batches_are_the_same_with_and_without_loader_processes(mini):
+    assert same(batches(mini, recipe(workers=0)), batches(mini, recipe(workers=2)))
+
+
+def test_a_later_start_sees_what_an_uninterrupted_run_sees(mini):
+    everything = batches(mini, recipe(workers=0, accumulate=2))
+    assert same(everything[8:], batches(mini, recipe(workers=0, accumulate=2), first_step=4))
+
+
+def test_another_seed_gives_other_batches(mini):
+    other = list(data.training_batches(mini, recipe(workers=0), 4, torch.device("cpu")))
+    assert not same(batches(mini, recipe(workers=0)), other)
+
+
+def test_ranks_share_an_epoch_without_overlap(mini):
+    drawn = [i for rank in (0, 1) for b in data.Addresses(12, recipe(), 0, rank, 2, 0, None) for _, i in b[:2]]
+    assert len(drawn) == 24
+    assert sorted(drawn) == sorted([*range(12)] * 2)
+
+
+def test_loading_leaves_the_global_generator_alone(mini):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    batches(mini, recipe(workers=0))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_batch_is_what_methods_expect(mini):
+    batch = batches(mini, recipe(workers=0))[0]
+    assert batch.images.shape == (2, 3, 48, 64)
+    assert batch.images.dtype == torch.float32
+    assert 0 <= float(batch.images.min()) <= float(batch.images.max()) <= 1
+    assert batch.labels.shape == (2, 48, 64)
+    assert batch.labels.dtype == torch.int64
+    assert batch.present.shape == (2, len(mini.classes))
+    for labels, present in zip(batch.labels, batch.present):
+        assert present[labels[labels != IGNORE].unique()].all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.tuples(st.integers(8, 80), st.integers(8, 80)),
+    st.tuples(st.integers(32, 64), st.integers(32, 64)),
+    st.floats(0.4, 2.5),
+    st.integers(0, 1000),
+)
+def test_image_and_labels_stay_aligned_under_any_crop(size, crop, factor, seed):
+    config = AugmentationConfig(crop=crop, scale=(factor, factor), colour=0.0)
+    label = torch.randint(0, 2, size, generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+    label = label.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    image = (label[None].repeat(3, 1, 1) * 255).to(torch.uint8)
+    torch.manual_seed(seed)
+    image, label = data.Augmentation(config)(image, label)
+    assert image.shape == (3, *crop)
+    assert label.shape == crop
+    inside = label != IGNORE
+    clear = inside & ((image[0] < 64) | (image[0] > 191))
+    agreement = ((image[0] > 127).to(torch.uint8) == label)[clear].float().mean()
+    assert not clear.any() or agreement > 0.97
+    assert (image[:, ~inside] == 0).float().mean() > 0.8 if (~inside).any() else True
+
+
+def test_outside_of_the_image_is_void():
+    config = AugmentationConfig(crop=(64, 64), scale=(1.0, 1.0), colour=0.0, flip=0.0)
+    _, label = data.Augmentation(config)(
+        torch.ones(3, 20, 30, dtype=torch.uint8), torch.ones(20, 30, dtype=torch.uint8)
+    )
+    assert int((label == 1).sum()) == 600
+    assert int((label == IGNORE).sum()) == 64 * 64 - 600
+
+
+def test_class_balanced_sampling_draws_classes_alike():
+    presence = np.zeros((100, 2), bool)
+    presence[:, 0] = True
+    presence[:2, 1] = True
+    addresses = data.Addresses(100, Recipe(steps=500, batch_size=4, class_balanced=True), 0, 0, 1, 0, presence)
+    drawn = [i for batch in addresses for _, i in batch]
+    share = np.mean([i < 2 for i in drawn])
+    assert 0.45 < share < 0.57  # half of the draws ask for the rare class, and 2 % of the others hit it too
+
+
+def test_presence_is_counted_once_and_cached(mini, tmp_path):
+    calls = []
+
+    def progress(items, *_):
+        calls.append(1)
+        return items
+
+    first = data.class_presence(mini, "f" * 64, tmp_path, progress)
+    second = data.class_presence(mini, "f" * 64, tmp_path, progress)
+    assert np.array_equal(first, second)
+    assert len(calls) == 1
+    for row, index in zip(first, range(len(mini))):
+        labels = mini.label(index)
+        assert set(np.flatnonzero(row)) == set(labels[labels != IGNORE].unique().tolist())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_image_in_a_loader_process_is_still_one_sentence(mini, tmp_path, workers):
+    import copy
+
+    damaged = copy.copy(mini)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(mini.items[0].image.read_bytes()[:100])
+    damaged.items = [item._replace(image=broken) for item in mini.items]
+    with pytest.raises(DataError, match=r"broken\.png") as caught:
+        batches(damaged, recipe(workers=workers))
+    assert "\n" not in str(caught.value)
+
+
+def test_fingerprint_follows_ids_and_labels(mini, tmp_path):
+    import copy
+
+    base = data.describe(mini)
+    assert base.images == len(mini)
+    renamed = copy.copy(mini)
+    renamed.items = [mini.items[0]._replace(id="other"), *mini.items[1:]]
+    assert data.describe(renamed).fingerprint != base.fingerprint
+    changed = copy.copy(mini)
+    other = tmp_path / "label.png"
+    other.write_bytes(mini.items[0].label.read_bytes() + b"x")
+    changed.items = [mini.items[0]._replace(label=other), *mini.items[1:]]
+    assert data.describe(changed).fingerprint != base.fingerprint

@@ -1,0 +1,135 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.config import InferenceConfig
+from bench.inference import ImagePrediction, Predictor, enlarge, score_maps
+from methods.base import Features, Method, Network, Prediction, downsample_labels, upsample
+
+
+class Pool(Network):
+    """Stride-4 averages of the image: what is predicted where can be read off."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = self.decoder = nn.Identity()
+        self.out_channels, self.stride = 3, 4
+        self.pyramid_channels, self.pyramid_strides = (), ()
+
+    def forward(self, images: Tensor) -> Features:
+        padded = F.pad(images, (0, -images.shape[-1] % 4, 0, -images.shape[-2] % 4), mode="replicate")
+        return Features(F.avg_pool2d(padded, 4), ())
+
+
+class Echo(Method):
+    name = "echo"
+
+    def losses(self, batch):
+        return {}
+
+    def predict(self, images):
+        dense = self.network(images).dense
+        return Prediction(dense, log_density=dense * 2, anomaly={"red": dense[:, 0]})
+
+
+class Probable(Echo):
+    window_average = "probabilities"
+
+
+def predictor(method=Echo, **fields):
+    return Predictor(method(None, Pool(), ()), InferenceConfig(**fields), torch.device("cpu"))
+
+
+def ramp(height, width):
+    rows = torch.linspace(0, 100, height).view(-1, 1).expand(height, width)
+    columns = torch.linspace(0, 200, width).expand(height, width)
+    return torch.stack([rows, columns, rows * 0 + 77]).round().to(torch.uint8)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 93), (33, 50)])
+def test_predictions_come_back_where_they_were(size):
+    image = ramp(*size)
+    logits = predictor()(image).logits(size)
+    inner = (slice(None), slice(6, -6), slice(6, -6))
+    assert torch.allclose(logits[inner], image[inner].float() / 255, atol=0.012)
+
+
+@pytest.mark.parametrize("fields", [{"mode": "slide", "window": (32, 32), "stride": (20, 20)}, {"flip": True},
+                                    {"scales": (0.5, 1.0, 1.5)}, {"mode": "slide", "window": (400, 400), "stride": (300, 300)}])  # fmt: skip
+@pytest.mark.parametrize("size", [(64, 96), (61, 93)])
+def test_windows_mirrors_and_scales_agree_with_one_pass_on_a_smooth_image(fields, size):
+    image = ramp(*size)
+    one, many = predictor()(image), predictor(**fields)(image)
+    assert one.maps.logits.shape == many.maps.logits.shape
+    inner = (slice(None), slice(8, -8), slice(8, -8))
+    assert torch.allclose(one.logits(size)[inner], many.logits(size)[inner], atol=0.012)
+    assert torch.allclose(many.log_density(size), many.logits(size) * 2, atol=1e-5)
+    assert torch.allclose(many.anomaly(size)["red"], many.logits(size)[0], atol=1e-5)
+
+
+def test_mirror_of_a_mirrored_image_is_the_mirrored_prediction():
+    image = torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    p = predictor(flip=True)
+    assert torch.allclose(p(image.flip(-1)).maps.logits, p(image).maps.logits.flip(-1), atol=1e-6)
+
+
+def test_methods_say_whether_logits_or_probabilities_are_averaged():
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    whole = image.float()[None] / 255
+    views = [F.avg_pool2d(whole, 4), F.avg_pool2d(whole.flip(-1), 4).flip(-1)]
+    logits = predictor(Echo, flip=True)(image).maps.logits
+    assert torch.allclose(logits, (views[0] + views[1]) / 2, atol=1e-6)
+    posterior = predictor(Probable, flip=True)(image).maps.logits.softmax(1)
+    assert torch.allclose(posterior, (views[0].softmax(1) + views[1].softmax(1)) / 2, atol=1e-6)
+
+
+def test_scale_of_the_recipe_is_the_short_side_within_the_long_one():
+    assert predictor(short_side=360).network_size(720, 1280) == (360, 640)
+    assert predictor(short_side=512, max_long_side=600).network_size(500, 1000) == (300, 600)
+    assert predictor().network_size(123, 45) == (123, 45)
+
+
+def test_enlarging_in_one_step_keeps_the_grid():
+    maps = torch.rand(1, 2, 9, 16)
+    direct = enlarge(maps, (36, 64), (72, 128))
+    assert torch.allclose(direct, F.interpolate(maps, size=(72, 128), mode="bilinear", align_corners=False))
+    odd = enlarge(maps, (35, 63), (35, 63))
+    assert torch.equal(odd, F.interpolate(maps, scale_factor=4.0, mode="bilinear")[..., :35, :63])
+
+
+def test_labels_are_taken_at_the_centres_of_the_cells_that_upsample_enlarges():
+    labels = torch.arange(30).view(1, 5, 6)
+    small = downsample_labels(labels, (2, 2))
+    assert small.tolist() == [[[1 * 6 + 1, 1 * 6 + 4], [4 * 6 + 1, 4 * 6 + 4]]]
+    assert upsample(torch.rand(1, 1, 2, 2), (5, 6)).shape == (1, 1, 5, 6)
+
+
+def test_generic_scores_are_what_their_names_say():
+    logits = torch.randn(1, 4, 6, 8, generator=torch.Generator().manual_seed(0)) * 5
+    density = torch.randn(1, 4, 6, 8, generator=torch.Generator().manual_seed(1)) * 50
+    valid = torch.zeros(6, 8, dtype=torch.bool)
+    valid[1:4, 2:7] = True
+    prediction = ImagePrediction(Prediction(logits, density, {"own": logits[:, 0]}), (6, 8))
+    scores = score_maps(prediction, (6, 8), valid, "nll")
+    rows = logits[0][:, valid].double()
+    posterior = rows.softmax(0)
+    expected = {
+        "msp": 1 - posterior.max(0).values,
+        "max_logit": -rows.max(0).values,
+        "entropy": -(posterior * posterior.log()).sum(0),
+        "energy": -rows.exp().sum(0).log(),
+        "nll": -density[0][:, valid].double().max(0).values,
+        "own": rows[0],
+    }
+    assert scores.keys() == expected.keys()
+    for name, values in expected.items():
+        assert torch.allclose(scores[name].double(), values, atol=1e-5), name
+
+
+def test_density_is_enlarged_before_its_maximum_is_taken():
+    density = torch.tensor([[0.0, -10.0], [-10.0, 0.0]]).view(1, 2, 1, 2)
+    prediction = ImagePrediction(Prediction(density, density), (1, 2))
+    scores = score_maps(prediction, (1, 4), torch.ones(1, 4, dtype=torch.bool), "nll")
+    full = F.interpolate(density, size=(1, 4), mode="bilinear", align_corners=False)
+    assert torch.allclose(scores["nll"], -full.amax(1).flatten())

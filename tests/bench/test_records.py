@@ -1,0 +1,91 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from bench import config, records, registry
+from bench.errors import UserError
+
+
+@pytest.fixture
+def record():
+    made = config.build(registry.methods.get("softmax"), "toyscapes_mini", "quick", 0)
+    return records.Record(
+        run_id=made.run_id(), fingerprint=made.fingerprint(), status="complete", created="2020-01-01", config=made
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = records.Store(tmp_path / "results")
+    made.require_writable()
+    return made
+
+
+def test_record_and_statistics_round_trip(store, record):
+    store.write(record)
+    arrays = {"closed-set/test/confusion": np.arange(8).reshape(2, 2, 2)}
+    store.write_statistics(record.run_id, arrays)
+    assert store.read(record.run_id) == record
+    read = store.read_statistics(record.run_id)
+    assert np.array_equal(read["closed-set/test/confusion"], arrays["closed-set/test/confusion"])
+
+
+def test_failed_write_leaves_the_old_file_and_no_rest(store, record):
+    store.write(record)
+    path = store.record_path(record.run_id)
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), records.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 99}', "\udcff"])
+def test_damaged_record_is_an_error_that_names_the_file(store, record, content):
+    path = store.record_path(record.run_id)
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError) as caught:
+        store.records()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_key_in_a_record_is_an_error(store, record):
+    store.write(record)
+    path = store.record_path(record.run_id)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "extra": 1}))
+    with pytest.raises(UserError, match="damaged"):
+        store.read(record.run_id)
+
+
+def test_damaged_statistics_name_the_file(store):
+    store.statistics_path("x").write_bytes(b"no zip")
+    with pytest.raises(UserError, match=r"x\.npz"):
+        store.read_statistics("x")
+
+
+def test_runs_are_found_by_prefix_path_or_id(store, record):
+    store.write(record)
+    for name in (record.run_id, record.run_id[:20], str(store.record_path(record.run_id))):
+        assert store.find(name) == record
+    with pytest.raises(UserError, match="is not in"):
+        store.find("nothing")
+
+
+def test_ambiguous_prefix_lists_the_matches(store, record):
+    store.write(record)
+    store.write(record.model_copy(update={"run_id": record.run_id + "x"}))
+    assert store.find(record.run_id) == record
+    with pytest.raises(UserError, match="ambiguous"):
+        store.find(record.run_id[:10])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions differ")
+def test_results_folder_that_cannot_be_written_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        records.Store(blocked).require_writable()

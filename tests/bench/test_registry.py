@@ -1,0 +1,83 @@
+import sys
+import types
+
+import pytest
+
+from bench import registry
+from bench.errors import UserError
+
+PLUGIN = """
+from methods.softmax import Softmax
+
+class Mine(Softmax):
+    name = "mine_{name}"
+"""
+
+
+def test_built_in_plugins_are_found_by_scanning():
+    assert {"softmax", "majority", "gmmseg"} <= set(registry.methods.names())
+    assert {"toyscapes", "camvid", "cityscapes", "pascal_voc_aug"} <= set(registry.datasets.names())
+
+
+def test_unknown_name_gives_near_matches():
+    with pytest.raises(UserError, match="did you mean gmmseg"):
+        registry.methods.get("gmseg")
+
+
+def test_plugin_file_is_registered(tmp_path):
+    path = tmp_path / "plugin_a.py"
+    path.write_text(PLUGIN.format(name="a"))
+    assert registry.load_plugin(path) == ["mine_a"]
+    assert registry.methods.get("mine_a").__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def broken(:\n", "syntax error in line 1"),
+        ("x = 1\nraise ValueError('boom')\n", "line 2: boom"),
+        ("import a_package_that_is_not_there\n", "ModuleNotFoundError"),
+        ("x = 1\n", "defines no Method"),
+        ("from methods.softmax import Softmax\nclass A(Softmax):\n    name = ''\n", "has no name"),
+        ("from methods.softmax import Softmax\nclass A(Softmax):\n    name = 'gmmseg'\n", "two methods are named"),
+    ],
+)
+def test_bad_plugin_file_is_one_sentence(tmp_path, content, message):
+    path = tmp_path / f"plugin_{abs(hash(content))}.py"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        registry.load_plugin(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_plugin_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.py"):
+        registry.load_plugin(tmp_path / "nothing.py")
+
+
+def test_foreign_datasets_package_is_refused(monkeypatch):
+    foreign = types.ModuleType("datasets")
+    foreign.__path__ = ["/somewhere/site-packages/datasets"]
+    monkeypatch.setitem(sys.modules, "datasets", foreign)
+    with pytest.raises(UserError, match="hides this suite's package"):
+        registry.require_own_datasets()
+
+
+def test_entry_points_are_read(monkeypatch):
+    from methods.softmax import Softmax
+
+    class Entered(Softmax):
+        name = "entered"
+
+    def broken():
+        raise ImportError("no such library")
+
+    entries = [
+        types.SimpleNamespace(name="entered", load=lambda: Entered),
+        types.SimpleNamespace(name="shattered", load=broken),
+    ]
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
+    fresh = registry.Registry("method", registry.Method, "methods", "bench.methods")
+    assert fresh.get("entered") is Entered
+    with pytest.raises(UserError, match="no such library"):
+        fresh.get("shattered")

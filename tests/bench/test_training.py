@@ -1,0 +1,219 @@
+import csv
+import math
+import signal
+
+import pytest
+import torch
+
+from bench import config, registry, training
+from bench.config import OptimiserConfig
+from bench.errors import RunFailed, UserError
+from datasets.toyscapes_mini import ToyscapesMini
+from methods.softmax import Softmax
+
+
+@pytest.fixture(scope="module")
+def mini(data_root):
+    return ToyscapesMini(data_root, "train")
+
+
+@pytest.fixture(scope="module")
+def fabric():
+    return training.make_fabric("cpu", "32")
+
+
+def build(*assignments, method="softmax"):
+    changes = config.parse_assignments(["network.encoder=resnet18", "recipe.steps=4", *assignments])
+    return config.build(registry.methods.get(method), "toyscapes_mini", "quick", 0, [changes])
+
+
+def train(run_config, mini, fabric, folder, method_class=None, **kwargs):
+    method_class = method_class or registry.methods.get(run_config.method_name)
+    return training.train(method_class, run_config, mini, fabric, folder, folder / "cache", **kwargs)
+
+
+def states_equal(one, two):
+    return all(torch.equal(t, two[n]) for n, t in one.items()) and one.keys() == two.keys()
+
+
+class Kill(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("method", ["softmax", "gmmseg"])
+def test_interrupted_training_ends_in_the_same_weights(mini, fabric, tmp_path, method):
+    run_config = build(method=method)
+    straight = train(run_config, mini, fabric, tmp_path / "straight").method.state_dict()
+
+    def kill(step):
+        raise Kill
+
+    with pytest.raises(Kill):
+        train(run_config, mini, fabric, tmp_path / "resumed", on_checkpoint=kill)
+    assert (tmp_path / "resumed" / training.CHECKPOINT).exists()
+    resumed = train(run_config, mini, fabric, tmp_path / "resumed").method.state_dict()
+    assert states_equal(straight, resumed)
+    logs = [(tmp_path / n / "losses.csv").read_text() for n in ("straight", "resumed")]
+    assert logs[0] == logs[1]
+
+
+def test_ctrl_c_finishes_the_step_and_keeps_it(mini, fabric, tmp_path):
+    class Interrupting(Softmax):
+        name = "interrupting"
+
+        def after_step(self, batch, context):
+            if context.step == 0:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(training.Interrupted, match="step 1 of 4"):
+        train(build(), mini, fabric, tmp_path, Interrupting)
+    state = torch.load(tmp_path / training.CHECKPOINT, weights_only=True)
+    assert state["step"] == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_non_finite_loss_names_the_step_and_the_terms(mini, fabric, tmp_path):
+    class Diverging(Softmax):
+        name = "diverging"
+
+        def losses(self, batch):
+            terms = dict(super().losses(batch))
+            self.calls = getattr(self, "calls", 0) + 1
+            return {**terms, "extra": terms["cross_entropy"] * (math.inf if self.calls == 3 else 1)}
+
+    with pytest.raises(RunFailed, match="step 3: extra = inf"):
+        train(build(), mini, fabric, tmp_path, Diverging)
+
+
+def test_damaged_checkpoint_is_one_sentence(mini, fabric, tmp_path):
+    (tmp_path / training.CHECKPOINT).write_bytes(b"half a file")
+    with pytest.raises(UserError, match="damaged") as caught:
+        train(build(), mini, fabric, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoint_of_another_run_is_refused(mini, fabric, tmp_path):
+    with pytest.raises(Kill):
+        train(build(), mini, fabric, tmp_path, on_checkpoint=lambda step: (_ for _ in ()).throw(Kill))
+    with pytest.raises(UserError, match="another run"):
+        train(build("recipe.optimiser.lr=0.5"), mini, fabric, tmp_path)
+
+
+def test_log_holds_every_loss_term_by_name(mini, fabric, tmp_path):
+    train(build(method="gmmseg"), mini, fabric, tmp_path)
+    with (tmp_path / "losses.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["step"]) for r in rows] == [1, 2, 3, 4]
+    assert {"lr", "cross_entropy", "component_cross_entropy", "total"} <= rows[0].keys()
+    for row in rows:
+        assert float(row["total"]) == pytest.approx(
+            float(row["cross_entropy"]) + float(row["component_cross_entropy"]), rel=1e-4
+        )
+
+
+def test_accumulation_gives_the_gradient_of_the_larger_batch(mini, fabric, tmp_path):
+    """Without batch statistics, two batches of one step are one batch of twice the size."""
+    seen = {}
+
+    class Recording(Softmax):
+        name = "recording"
+
+        def losses(self, batch):
+            self.eval()
+            return super().losses(batch)
+
+        def after_step(self, batch, context):
+            seen.setdefault(context.step, []).extend(batch.ids)
+
+    one = train(build("recipe.steps=1", "recipe.batch_size=4"), mini, fabric, tmp_path / "a", Recording)
+    first = dict(seen)
+    seen.clear()
+    two = train(
+        build("recipe.steps=1", "recipe.batch_size=2", "recipe.accumulate=2"), mini, fabric, tmp_path / "b", Recording
+    )
+    assert sorted(first[0]) == sorted(seen[0])
+    assert one.training.final_losses["total"] == pytest.approx(two.training.final_losses["total"], rel=0.05)
+
+
+def test_model_file_reproduces_the_predictions_without_training_only_buffers(mini, fabric, tmp_path):
+    run_config = build(method="gmmseg")
+    method = train(run_config, mini, fabric, tmp_path).method.eval()
+    loaded = training.load_model(type(method), run_config, mini.classes, tmp_path / training.MODEL)
+    image = mini[0].image[None].float() / 255
+    with torch.no_grad():
+        one, two = method.predict(image), loaded.predict(image)
+    assert torch.equal(one.logits, two.logits)
+    assert torch.equal(one.log_density, two.log_density)
+    from safetensors.torch import load_file
+
+    assert not set(load_file(tmp_path / training.MODEL)) & set(method.training_only)
+
+
+@pytest.mark.parametrize("damage", ["absent", "junk", "other"])
+def test_model_that_cannot_be_loaded_is_one_sentence(mini, fabric, tmp_path, damage):
+    run_config = build()
+    train(run_config, mini, fabric, tmp_path)
+    path = tmp_path / training.MODEL
+    if damage == "absent":
+        path.unlink()
+    elif damage == "junk":
+        path.write_bytes(path.read_bytes()[:50])
+    else:
+        run_config = build(method="gmmseg")
+    with pytest.raises(UserError, match=r"model\.safetensors") as caught:
+        training.load_model(registry.methods.get(run_config.method_name), run_config, mini.classes, path)
+    assert "\n" not in str(caught.value)
+
+
+def test_frozen_encoder_does_not_change(mini, fabric, tmp_path):
+    run_config = build("recipe.optimiser.encoder_lr_factor=0")
+    before = training.build_method(Softmax, run_config, mini.classes).network.encoder.state_dict()
+    after = train(run_config, mini, fabric, tmp_path).method.network.encoder.state_dict()
+    assert states_equal(before, after)
+
+
+def test_encoder_factor_and_decay_go_to_the_right_parameters(mini):
+    method = training.build_method(Softmax, build(), mini.classes)
+    groups = training.parameter_groups(method, OptimiserConfig(encoder_lr_factor=0.1, weight_decay=0.3))
+    encoder = {id(p) for p in method.network.encoder.parameters()}
+    counted = 0
+    for group in groups:
+        for parameter in group["params"]:
+            assert group["factor"] == (0.1 if id(parameter) in encoder else 1.0)
+            assert group["weight_decay"] == (0.3 if parameter.ndim > 1 else 0.0)
+            counted += 1
+    assert counted == len(list(method.parameters()))
+
+
+def test_polynomial_schedule():
+    c = OptimiserConfig(schedule="poly", power=0.9, warmup_steps=10, warmup_ratio=0.1)
+    assert training.schedule(c, 0, 100) == pytest.approx(0.1)
+    assert training.schedule(c, 5, 100) == pytest.approx(0.55 * 0.95**0.9)
+    assert training.schedule(c, 50, 100) == pytest.approx(0.5**0.9)
+    assert training.schedule(c, 100, 100) == 0
+
+
+def test_one_cycle_schedule_is_torchs():
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    optimiser = torch.optim.SGD([parameter], lr=1.0)
+    steps = 100
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1.0, total_steps=steps + 1, cycle_momentum=False)
+    c = OptimiserConfig(schedule="onecycle")
+    for step in range(steps):
+        # torch's peak is at 0.3 * (total - 1) - 1, one step earlier than 0.3 of the run
+        assert training.schedule(c, step, steps) == pytest.approx(reference.get_last_lr()[0], abs=0.03)
+        optimiser.step()
+        reference.step()
+
+
+def test_cuda_without_cuda_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="no CUDA device"):
+        training.make_fabric("cuda", "32")
+
+
+def test_bfloat16_training_runs_and_stays_finite(mini, tmp_path):
+    fabric = training.make_fabric("cpu", "bf16-mixed")
+    trained = train(build("recipe.precision=bf16-mixed", method="gmmseg"), mini, fabric, tmp_path)
+    assert math.isfinite(trained.training.final_losses["total"])
+    assert trained.method.means.dtype == torch.float32

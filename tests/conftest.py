@@ -1,0 +1,41 @@
+"""Shared by all tests: one rendered data root, and the command line in process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+os.environ.setdefault("BENCH_QUIET", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tests run side by side, one thread each."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root in which toyscapes_mini renders itself, once for the session."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
+    """``bench("run", "--method", ...)`` in process, with data root and results folder given where a command has them."""
+    from bench.cli import main
+
+    def call(*arguments: str, results: Path | None = None) -> Result:
+        extra: list[str] = []
+        if arguments[0] in ("run", "evaluate", "predict"):
+            extra += ["--results", str(results or tmp_path / "results"), "--device", "cpu"]
+        if arguments[0] in ("run", "evaluate", "pictures") and "--data-root" not in arguments:
+            extra += ["--data-root", str(data_root)]
+        return CliRunner().invoke(main, [*arguments, *extra])
+
+    return call
