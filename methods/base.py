@@ -43,7 +43,7 @@ class MethodError(Exception):
 class MethodConfig(BaseModel):
     """Base of a method's hyper-parameters: unknown keys are errors, values are validated and frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Classes(Protocol):
