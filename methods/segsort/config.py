@@ -60,5 +60,5 @@ class SegSortConfig(MethodConfig):
     regions: Literal["watershed", "felzenszwalb"] = "watershed"
     """Over-segmentation of the unsupervised variant: basins of the image gradient merged across weak contours (the
     paper: HED contours and gPb-owt-ucm), or Felzenszwalb and Huttenlocher's graph-based one."""
-    contour_strength: float = Field(default=0.08, gt=0)
+    contour_strength: float = Field(default=0.05, gt=0)
     """Watershed regions merge while their common contour is weaker, as mean Sobel gradient of [0, 1] images."""

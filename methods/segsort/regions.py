@@ -20,8 +20,10 @@ from methods.base import Batch
 SegmentProvider = Callable[[Batch], Tensor]
 """Regions of a training batch: (B, H, W) int64, ids of their own per image. Maps from elsewhere can replace it."""
 
-BASINS_PER_SIDE = 24
-"""Watershed seeds along the longer side of an image, before merging."""
+SEED_DISTANCE = 1 / 48
+"""Smallest distance of watershed seeds, as a share of the image's longer side."""
+MIN_SEED_DISTANCE = 3
+"""Smallest distance of watershed seeds in pixels: closer ones lie on one smoothed contour's flanks."""
 SMOOTHING = 1.0
 """Standard deviation, in pixels, of the Gaussian before the gradient."""
 FELZENSZWALB_SCALE = 200.0
@@ -54,6 +56,7 @@ def felzenszwalb_regions(image: np.ndarray) -> np.ndarray:
 
 def watershed_regions(image: np.ndarray, contour_strength: float) -> np.ndarray:
     """Regions (H, W) from 0 of ``image`` (H, W, 3) in [0, 1], bounded by contours of at least ``contour_strength``."""
+    from skimage.feature import peak_local_max
     from skimage.filters import gaussian, sobel
     from skimage.graph import merge_hierarchical, rag_boundary
     from skimage.segmentation import watershed
@@ -63,11 +66,14 @@ def watershed_regions(image: np.ndarray, contour_strength: float) -> np.ndarray:
         return np.zeros((height, width), dtype=np.int64)
     smooth = gaussian(image, sigma=SMOOTHING, channel_axis=2)
     contours = np.max([sobel(smooth[..., channel]) for channel in range(image.shape[2])], axis=0)
-    step = max(height, width) / BASINS_PER_SIDE
-    seeds = max(round(height / step), 1) * max(round(width / step), 1)
+    # Seeds are minima of the gradient: a seed on a contour would leave a sliver along it that nothing merges.
+    distance = max(round(SEED_DISTANCE * max(height, width)), MIN_SEED_DISTANCE)
+    minima = peak_local_max(-contours, min_distance=distance, exclude_border=False)
+    if len(minima) < 2:
+        return np.zeros((height, width), dtype=np.int64)
+    seeds = np.zeros((height, width), dtype=np.int64)
+    seeds[tuple(minima.T)] = np.arange(1, len(minima) + 1)
     basins = watershed(contours, markers=seeds) - 1
-    if basins.max() == 0:
-        return np.asarray(basins, dtype=np.int64)
     graph = rag_boundary(basins, contours)
     merged: np.ndarray = merge_hierarchical(
         basins,
