@@ -26,7 +26,7 @@ class View:
 
 def fog(view: View, draw: Draw) -> None:
     """Let what is far fade into grey."""
-    thickness = draw.between(0.022, 0.055)
+    thickness = draw.between(0.014, 0.034)
     x = view.depth * thickness
     through = 1.0 / (1.0 + x + 0.5 * x * x + 0.17 * x * x * x)
     drift = noise("cloud", view.u * (128.0 / view.camera.columns), view.v * (256.0 / view.camera.columns), 5)
@@ -54,7 +54,7 @@ def night(view: View, draw: Draw, light: Light) -> None:
     wide = x / (1.2 + 0.22 * z)
     tall = np.maximum(y - 0.9, np.float32(0.0)) * 0.7
     beam = 0.75 / ((1.0 + z * z * 0.004) * (1.0 + wide * wide * wide * wide) * (1.0 + tall * tall))
-    ambient = draw.between(0.16, 0.26)
+    ambient = draw.between(0.18, 0.28)
     sky = view.depth >= FAR
     warm = np.asarray((1.0, 0.80, 0.52), np.float32)
     cold = np.asarray((0.72, 0.84, 1.20), np.float32)
@@ -62,7 +62,7 @@ def night(view: View, draw: Draw, light: Light) -> None:
     lit = ambient * cold + pools[:, :, None] * warm + beam[:, :, None] * white
     haze = np.clip(1.0 - (cam.horizon - view.v) * (1.0 / max(cam.horizon, 1.0)), 0.0, 1.0)
     dark = (0.035 + 0.085 * haze * haze)[:, :, None] * np.asarray((0.95, 0.9, 1.15), np.float32)
-    lit = np.where(sky[:, :, None], dark * 1.5, lit)
+    lit = np.where(sky[:, :, None], dark * 1.9, lit)
     source = view.colour * view.glow[:, :, None]
     halo = _blurred(source * (view.glow > 0.6)[:, :, None], 4)
     view.colour = view.colour * lit + source + 0.8 * halo

@@ -50,7 +50,7 @@ class Pole:
         face = canvas.card(self.x, self.z, (-reach, 0.0), (reach, self.height + 0.3))
         if face is None:
             return
-        half = max(self.width, canvas.camera.metres(1.6, self.z)) * 0.5
+        half = max(self.width, canvas.camera.metres(2.0, self.z)) * 0.5
         shaft = _shaft(face, half, self.height, self.colour, light)
         canvas.put(face, *shaft, POLE)
         if self.arm:
@@ -86,7 +86,7 @@ class Sign:
         face = canvas.card(self.x, self.z, (-reach, 0.0), (reach, self.height + reach))
         if face is None:
             return
-        half = max(0.12, canvas.camera.metres(1.4, self.z)) * 0.5
+        half = max(0.16, canvas.camera.metres(1.6, self.z)) * 0.5
         canvas.put(face, *_shaft(face, half, self.height + self.size * 0.3, self.colour, light), POLE)
         near = face._replace(depth=face.depth - 0.03)
         shape, colour = _sign_face(face.a * (1.0 / self.size), (face.y - self.height) * (1.0 / self.size), self.design)
@@ -119,7 +119,7 @@ class TrafficLight:
         face = canvas.card(self.x, self.z, (-reach, 0.0), (reach, self.height + 1.0))
         if face is None:
             return
-        half = max(0.18, canvas.camera.metres(1.6, self.z)) * 0.5
+        half = max(0.22, canvas.camera.metres(2.0, self.z)) * 0.5
         canvas.put(face, *_shaft(face, half, self.height, self.colour, light), POLE)
         near = face._replace(depth=face.depth - 0.05)
         places = [(0.0, min(self.height, 2.9))]
@@ -135,6 +135,8 @@ class TrafficLight:
         box = (np.abs(a) < 0.30) & (np.abs(y) < 0.74)
         colour = np.empty((*box.shape, 3), np.float32)
         colour[:] = shade(self.housing, light.front)
+        rim = (np.abs(a) > 0.24) | (np.abs(y) > 0.68)
+        np.copyto(colour, np.asarray(shade(_WHITE, light.front), np.float32), where=rim[:, :, None])
         glow = np.zeros(box.shape, np.float32)
         if self.phase < 3:
             for number, height in enumerate((0.46, 0.0, -0.46)):
@@ -177,9 +179,9 @@ class Fence:
         if self.kind == "pickets":
             solid = (fraction(s * 2.6) < 0.55) | inside(y, self.height * 0.25, self.height * 0.38)
         elif self.kind == "railing":
-            solid = (fraction(s * 3.2) < 0.25) | (y > self.height - 0.14) | inside(y, 0.1, 0.22)
+            solid = (fraction(s * 3.2) < 0.36) | (y > self.height - 0.14) | inside(y, 0.1, 0.22)
         elif self.kind == "mesh":
-            solid = (fraction((s + y) * 2.4) < 0.2) | (fraction((s - y) * 2.4) < 0.2) | (y > self.height - 0.1)
+            solid = (fraction((s + y) * 2.0) < 0.26) | (fraction((s - y) * 2.0) < 0.26) | (y > self.height - 0.1)
             solid = solid | (fraction(s * 0.4) < 0.06)
         elif self.kind == "stones":
             row = np.floor(y * 3.2)
@@ -190,7 +192,9 @@ class Fence:
             value = value + 0.12 * factor * noise("cell", np.floor(s * 3.0), y * 0.0, self.offset)
             solid = mask
         paint = value[:, :, None] * np.asarray(self.colour, np.float32)
-        colour = np.where(np.broadcast_to(solid, mask.shape)[:, :, None], paint, canvas.behind(face) * 0.85)
+        colour = np.where(
+            np.broadcast_to(solid, mask.shape)[:, :, None], paint, 0.55 * canvas.behind(face) + 0.35 * paint
+        )
         canvas.put(face, mask, colour, FENCE)
 
 
@@ -263,7 +267,7 @@ def drawn_person(draw: Draw, town: Town, x: float, z: float) -> Person:
 def drawn_fence(draw: Draw, town: Town, near: tuple[float, float], far: tuple[float, float]) -> Fence:
     """One of the town's fences."""
     kind = draw.choice(town.fences)
-    return Fence(near, far, draw.between(1.1, 2.1), kind, draw.colour(town.fence_colours, 0.03), draw.integer(0, 255))
+    return Fence(near, far, draw.between(1.3, 2.3), kind, draw.colour(town.fence_colours, 0.03), draw.integer(0, 255))
 
 
 def drawn_sign(draw: Draw, town: Town, x: float, z: float) -> Sign:

@@ -67,7 +67,7 @@ class Plant:
             distance = np.full(coarse.shape, 9.0, np.float32)
             for blob in self.blobs:
                 distance = np.minimum(distance, ellipse(a, y, blob[:2], blob[2:]))
-        mask = distance + self.ragged * coarse + 0.15 * fine < 1.0
+        mask = distance + self.ragged * coarse + 0.06 * fine < 1.0
         sun = -1.0 if light.slant > 0.0 else 1.0
         relief = 0.16 * sun * a * (1.0 / reach) + 0.30 * (y * (1.0 / top) - 0.5)
         value = (0.92 + relief + 0.26 * coarse + 0.14 * fine - 0.12 * distance) * light.front

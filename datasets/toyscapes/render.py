@@ -14,7 +14,7 @@ from datasets.toyscapes.ground import paint_shadow
 from datasets.toyscapes.scene import Scene, drawn_scene
 from datasets.toyscapes.towns import HOME, OTHER
 
-VERSION = "v2"
+VERSION = "v4"
 """Changes whenever any rendered pixel does, and with it the folder of the cache."""
 
 STREAMS = {

@@ -96,12 +96,12 @@ def _drawn_street(draw: Draw, town: Town) -> Street:
         draw.between(0.8, 3.0) if draw.chance(0.4) else 0.0,
         draw.between(0.8, 3.0) if draw.chance(0.4) else 0.0,
     )
-    crossing = draw.between(13.0, 34.0) if draw.chance(0.4) else -1.0
+    crossing = draw.between(13.0, 26.0) if draw.chance(0.45) else -1.0
     zebra = -1.0
     if crossing > 0.0 and draw.chance(0.6):
         zebra = crossing - 6.0
     elif draw.chance(0.2):
-        zebra = draw.between(8.0, 24.0)
+        zebra = draw.between(8.0, 18.0)
     return Street(
         shift=-half * draw.between(0.15, 0.65),
         bend=draw.between(-0.0016, 0.0016),
@@ -186,9 +186,9 @@ def _add_boundary(scene: Scene, draw: Draw, town: Town, side: int, start: float,
     away = street.front(side) + 0.1
     near, far = (street.x(side, away, start), start), (street.x(side, away, end), end)
     pick = draw.unit()
-    if pick < 0.62:
+    if pick < 0.78:
         scene.backdrop.append(drawn_fence(draw, town, near, far))
-    elif pick < 0.82:
+    elif pick < 0.90:
         leaves = draw.colour(town.leaves, 0.03)
         scene.backdrop.append(Hedge(near, far, draw.between(0.8, 2.0), leaves, draw.integer(0, 255)))
 
@@ -203,20 +203,20 @@ def _add_kerb(scene: Scene, draw: Draw, town: Town, side: int) -> None:
     kerb = street.kerb(side)
     inward = -1.0 if side else 1.0
     post, height = draw.colour(town.poles, 0.02), draw.between(5.0, 8.0)
-    width, arm = draw.between(0.20, 0.34), draw.between(1.0, 2.2) if draw.chance(0.75) else 0.0
+    width, arm = draw.between(0.28, 0.42), draw.between(1.0, 2.2) if draw.chance(0.75) else 0.0
     z, step = draw.between(8.0, 18.0), draw.between(14.0, 26.0)
-    while z < 70.0:
+    while z < 48.0:
         if _free(scene, z):
             x = street.x(side, kerb + 0.35, z)
             scene.things.append(Pole(x, z, height, width, arm * inward, post))
         z += step
     for _ in range(draw.integer(0, 3)):
-        z = 8.0 + 22.0 * draw.unit() * draw.unit()
+        z = 8.0 + 16.0 * draw.unit() * draw.unit()
         if _free(scene, z):
             scene.things.append(drawn_sign(draw, town, street.x(side, kerb + draw.between(0.3, 0.8), z), z))
     z = draw.between(4.0, 12.0)
     rate = town.trees * draw.between(0.0, 2.5)
-    while z < 80.0:
+    while z < 60.0:
         if _free(scene, z) and draw.chance(rate * 5.0):
             away = street.half + 0.5 * street.verges[side] if street.verges[side] else kerb + 0.7
             scene.things.append(drawn_tree(draw, town, street.x(side, away, z), z))
@@ -238,8 +238,8 @@ def _add_kerb(scene: Scene, draw: Draw, town: Town, side: int) -> None:
 
 def _add_walkers(scene: Scene, draw: Draw, town: Town, side: int) -> None:
     street = scene.street
-    for _ in range(draw.integer(1, 5)):
-        z = 6.5 + 24.0 * draw.unit() * draw.unit()
+    for _ in range(draw.integer(1, 6)):
+        z = 6.5 + 18.0 * draw.unit() * draw.unit()
         for _ in range(2 if draw.chance(0.3) else 1):
             away = draw.between(street.kerb(side) + 0.4, street.front(side) - 0.2)
             place = max(z + draw.between(-0.6, 0.6), 4.0)
@@ -254,7 +254,7 @@ def _add_traffic(scene: Scene, draw: Draw, town: Town) -> None:
         parking = street.half > 4.3 and draw.chance(0.7)
         if parking:
             z, rate = draw.between(4.0, 9.0), draw.between(0.3, 0.9)
-            while z < 60.0:
+            while z < 45.0:
                 slope = 2.0 * street.bend * z
                 x = street.x(side, street.half - 1.05, z)
                 long = draw.chance(0.08)
@@ -264,8 +264,8 @@ def _add_traffic(scene: Scene, draw: Draw, town: Town) -> None:
                 z += draw.between(5.6, 7.0) + (5.0 if long else 0.0)
         lane = (street.half - (2.1 if parking else 0.0)) * 0.5
         z = draw.between(7.0, 26.0) if oncoming else draw.between(9.0, 40.0)
-        while z < 65.0:
-            if draw.chance(0.65):
+        while z < 48.0:
+            if draw.chance(0.7):
                 slope = 2.0 * street.bend * z
                 make = drawn_truck if draw.chance(0.35) else drawn_car
                 scene.things.append(make(draw, town, street.x(side, lane, z), z, slope, oncoming))

@@ -292,7 +292,7 @@ class Bicycle:
         a, y = face.a * (1.0 / self.turn), face.y
         thin = max(0.05, canvas.camera.metres(0.5, self.z))
         paint = np.asarray(shade(self.colour, light.front), np.float32)
-        colour = canvas.behind(face) * 0.72
+        colour = canvas.behind(face) * 0.45
         mask = np.zeros(colour.shape[:2], np.bool_)
         for centre in (-0.54, 0.54):
             distance = ellipse(a, y, (centre, 0.35), (0.36, 0.36))
