@@ -214,6 +214,7 @@ def training_batches(
         num_workers=recipe.workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(seed),  # else starting the loader draws from the global one
         prefetch_factor=4 if recipe.workers else None,
     )
     for collated in loader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,17 @@ from methods.base import Features, Network
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    ValueError,
+    SafetensorError,
+    pickle.UnpicklingError,
+    struct.error,
+)
+"""What torch and safetensors raise for a damaged file of tensors."""
 PROBE = 128
 """Side of the square on which strides and channels are measured."""
 
@@ -226,15 +238,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no weights file {path}; check --encoder-weights") from None
-    except (
-        OSError,
-        SafetensorError,
-        RuntimeError,
-        EOFError,
-        pickle.UnpicklingError,
-        KeyError,
-        ValueError,
-    ) as error:
+    except UNREADABLE as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights file {path} cannot be read ({cause}); fetch it again") from None
     for key in ("state_dict", "model", "model_state"):

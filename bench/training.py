@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import pickle
 import signal
 import threading
 import time
@@ -22,7 +21,6 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +30,7 @@ from bench.config import InferenceConfig, OptimiserConfig, RunConfig
 from bench.console import Ticker, note, progress
 from bench.errors import RunFailed, UserError
 from bench.inference import Predictor
-from bench.network import SegmentationNetwork
+from bench.network import UNREADABLE, SegmentationNetwork
 from bench.records import Training, atomic
 from datasets.base import Dataset
 from methods.base import Batch, Classes, Collectives, Context, Method
@@ -465,7 +463,7 @@ def _resume(
         fabric.strategy.precision.load_state_dict(state["precision"])
         history.update(state["history"])
         step = int(state["step"])
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"checkpoint {path} is damaged ({cause}); use --force to start the run anew") from None
     note(f"resuming {config.run_id()} at step {step} of {config.recipe.steps}")
@@ -476,7 +474,8 @@ def save_model(method: Method, path: Path) -> None:
     """Write the final weights atomically, without what only training needs."""
     state = {n: t.contiguous().cpu() for n, t in method.state_dict().items() if n not in set(method.training_only)}
     with atomic(path) as temporary:
-        save_file(state, temporary, metadata={"method": method.name, "version": method.version})
+        # One entry: the format does not keep the order of several, and equal weights shall be equal files.
+        save_file(state, temporary, metadata={"method": f"{method.name} version {method.version}"})
 
 
 def load_model(method_class: type[Method], config: RunConfig, classes: Classes, path: Path) -> Method:
@@ -488,7 +487,7 @@ def load_model(method_class: type[Method], config: RunConfig, classes: Classes, 
         missing, unexpected = method.load_state_dict(state, strict=False)
     except FileNotFoundError:
         raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+    except UNREADABLE as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
     absent = [n for n in missing if n not in set(method.training_only)]

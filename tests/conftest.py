@@ -27,7 +27,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
-    """``bench("run", "--method", ...)`` in process, with data root and results folder given where a command has them."""
+    """``bench("run", "--method", ...)`` in process; data root and results folder are added where a command has them."""
     from bench.cli import main
 
     def call(*arguments: str, results: Path | None = None) -> Result:

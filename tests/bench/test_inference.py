@@ -55,8 +55,15 @@ def test_predictions_come_back_where_they_were(size):
     assert torch.allclose(logits[inner], image[inner].float() / 255, atol=0.012)
 
 
-@pytest.mark.parametrize("fields", [{"mode": "slide", "window": (32, 32), "stride": (20, 20)}, {"flip": True},
-                                    {"scales": (0.5, 1.0, 1.5)}, {"mode": "slide", "window": (400, 400), "stride": (300, 300)}])  # fmt: skip
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mode": "slide", "window": (32, 32), "stride": (20, 20)},
+        {"mode": "slide", "window": (400, 400), "stride": (300, 300)},
+        {"flip": True},
+        {"scales": (0.5, 1.0, 1.5)},
+    ],
+)
 @pytest.mark.parametrize("size", [(64, 96), (61, 93)])
 def test_windows_mirrors_and_scales_agree_with_one_pass_on_a_smooth_image(fields, size):
     image = ramp(*size)

@@ -22,11 +22,11 @@ def test_every_architecture_yields_dense_features_and_a_pyramid(architecture):
     encoder = "tu-vit_tiny_patch16_224" if architecture == "dpt" else "resnet18"
     made = make(architecture=architecture, encoder=encoder)
     with torch.no_grad():
-        features = made(torch.rand(1, 3, 64, 96))
+        features = made(torch.rand(1, 3, 128, 160))
     s = made.stride
-    assert features.dense.shape == (1, made.out_channels, -(-64 // s), -(-96 // s))
+    assert features.dense.shape == (1, made.out_channels, -(-128 // s), -(-160 // s))
     for level, channels, stride in zip(features.pyramid, made.pyramid_channels, made.pyramid_strides, strict=True):
-        assert level.shape == (1, channels, -(-64 // stride), -(-96 // stride))
+        assert level.shape == (1, channels, -(-128 // stride), -(-160 // stride))
 
 
 def test_timm_encoder_works():
@@ -53,7 +53,7 @@ def test_images_are_normalised_inside(fpn):
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("prefix", ["", "encoder.", "module."])
 def test_local_weights_load_with_a_report(fpn, tmp_path, suffix, prefix):
-    state = {prefix + n: t.clone() + 1 for n, t in fpn.encoder.state_dict().items() if t.is_floating_point()}
+    state = {prefix + n: (t + 1).contiguous() for n, t in fpn.encoder.state_dict().items() if t.is_floating_point()}
     state["classifier.weight"] = torch.zeros(3)
     path = tmp_path / f"weights{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
@@ -68,7 +68,7 @@ def test_local_weights_load_with_a_report(fpn, tmp_path, suffix, prefix):
 
 
 def test_report_names_what_is_missing_and_what_has_another_shape(fpn, tmp_path):
-    state = {n: t.clone() for n, t in fpn.encoder.state_dict().items() if t.is_floating_point()}
+    state = {n: t.contiguous() for n, t in fpn.encoder.state_dict().items() if t.is_floating_point()}
     names = list(state)
     del state[names[0]]
     state[names[1]] = torch.zeros(2, 2)

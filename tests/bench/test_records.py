@@ -36,9 +36,14 @@ def test_failed_write_leaves_the_old_file_and_no_rest(store, record):
     store.write(record)
     path = store.record_path(record.run_id)
     before = path.read_bytes()
-    with pytest.raises(RuntimeError), records.atomic(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def interrupted():
+        with records.atomic(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
