@@ -124,14 +124,16 @@ def _render_in_workers(
     environment = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-P", "-m", "datasets.toyscapes.worker", str(partial), split]
     command += [str(size[0]), str(size[1]), str(count), str(workers)]
+    receiver, sender = os.pipe()
     processes = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        subprocess.Popen([*command, str(number)], stdout=sender, stderr=subprocess.PIPE, env=environment)
         for number in range(workers)
     ]
+    os.close(sender)
     try:
-        for process in processes:
-            assert process.stdout is not None
-            for _ in process.stdout:
+        # one line per picture from whichever worker, and the end when the last has closed its side
+        with open(receiver, "rb") as lines:
+            for _ in lines:
                 advance()
         for process in processes:
             assert process.stderr is not None
@@ -141,7 +143,9 @@ def _render_in_workers(
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            process.wait()
+            if process.stderr is not None:
+                process.stderr.close()
 
 
 @contextmanager
