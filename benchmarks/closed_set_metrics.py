@@ -56,9 +56,7 @@ def main(height: int, width: int, classes: int, threads: int, repeats: int) -> N
         "inference": milliseconds(lambda _: network(image), repeats),
         **{
             f"confusion, {dtype}": milliseconds(
-                lambda i, dtype=dtype, meter=meter: meter.update(
-                    f"{i}", predictions.to(dtype), labels.to(dtype)
-                ),
+                lambda i, dtype=dtype, meter=meter: meter.update(f"{i}", predictions.to(dtype), labels.to(dtype)),
                 repeats,
             )
             for dtype, meter in confusion.items()

@@ -35,7 +35,7 @@ class DataError(Exception):
     """Missing, incomplete or damaged data: one sentence with the remedy, shown without a traceback."""
 
 
-class MissingData(DataError):  # noqa: N818 - named for what is missing, not for the fault
+class MissingData(DataError):
     """The data set is not there at all, so that a protocol which wants it may be skipped."""
 
 

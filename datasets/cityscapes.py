@@ -109,19 +109,14 @@ class Cityscapes(Dataset):
     classes = CITYSCAPES_19
     splits: ClassVar = {"train": Split(2975), "val": Split(500)}
     selection_split = None
-    withheld: ClassVar = {
-        "test": "use split 'val', or submit predictions at https://www.cityscapes-dataset.com"
-    }
+    withheld: ClassVar = {"test": "use split 'val', or submit predictions at https://www.cityscapes-dataset.com"}
     cross_domain = (Target("camvid", "test", TO_CAMVID), Target("idd_lite", "val", TO_IDD_LITE))
     anomaly = (
         Target("road_anomaly", "test"),
         Target("road_obstacle_21", "val"),
         Target("fishyscapes_lost_and_found", "val"),
     )
-    home = (
-        "https://www.cityscapes-dataset.com (registration; leftImg8bit_trainvaltest.zip, "
-        "gtFine_trainvaltest.zip)"
-    )
+    home = "https://www.cityscapes-dataset.com (registration; leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"
     licence = "non-commercial, after registration"
     layout = (
         "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png (or "

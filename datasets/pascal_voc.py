@@ -37,8 +37,7 @@ class PascalVOC(Dataset):
     home = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCtrainval_11-May-2012.tar)"
     licence = "research use; images under the terms of Flickr"
     layout = (
-        "VOCdevkit/VOC2012/{JPEGImages/NAME.jpg, SegmentationClass/NAME.png, "
-        "ImageSets/Segmentation/{train,val}.txt}"
+        "VOCdevkit/VOC2012/{JPEGImages/NAME.jpg, SegmentationClass/NAME.png, ImageSets/Segmentation/{train,val}.txt}"
     )
     citation = "Everingham et al.: The PASCAL visual object classes (VOC) challenge. IJCV 88(2), 2010"
 
@@ -122,9 +121,7 @@ class PascalVOCAug(PascalVOC):
                 f"{len(leaked)} images of val, the first is {leaked[0]}; replace it by the list of "
                 f"{self.splits['train'].count} names"
             )
-        return [
-            self._item(name, None if name in set(own) else self._sbd_label(name)) for name in sorted(names)
-        ]
+        return [self._item(name, None if name in set(own) else self._sbd_label(name)) for name in sorted(names)]
 
     def _augmented(self, own: set[str], held_out: set[str]) -> set[str]:
         if self._list_file("trainaug").is_file():

@@ -66,7 +66,5 @@ class RoadAnomaly(Dataset):
         except (OSError, ValueError):
             frames = None
         if not isinstance(frames, list) or not all(isinstance(f, str) for f in frames):
-            raise DataError(
-                f"{self.name}: {listing} is not a JSON list of file names; fetch it again from {self.home}"
-            )
+            raise DataError(f"{self.name}: {listing} is not a JSON list of file names; fetch it again from {self.home}")
         return frames

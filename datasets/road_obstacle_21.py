@@ -36,18 +36,14 @@ class RoadObstacle21(Dataset):
     eval_splits = ()
     selection_split = None
     withheld: ClassVar = {"test": _SERVER, "night": _SERVER, "snowstorm": _SERVER}
-    home = (
-        "https://segmentmeifyoucan.com/datasets (dataset_ObstacleTrack.zip, "
-        "https://zenodo.org/record/5281633)"
-    )
+    home = "https://segmentmeifyoucan.com/datasets (dataset_ObstacleTrack.zip, https://zenodo.org/record/5281633)"
     licence = "research use; terms in the archive"
     layout = (
         "images/validation_N.webp with labels_masks/validation_N_labels_semantic.png, directly or inside "
         "dataset_ObstacleTrack/, or the mirror images/N.webp with labels_masks/N.png"
     )
     citation = (
-        "Chan et al.: SegmentMeIfYouCan: a benchmark for anomaly segmentation. NeurIPS Datasets and "
-        "Benchmarks 2021"
+        "Chan et al.: SegmentMeIfYouCan: a benchmark for anomaly segmentation. NeurIPS Datasets and Benchmarks 2021"
     )
 
     def find(self) -> list[Item]:

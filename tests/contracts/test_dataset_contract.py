@@ -38,12 +38,7 @@ SELF_MADE = {name for name, plugin in PLUGINS.items() if plugin.provide is not D
 WRITTEN = [(name, variant) for name in MINIATURES for variant in MINIATURES[name]]
 CASES = [
     *((name, variant, split) for name, variant in WRITTEN for split in PLUGINS[name].splits),
-    *(
-        (name, "rendered", split)
-        for name in SELF_MADE
-        if name.endswith("_mini")
-        for split in PLUGINS[name].splits
-    ),
+    *((name, "rendered", split) for name in SELF_MADE if name.endswith("_mini") for split in PLUGINS[name].splits),
 ]
 
 

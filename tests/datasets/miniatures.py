@@ -188,9 +188,7 @@ def pascal_voc_aug_converted(root: Path) -> None:
         grey(devkit / "SegmentationClassAug" / f"{name}.png", range(20), 100 + seed)
     for seed, name in enumerate(SBD_ONLY):
         photo(devkit / "JPEGImages" / f"{name}.jpg", 10 + seed)
-    (devkit / "ImageSets/Segmentation/trainaug.txt").write_text(
-        "\n".join([SBD_ONLY[1], *VOC_TRAIN, SBD_ONLY[0]])
-    )
+    (devkit / "ImageSets/Segmentation/trainaug.txt").write_text("\n".join([SBD_ONLY[1], *VOC_TRAIN, SBD_ONLY[0]]))
 
 
 def pascal_voc_aug_sbd(root: Path) -> None:

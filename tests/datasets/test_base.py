@@ -128,9 +128,7 @@ class TestClassMaps:
         with pytest.raises(ValueError, match="z"):
             ClassMap.by_name(THREE, TWO, pairs)
 
-    @pytest.mark.parametrize(
-        ("names", "colours"), [(("a", "a"), ((0, 0, 0), (1, 1, 1))), (("a", "b"), ((0, 0, 0),))]
-    )
+    @pytest.mark.parametrize(("names", "colours"), [(("a", "a"), ((0, 0, 0), (1, 1, 1))), (("a", "b"), ((0, 0, 0),))])
     def test_class_sets_need_distinct_names_and_a_colour_for_each(self, names, colours):
         with pytest.raises(ValueError, match="distinct"):
             ClassSet("bad", names, colours)
@@ -171,9 +169,7 @@ class TestFiles:
         with pytest.raises(DataError, match="single-channel"):
             plain[0]
 
-    @pytest.mark.parametrize(
-        "content", [b"", b"<html>Not found.</html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]
-    )
+    @pytest.mark.parametrize("content", [b"", b"<html>Not found.</html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
     def test_what_is_no_image_is_named(self, plain, content):
         for which in ("image", "label"):
             path = getattr(plain.items[0], which)

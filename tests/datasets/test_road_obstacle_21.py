@@ -47,6 +47,4 @@ def test_real_photographs():
     assert len(data) == 30
     pixels = decode_all(data, (1080, 1920))
     assert set(pixels) == {0, 1, IGNORE}
-    assert 0.6 < pixels[IGNORE] / sum(pixels.values()) < 0.8, (
-        "most of a picture is outside the region of interest"
-    )
+    assert 0.6 < pixels[IGNORE] / sum(pixels.values()) < 0.8, "most of a picture is outside the region of interest"

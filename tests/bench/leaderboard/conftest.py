@@ -72,15 +72,11 @@ class Bench:
         )
 
 
-def info(
-    name: str = "toyscapes", split: str = "test", images: int = 20, fingerprint: str = "abad1dea"
-) -> DatasetInfo:
+def info(name: str = "toyscapes", split: str = "test", images: int = 20, fingerprint: str = "abad1dea") -> DatasetInfo:
     return DatasetInfo(name=name, split=split, images=images, fingerprint=fingerprint)
 
 
-def closed_set(
-    miou: float | None, version: str = "1", target: str = "test", **metrics: float | None
-) -> ProtocolResult:
+def closed_set(miou: float | None, version: str = "1", target: str = "test", **metrics: float | None) -> ProtocolResult:
     scores = Scores(dataset=info(split=target), metrics={"miou": miou, **metrics})
     return ProtocolResult(version=version, targets={target: scores}, summary={"miou": miou})
 
@@ -99,9 +95,7 @@ def anomaly(
     return ProtocolResult(version="1", targets={target: scores}, summary={"closed_set_miou": 0.6})
 
 
-def confusions(
-    accuracy: float, images: int = 40, classes: int = 3, seed: int = 0, data_seed: int = 7
-) -> np.ndarray:
+def confusions(accuracy: float, images: int = 40, classes: int = 3, seed: int = 0, data_seed: int = 7) -> np.ndarray:
     """(n, C, C) of images whose difficulty depends on ``data_seed`` and errors on ``seed``."""
     difficulty = np.random.default_rng(data_seed).normal(0, 0.05, size=(images, 1))
     rng = np.random.default_rng(seed)

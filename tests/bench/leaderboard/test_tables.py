@@ -55,9 +55,7 @@ def test_runs_that_differ_in_anything_but_method_and_seed_never_share_a_table(be
     assert len({t.slug for t in found}) == 2
 
 
-@pytest.mark.parametrize(
-    "key", [{"workers": 4}, {"checkpoint_every": 7}, {"log_every": 3}, {"description": "x"}]
-)
+@pytest.mark.parametrize("key", [{"workers": 4}, {"checkpoint_every": 7}, {"log_every": 3}, {"description": "x"}])
 def test_what_cannot_change_the_result_does_not_split(bench, key):
     (table,) = tables(bench, [bench.record("softmax"), bench.record("gmmseg", recipe=key)])
     assert len(table.rows) == 2
@@ -151,10 +149,7 @@ def test_failed_and_skipped_protocols_are_not_averaged(bench, make):
 
 def test_a_protocol_that_all_runs_skipped_is_a_note(bench, make):
     skipped = ProtocolResult(version="1", status="skipped", reason="road_anomaly is missing")
-    records = [
-        bench.record(seed=s, protocols={"closed-set": make.closed_set(0.5), "anomaly": skipped})
-        for s in (0, 1)
-    ]
+    records = [bench.record(seed=s, protocols={"closed-set": make.closed_set(0.5), "anomaly": skipped}) for s in (0, 1)]
     (table,) = tables(bench, records)
     assert "anomaly was skipped in 2 runs: road_anomaly is missing" in table.notes
 
@@ -167,9 +162,7 @@ def test_only_failed_runs_still_make_a_table(bench):
 
 
 def test_a_run_that_failed_before_it_saw_the_data_is_listed_with_its_group(bench):
-    failed = bench.record("gmmseg", protocols={}, status="failed", reason="early").model_copy(
-        update={"data": None}
-    )
+    failed = bench.record("gmmseg", protocols={}, status="failed", reason="early").model_copy(update={"data": None})
     other = bench.record("softmax", recipe={"steps": 5})
     found = tables(bench, [bench.record("softmax"), failed, other])
     assert sorted(len(t.incomplete) for t in found) == [0, 1]
@@ -190,9 +183,7 @@ def test_the_same_seed_twice_counts_once_and_is_warned_of(bench):
 @pytest.mark.parametrize("missing", [None, float("nan"), float("inf")])
 def test_undefined_numbers_show_their_own_n_and_do_not_compete(bench, make, missing):
     def run(method, seed, accuracy):
-        return bench.record(
-            method, seed, protocols={"closed-set": make.closed_set(0.5, mean_accuracy=accuracy)}
-        )
+        return bench.record(method, seed, protocols={"closed-set": make.closed_set(0.5, mean_accuracy=accuracy)})
 
     records = [
         run("softmax", 0, 0.9),
@@ -215,9 +206,7 @@ def test_undefined_numbers_show_their_own_n_and_do_not_compete(bench, make, miss
 def test_other_images_are_another_column(bench, make):
     scores = Scores(dataset=make.info(fingerprint="changed"), metrics={"miou": 0.9})
     other = ProtocolResult(version="1", targets={"test": scores}, summary={"miou": 0.9})
-    (table,) = tables(
-        bench, [bench.record("softmax"), bench.record("gmmseg", protocols={"closed-set": other})]
-    )
+    (table,) = tables(bench, [bench.record("softmax"), bench.record("gmmseg", protocols={"closed-set": other})])
     assert len([c for c in table.columns if c.metric.key == "miou"]) == 2
     assert len({c.group for c in table.columns}) == 2
     assert all(c.place is None for r in table.rows for c in r.cells.values())
@@ -251,9 +240,7 @@ def test_means_over_other_targets_are_another_column(bench, make):
 
 
 def test_best_and_second(bench):
-    (table,) = tables(
-        bench, [bench.record(m, 0, v) for m, v in (("a", 0.5), ("b", 0.7), ("c", 0.6), ("d", 0.1))]
-    )
+    (table,) = tables(bench, [bench.record(m, 0, v) for m, v in (("a", 0.5), ("b", 0.7), ("c", 0.6), ("d", 0.1))])
     assert [(r.label, r.place) for r in table.rows] == [("b", 1), ("c", 2), ("a", 3), ("d", 4)]
     assert [cell(table, m).place for m in "bcad"] == [1, 2, None, None]
     text = render(table, "md")
@@ -285,8 +272,7 @@ def test_the_headline_split_orders_the_rows(bench, make):
         result = ProtocolResult(
             version="1",
             targets={
-                n: Scores(dataset=make.info(split=n), metrics={"miou": v})
-                for n, v in (("a", test), ("val", val))
+                n: Scores(dataset=make.info(split=n), metrics={"miou": v}) for n, v in (("a", test), ("val", val))
             },
             summary={"miou": val},
         )
@@ -327,8 +313,7 @@ def test_anomaly_rows_are_methods_with_scores(bench, make):
 def test_prevalence_that_varies_is_a_column(bench, make):
     scores = {"msp": {"ap": 0.2}}
     records = [
-        bench.record(m, protocols={"anomaly": make.anomaly(scores, prevalence=p)})
-        for m, p in (("a", 0.1), ("b", 0.2))
+        bench.record(m, protocols={"anomaly": make.anomaly(scores, prevalence=p)}) for m, p in (("a", 0.1), ("b", 0.2))
     ]
     (table,) = tables(bench, records)
     assert "prevalence" in [c.metric.key for c in table.shown]
@@ -392,9 +377,7 @@ def test_seeds_are_averaged_on_the_same_resample(bench, make):
 
 def test_holm_over_all_rows_of_a_column(bench, make):
     records = pair(bench, make, 0.9, 0.895) + [
-        r.model_copy(
-            update={"run_id": r.run_id + "x", "config": r.config.model_copy(update={"method_name": "c"})}
-        )
+        r.model_copy(update={"run_id": r.run_id + "x", "config": r.config.model_copy(update={"method_name": "c"})})
         for r in pair(bench, make, 0.8, 0.7)[:2]
     ]
     for record in records[4:]:

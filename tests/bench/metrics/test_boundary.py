@@ -56,9 +56,7 @@ def slow_f1(predictions, labels, tolerance):
         for y in range(height):
             for x in range(width):
                 around = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
-                around = [
-                    p for p in around if 0 <= p[0] < height and 0 <= p[1] < width and labels[p] < CLASSES
-                ]
+                around = [p for p in around if 0 <= p[0] < height and 0 <= p[1] < width and labels[p] < CLASSES]
                 if labels[y, x] < CLASSES and ids[y, x] == c and any(ids[p] != c for p in around):
                     points.append((y, x))
         return points

@@ -78,9 +78,7 @@ def test_shards_add_up():
     first.merge(second)
     assert first.ids == ["0", "3", "1", "2", "4"]
     ours, expected = first.result(), whole.result()
-    assert (ours.ece, ours.nll, ours.brier) == pytest.approx(
-        (expected.ece, expected.nll, expected.brier), abs=1e-14
-    )
+    assert (ours.ece, ours.nll, ours.brier) == pytest.approx((expected.ece, expected.nll, expected.brier), abs=1e-14)
     assert expected_calibration_error(whole.bin_sums).shape == (5,)
     assert float(expected_calibration_error(whole.bin_sums.sum(0))) == expected.ece
     np.testing.assert_allclose(whole.losses.sum(0) / expected.pixels, (expected.nll, expected.brier))

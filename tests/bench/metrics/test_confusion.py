@@ -100,9 +100,7 @@ def test_narrow_counts_do_not_overflow():
     np.testing.assert_allclose(class_iou(counts), [1 / 3, 1 / 3])
 
 
-@pytest.mark.parametrize(
-    ("values", "mean"), [([1, 1 / 3], 0.5), ([0.4, 0], 0), ([], np.nan), ([0.3, np.nan], np.nan)]
-)
+@pytest.mark.parametrize(("values", "mean"), [([1, 1 / 3], 0.5), ([0.4, 0], 0), ([], np.nan), ([0.3, np.nan], np.nan)])
 def test_harmonic_mean(values, mean):
     assert harmonic_mean(values) == pytest.approx(mean, nan_ok=True)
 

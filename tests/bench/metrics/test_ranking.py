@@ -170,9 +170,7 @@ def test_shards_and_order_change_nothing(seed, cut, order):
     np.testing.assert_array_equal(negatives.histogram.counts[np.argsort(order)], whole.histogram.counts)
 
 
-@pytest.mark.parametrize(
-    ("chunk", "block", "compact"), [(64, 1 << 19, 1 << 21), (700, 16, 50), (1 << 20, 7, 1)]
-)
+@pytest.mark.parametrize(("chunk", "block", "compact"), [(64, 1 << 19, 1 << 21), (700, 16, 50), (1 << 20, 7, 1)])
 def test_memory_bounds_change_nothing(monkeypatch, chunk, block, compact):
     images = split(4, ties=30)
     expected = both_passes(images)
@@ -219,9 +217,7 @@ def test_recall_of_exactly_95_percent_is_enough():
     labels = np.array([1] * 20 + [0, 0])
     assert ranking_metrics(scores, labels).fpr95 == 0
     # Here 18 of the 20 lie above the first negative, which is too few.
-    assert ranking_metrics(np.append(scores, np.float32(22.5)), np.append(labels, 0)).fpr95 == pytest.approx(
-        1 / 3
-    )
+    assert ranking_metrics(np.append(scores, np.float32(22.5)), np.append(labels, 0)).fpr95 == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -312,8 +308,7 @@ def test_histogram_counts_are_those_of_the_pixels(ties):
     for counts, (scores, labels) in zip(histogram.counts, images.values(), strict=True):
         for label in (0, 1):
             expected = [
-                ((scores >= low) & (scores < high) & (labels == label)).sum()
-                for low, high in itertools.pairwise(edges)
+                ((scores >= low) & (scores < high) & (labels == label)).sum() for low, high in itertools.pairwise(edges)
             ]
             assert counts[label].tolist() == expected
     alone = ScoreHistogram(histogram.edges)
