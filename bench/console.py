@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -18,8 +19,8 @@ from rich.progress import (
 
 T = TypeVar("T")
 
-console = Console(stderr=True, highlight=False)
-"""Progress and notes go to standard error, so that tables on standard output can be piped."""
+console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+"""Progress and notes go to standard error, so that tables on standard output can be piped; the first rank speaks."""
 
 QUIET_INTERVAL = 30.0
 """Seconds between lines where there is no terminal to draw a bar on."""

@@ -207,6 +207,9 @@ def _execute(
         if fabric.is_global_zero:
             _save_progress(folder, record, statistics)
             (folder / training.CHECKPOINT).unlink(missing_ok=True)
+        if fabric.world_size > 1:  # score what the record names, not each rank's own batch statistics
+            fabric.barrier()
+            method = training.load_model(method_class, config, source.classes, folder / training.MODEL)
     else:
         method = training.load_model(method_class, config, source.classes, folder / training.MODEL)
     record.checkpoint_hash = gather_one(_hash(folder, fabric))[0]

@@ -274,7 +274,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
     method = build_method(method_class, config, dataset.classes).to(device)
-    if fabric.world_size > 1:
+    if fabric.world_size > 1 and device.type == "cuda":  # it has no CPU version
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     context = Context(
         device=device,
