@@ -30,11 +30,19 @@ class NetworkConfig(Part):
     """The encoder-decoder that all methods share."""
 
     architecture: str = Field("fpn", description="segmentation-models-pytorch architecture")
+    decoder: dict[str, int | float | str | bool] = Field(
+        default={}, description="options of the architecture as segmentation-models-pytorch names them: decoder_..."
+    )
     encoder: str = Field("mobilenet_v2", description="encoder of segmentation-models-pytorch, or tu-NAME of timm")
     encoder_weights: str | None = Field(
         None,
         description="'imagenet' or another hub name, or a local .safetensors or .pth file; none: from scratch",
     )
+
+    def architecture_label(self) -> str:
+        """The architecture as tables name it: ``fpn``, or with its options, ``fpn(decoder_dropout=0.1)``."""
+        options = ", ".join(f"{name}={value}" for name, value in sorted(self.decoder.items()))
+        return f"{self.architecture}({options})" if options else self.architecture
 
 
 class OptimiserConfig(Part):
@@ -159,6 +167,8 @@ class RunConfig(Part):
         content = self.model_dump(mode="json")
         for key in NOT_OF_THE_RESULT:
             del content["recipe"][key]
+        if not self.network.decoder:
+            del content["network"]["decoder"]
         if not self.data.void_is_unlabelled:
             del content["data"]["void_is_unlabelled"]
         if self.encoder_weights_hash is not None:

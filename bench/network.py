@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import pickle
 import struct
 import warnings
@@ -143,12 +144,20 @@ def _build(config: NetworkConfig) -> Any:
     if architecture not in known:
         raise UserError(f"unknown architecture {config.architecture!r}: {near(architecture, known)}")
     _check_encoder(config.encoder)
+    accepted = [
+        n for n in inspect.signature(known[architecture]).parameters if n.startswith(("decoder_", "psp_", "upsampling"))
+    ]
+    for option in config.decoder:
+        if option not in accepted:
+            raise UserError(f"architecture {architecture} has no decoder option {option!r}: {near(option, accepted)}")
     weights = config.encoder_weights
     hub = None if weights is None or is_file(weights) else weights
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            options: dict[str, Any] = {"dynamic_img_size": True} if architecture == "dpt" else {}
+            options: dict[str, Any] = dict(config.decoder)
+            if architecture == "dpt":
+                options["dynamic_img_size"] = True
             return known[architecture](encoder_name=config.encoder, encoder_weights=hub, classes=1, **options)
     except KeyError as error:
         raise UserError(

@@ -53,7 +53,7 @@ def group_of(record: Record) -> Group:
     return Group(
         dataset=config.data.name,
         supervision=config.data.supervision,
-        architecture=config.network.architecture,
+        architecture=config.network.architecture_label(),
         encoder=config.network.encoder,
         weights=record.encoder_weights,
         weights_hash=config.encoder_weights_hash or "",

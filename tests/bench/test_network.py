@@ -29,6 +29,14 @@ def test_every_architecture_yields_dense_features_and_a_pyramid(architecture):
         assert level.shape == (1, channels, -(-128 // stride), -(-160 // stride))
 
 
+def test_decoder_options_reach_the_decoder_and_name_the_network():
+    config = NetworkConfig(decoder={"decoder_segmentation_channels": 32})
+    assert network.SegmentationNetwork(config).out_channels == 32
+    assert config.architecture_label() == "fpn(decoder_segmentation_channels=32)"
+    with pytest.raises(UserError, match="did you mean decoder_segmentation_channels"):
+        make(decoder={"decoder_segmentation_channel": 32})
+
+
 def test_timm_encoder_works():
     made = make(encoder="tu-mobilenetv3_small_050")
     assert len(made.pyramid_channels) == 5
