@@ -23,38 +23,16 @@ from typing import Any
 import click
 import psutil
 import torch
+from common import STRIDE, Classes, GivenFeatures
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from methods.agmm import AGMM
-from methods.base import Batch, Features, Network, upsample
+from methods.base import Batch, upsample
 
-STRIDE = 4
 EPS = 1e-6
 """Inside logarithms, of either form and preset: the plain form cannot do without."""
-
-
-class GivenFeatures(Network):
-    """Hands the images on as features, ``STRIDE`` times coarser than the labels."""
-
-    stride = STRIDE
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.out_channels = channels
-
-    def forward(self, images: Tensor) -> Features:
-        return Features(dense=images, pyramid=())
-
-
-class Classes:
-    def __init__(self, size: int) -> None:
-        self.names = tuple(str(index) for index in range(size))
-        self.colours = tuple((index, index, index) for index in range(size))
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 def make_batch(images: int, side: int, dim: int, classes: int, present: int, device: str) -> Batch:

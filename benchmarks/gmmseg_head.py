@@ -19,13 +19,11 @@ import math
 import statistics
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import torch
+from common import STRIDE, Classes, GivenFeatures, peak_above
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -35,30 +33,7 @@ from methods.base import Batch, Collectives, Context, Features, Method, Network,
 from methods.gmmseg import GMMSeg
 from methods.softmax import Softmax
 
-STRIDE = 4
 console = Console()
-
-
-class GivenFeatures(Network):
-    """Hands the images on as features, ``STRIDE`` times coarser than the labels."""
-
-    stride = STRIDE
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.out_channels = channels
-
-    def forward(self, images: Tensor) -> Features:
-        return Features(dense=images, pyramid=())
-
-
-class Classes:
-    def __init__(self, size: int) -> None:
-        self.names = tuple(str(index) for index in range(size))
-        self.colours = tuple((index, index, index) for index in range(size))
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 def context(device: torch.device, steps: int, step: int) -> Context:
@@ -244,30 +219,6 @@ def speed(device: torch.device, memory: int, rounds: int) -> None:
         table.add_row(labels, f"{slow:.1f}", f"{quick:.1f}", f"{slow / quick:.1f}x", agreement)
     console.print(table)
     console.print()
-
-
-def peak_above(function: Callable[[], object], device: torch.device) -> int:
-    """Bytes that ``function`` holds at its peak beyond what was held before."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        function()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    process, done = psutil.Process(), threading.Event()
-    before = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.001):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    function()
-    done.set()
-    watcher.join()
-    return peak - before
 
 
 def peak_memory(device: torch.device) -> None:

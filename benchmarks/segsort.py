@@ -21,13 +21,12 @@ import json
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import psutil
 import torch
+from common import peak_above
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -129,31 +128,6 @@ def in_turns(functions: dict[str, Callable[[], object]], device: torch.device, r
             function()
             times[name].append(now(device) - start)
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def peak_above(function: Callable[[], object], device: torch.device) -> int:
-    """Bytes held at the peak beyond what was held before."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        function()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    process, done = psutil.Process(), threading.Event()
-    before = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.001):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    function()
-    peak = max(peak, process.memory_info().rss)
-    done.set()
-    watcher.join()
-    return peak - before
 
 
 def peak_of(plain: bool, arguments: argparse.Namespace) -> int:
