@@ -137,7 +137,7 @@ def execute(
         if force and retrain:
             _clear(folder)
         elif force:
-            (folder / PROGRESS).unlink(missing_ok=True)
+            _forget_scores(store, folder, run_id)
         open_ = opener(root, config.data.allow_partial)
         if known is not None and known.status == "complete" and known.fingerprint == fingerprint:
             wanted = plan(source, protocols, open_)
@@ -161,6 +161,13 @@ def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name != ".lock":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _forget_scores(store: Store, folder: Path, run_id: str) -> None:
+    """Leave of a run's progress what training cost, so that only the scoring is repeated."""
+    record = store.read(run_id)
+    if record is not None:
+        _save_progress(folder, record.model_copy(update={"protocols": {}}), {})
 
 
 def _execute(

@@ -110,6 +110,8 @@ def test_evaluation_renews_the_record_with_the_same_numbers(bench, copy):
     old = next(r for r in records(copy) if r["config"]["method_name"] == "gmmseg")
     assert bench("evaluate", old["run_id"][:26]).exit_code == 0
     new = next(r for r in records(copy) if r["config"]["method_name"] == "gmmseg")
+    assert new["training"] == old["training"]
+    assert new["checkpoint_hash"] == old["checkpoint_hash"]
     for result in (*old["protocols"].values(), *new["protocols"].values()):
         del result["seconds"]
     assert new["protocols"] == old["protocols"]
