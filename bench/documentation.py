@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from pydantic_core import PydanticUndefined
 from bench import config, registry
 from bench.errors import UserError, near
 from bench.protocols import PROTOCOLS
+
+
+INDENT = " " * 6
 
 
 def first_line(thing: Any) -> str:
@@ -66,7 +70,9 @@ def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
         kind = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
         bounds = ", ".join(_bound(m) for m in field.metadata if _bound(m))
         default = "required" if field.default is PydanticUndefined else f"default {field.default!r}"
-        meaning = field.description or ""
+        meaning = textwrap.fill(
+            " ".join((field.description or "").split()), 110, initial_indent=INDENT, subsequent_indent=INDENT
+        )
         yield f"  {key}: {kind}{f' ({bounds})' if bounds else ''}, {default}" + (
             f"\n      {meaning}" if meaning else ""
         )
