@@ -15,7 +15,6 @@ from bench import config, registry
 from bench.errors import UserError, near
 from bench.protocols import PROTOCOLS
 
-
 INDENT = " " * 6
 
 
@@ -73,9 +72,7 @@ def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
         meaning = textwrap.fill(
             " ".join((field.description or "").split()), 110, initial_indent=INDENT, subsequent_indent=INDENT
         )
-        yield f"  {key}: {kind}{f' ({bounds})' if bounds else ''}, {default}" + (
-            f"\n      {meaning}" if meaning else ""
-        )
+        yield f"  {key}: {kind}{f' ({bounds})' if bounds else ''}, {default}" + (f"\n{meaning}" if meaning else "")
 
 
 def _bound(metadata: Any) -> str:
