@@ -175,6 +175,13 @@ class RunConfig(Part):
             del content["network"]["encoder_weights"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def portable(self) -> RunConfig:
+        """The same run without this machine's path to the weights, whose hash tells them."""
+        if self.encoder_weights_hash is None or self.network.encoder_weights is None:
+            return self
+        name = Path(self.network.encoder_weights).name
+        return self.model_copy(update={"network": self.network.model_copy(update={"encoder_weights": name})})
+
     def run_id(self) -> str:
         """The name of the run's folder and record: readable, and unique through the fingerprint."""
         parts = (self.data.name, self.data.supervision, self.method_name, self.recipe.name, f"s{self.seed}")

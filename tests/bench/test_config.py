@@ -101,6 +101,16 @@ def test_fingerprint_follows_the_bytes_of_local_weights_not_their_path(tmp_path)
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_record_keeps_no_path_of_the_machine(tmp_path):
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"x")
+    made = build(f"network.encoder_weights={path}")
+    assert made.portable().network.encoder_weights == "a.pth"
+    assert made.portable().fingerprint() == made.fingerprint()
+    assert made.portable().weights_label() == made.weights_label()
+    assert build().portable() == build()
+
+
 def test_unknown_recipe_names_near_matches():
     with pytest.raises(UserError, match="did you mean quick"):
         build(recipe="quik")
