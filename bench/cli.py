@@ -6,7 +6,6 @@ Heavy imports happen inside the commands, so that ``bench --help`` answers at on
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -28,7 +27,6 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         try:
             from bench import runs
             from bench.errors import USER_ERRORS, RunFailed

@@ -14,9 +14,9 @@ from torch import Tensor
 from bench import registry, runs, training
 from bench.console import note, progress
 from bench.errors import UserError
-from bench.inference import Predictor, score_maps
+from bench.inference import ImagePrediction, Predictor, score_maps
 from bench.records import Record, Store, atomic
-from datasets.base import UNLABELLED, ClassSet, Dataset, MissingData
+from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData
 from methods.base import Method
 
 BLEND = 0.6
@@ -101,12 +101,11 @@ def save(image: Image.Image, path: Path) -> Path:
 
 
 def score_picture(
-    predictor: Predictor, image: Tensor, score: str, density: str, valid: Tensor | None = None
+    prediction: ImagePrediction, size: tuple[int, int], score: str, density: str, valid: Tensor | None = None
 ) -> np.ndarray:
-    """The heat map of one anomaly score of an image (3, H, W)."""
-    size = (image.shape[1], image.shape[2])
-    everywhere = torch.ones(size, dtype=torch.bool, device=predictor.device)
-    scores = score_maps(predictor(image), size, everywhere, density)
+    """The heat map of one anomaly score of a prediction at ``size`` (H, W)."""
+    everywhere = torch.ones(size, dtype=torch.bool, device=prediction.maps.logits.device)
+    scores = score_maps(prediction, size, everywhere, density)
     if score not in scores:
         raise UserError(f"the method has no anomaly score {score!r}; it has {', '.join(scores)}")
     return heat(scores[score].view(size), everywhere if valid is None else valid)
@@ -147,7 +146,9 @@ def compare(
             predictor = Predictor(method, records[name].config.recipe.inference, torch.device("cpu"))
             if dataset.task == "anomaly":
                 score = headline_score(method)
-                picture = score_picture(predictor, sample.image, score, method.density_score, sample.label != 255)
+                picture = score_picture(
+                    predictor(sample.image), size, score, method.density_score, sample.label != IGNORE
+                )
                 columns.append((f"{name}: {score}", picture))
             else:
                 predicted = predictor(sample.image).logits(size).argmax(0)
@@ -197,12 +198,14 @@ def predict(method: Method, record: Record, images: Sequence[Path], out: Path, d
     for path in progress(images, "predicting", len(images)):
         name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}-{path.stem}"
         image = read_image(path)
-        labels = predictor(image).logits((image.shape[1], image.shape[2])).argmax(0).cpu()
+        size = (image.shape[1], image.shape[2])
+        prediction = predictor(image)
+        labels = prediction.logits(size).argmax(0).cpu()
         score = headline_score(method)
         pictures = {
             "classes": Image.fromarray(labels.numpy().astype(np.uint8)),
             "overlay": Image.fromarray(overlay(image, labels, classes)),
-            score: Image.fromarray(score_picture(predictor, image, score, method.density_score)),
+            score: Image.fromarray(score_picture(prediction, size, score, method.density_score)),
         }
         written += [save(picture, out / f"{name}_{kind}.png") for kind, picture in pictures.items()]
     return written

@@ -26,12 +26,12 @@ from bench import config as configuration
 from bench import data, environment, registry, training
 from bench.config import RunConfig
 from bench.console import note
-from bench.errors import RunFailed, UserError, near
+from bench.errors import UserError, near
 from bench.inference import Predictor
 from bench.protocols import PROTOCOLS, Evaluation
 from bench.protocols.base import gather_one
 from bench.records import ProtocolResult, Record, Store, atomic
-from datasets.base import DataError, Dataset
+from datasets.base import Dataset
 from datasets.supervision import supervise
 from datasets.supervision.wrapper import SparseDataset
 from methods.base import Method
@@ -130,15 +130,15 @@ def execute(
     if source.train_split is None:
         raise UserError(f"{source.name} has no training split; train on another data set")
     folder = store.run_folder(run_id)
+    open_ = opener(root, config.data.allow_partial)
     if not fabric.is_global_zero:
-        return _execute(method_class, config, store, root, fabric, protocols, source)
+        return _execute(method_class, config, store, open_, fabric, protocols, source)
     with locked(folder, run_id):
         known = None if force else store.read(run_id)
         if force and retrain:
             _clear(folder)
         elif force:
             _forget_scores(store, folder, run_id)
-        open_ = opener(root, config.data.allow_partial)
         if known is not None and known.status == "complete" and known.fingerprint == fingerprint:
             wanted = plan(source, protocols, open_)
             if all(
@@ -150,7 +150,7 @@ def execute(
             ):
                 note(f"{run_id} is finished already; --force repeats it")
                 return known
-        return _execute(method_class, config, store, root, fabric, protocols, source)
+        return _execute(method_class, config, store, open_, fabric, protocols, source)
 
 
 PROGRESS = "progress.json"
@@ -174,14 +174,13 @@ def _execute(
     method_class: type[Method],
     config: RunConfig,
     store: Store,
-    root: Path,
+    open_: Opener,
     fabric: Fabric,
     protocols: Iterable[str] | None,
     source: type[Dataset],
 ) -> Record:
     run_id = config.run_id()
     folder = store.run_folder(run_id)
-    open_ = opener(root, config.data.allow_partial)
     assert source.train_split is not None
     dense = open_(source.name, source.train_split)
     cache = store.root / "runs" / "cache"
@@ -337,6 +336,3 @@ def load(store: Store, record: Record) -> Method:
         )
     classes = registry.datasets.get(config.data.name).classes
     return training.load_model(method_class, config, classes, store.run_folder(record.run_id) / training.MODEL)
-
-
-__all__ = ["DataError", "RunFailed", "execute", "load", "locked", "opener", "plan", "write_failure"]
