@@ -128,7 +128,8 @@ def _predict(method: Method, images: Tensor) -> Prediction:
 
 
 def _maps(prediction: Prediction) -> dict[str, Tensor]:
-    maps = {"logits": prediction.logits, **prediction.anomaly}
+    readings = {f"reading {name}": map_ for name, map_ in prediction.readings.items()}
+    maps = {"logits": prediction.logits, **prediction.anomaly, **readings}
     return maps if prediction.log_density is None else {**maps, "log_density": prediction.log_density}
 
 
@@ -214,6 +215,9 @@ def check_prediction_has_the_contracts_shapes(subject: Subject) -> None:
     _require(density is None or density.shape[:2] == (2, len(CLASSES)), "log_density is not (B, C, h, w)")
     for name, map_ in prediction.anomaly.items():
         _require(map_.ndim == 3 and map_.shape[0] == 2, f"anomaly map {name} is {tuple(map_.shape)}, not (B, h, w)")
+    for name, map_ in prediction.readings.items():
+        stated = map_.ndim == 4 and map_.shape[:2] == (2, len(CLASSES))
+        _require(stated and name != "", f"reading {name!r} is {tuple(map_.shape)}, not (B, C, h, w) with a name")
     for name, map_ in _maps(prediction).items():
         _require(map_.dtype == torch.float32, f"{name} is {map_.dtype}, not float32")
         _require(bool(torch.isfinite(map_).all()), f"{name} is not finite")
@@ -248,6 +252,20 @@ def check_odd_image_sizes_are_predicted(subject: Subject) -> None:
         logits = predictor(image).logits(size)
         _require(logits.shape == (len(CLASSES), *size), f"an image of {size} is predicted as {tuple(logits.shape)}")
         _require(bool(torch.isfinite(logits).all()), f"logits of an image of {size} are not finite")
+
+
+def check_relabelling_is_undone_by_the_identity(subject: Subject) -> None:
+    """A method that names ``relabels`` predicts other classes, and its own again afterwards."""
+    method = subject.trained()
+    if method.relabels is None:
+        return
+    images = make_batch(7).images
+    before = _predict(method, images).logits
+    method.relabel([1, *[0] * (len(CLASSES) - 1)], 2)
+    other = _predict(method, images).logits
+    _require(other.shape[1] == 2, f"relabelled to 2 classes, logits are {tuple(other.shape)}")
+    method.relabel(range(len(CLASSES)), len(CLASSES))
+    _require(torch.equal(before, _predict(method, images).logits), "relabelling changed the method for good")
 
 
 def check_state_dict_round_trip_predicts_the_same(subject: Subject) -> None:
@@ -315,6 +333,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_prediction_does_not_change_state,
     check_prediction_does_not_depend_on_the_batch,
     check_odd_image_sizes_are_predicted,
+    check_relabelling_is_undone_by_the_identity,
     check_state_dict_round_trip_predicts_the_same,
     check_resumed_training_equals_uninterrupted,
     check_training_is_deterministic_under_a_seed,

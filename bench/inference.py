@@ -7,7 +7,7 @@ that windows and scales are averaged cheaply and a prediction can be kept for a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ class ImagePrediction:
     def logits(self, size: tuple[int, int]) -> Tensor:
         """Class scores (C, H, W) at ``size``."""
         return enlarge(self.maps.logits, self.size, size)[0]
+
+    def readings(self, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Further class scores (C, H, W) of the method at ``size``, by name."""
+        return {n: enlarge(m, self.size, size)[0] for n, m in self.maps.readings.items()}
 
     def log_density(self, size: tuple[int, int]) -> Tensor | None:
         """log p(x | c) (C, H, W) at ``size``, if the method has it."""
@@ -150,12 +154,12 @@ class Predictor:
         """What may be averaged: logits, or probabilities in their place, as the method says."""
         if self.method.window_average == "logits":
             return maps
-        return Prediction(maps.logits.softmax(1), maps.log_density, maps.anomaly)
+        return _map_scores(maps, lambda m: m.softmax(1))
 
     def _from_linear(self, maps: Prediction) -> Prediction:
         if self.method.window_average == "logits":
             return maps
-        return Prediction(maps.logits.clamp(min=LOG_FLOOR).log(), maps.log_density, maps.anomaly)
+        return _map_scores(maps, lambda m: m.clamp(min=LOG_FLOOR).log())
 
 
 def _add_at(total: Prediction, maps: Prediction, top: int, left: int) -> None:
@@ -181,7 +185,14 @@ def _map(prediction: Prediction, change: Callable[[Tensor], Tensor]) -> Predicti
         change(prediction.logits),
         None if density is None else change(density),
         {n: change(m[:, None])[:, 0] for n, m in prediction.anomaly.items()},
+        {n: change(m) for n, m in prediction.readings.items()},
     )
+
+
+def _map_scores(prediction: Prediction, change: Callable[[Tensor], Tensor]) -> Prediction:
+    """Apply a function of (B, C, h, w) maps to the class scores of a prediction alone."""
+    readings = {n: change(m) for n, m in prediction.readings.items()}
+    return replace(prediction, logits=change(prediction.logits), readings=readings)
 
 
 def _zip(a: Prediction, b: Prediction, combine: Callable[[Tensor, Tensor], Tensor]) -> Prediction:
@@ -189,7 +200,8 @@ def _zip(a: Prediction, b: Prediction, combine: Callable[[Tensor, Tensor], Tenso
     if a.log_density is not None and b.log_density is not None:
         density = combine(a.log_density, b.log_density)
     anomaly = {n: combine(a.anomaly[n][:, None], b.anomaly[n][:, None])[:, 0] for n in a.anomaly}
-    return Prediction(combine(a.logits, b.logits), density, anomaly)
+    readings = {n: combine(a.readings[n], b.readings[n]) for n in a.readings}
+    return Prediction(combine(a.logits, b.logits), density, anomaly, readings)
 
 
 def score_maps(

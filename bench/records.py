@@ -67,6 +67,8 @@ class Scores(BaseModel):
     """For example ``{"iou": {"road": 0.93, ...}}``."""
     by_score: dict[str, dict[str, float | None]] = {}
     """Anomaly protocol: metrics of each anomaly score, ``{"msp": {"auroc": ..., "ap": ...}}``."""
+    by_reading: dict[str, dict[str, float | None]] = {}
+    """Other protocols: metrics of the same checkpoint read in another way, ``{"bank swap": {"miou": ...}}``."""
     notes: list[str] = []
 
 
@@ -79,6 +81,8 @@ class ProtocolResult(BaseModel):
     targets: dict[str, Scores] = {}
     """By target id: a split of the source (``test``), or ``dataset/split``."""
     summary: dict[str, float | None] = {}
+    summary_by_reading: dict[str, dict[str, float | None]] = {}
+    """The summary of each other reading of the checkpoint."""
     seconds: float | None = None
 
 

@@ -117,6 +117,9 @@ class Prediction:
     """(B, C, h, w) float32 log p(x | c) in nats, before any calibration."""
     anomaly: dict[str, Tensor] = field(default_factory=dict)
     """Further named score maps (B, h, w), higher is more anomalous."""
+    readings: dict[str, Tensor] = field(default_factory=dict)
+    """Further class scores (B, C, h', w') of the same checkpoint, such as another decoding or an auxiliary head.
+    The closed-set and cross-domain protocols score each as a row of its own beside the method's."""
 
 
 class Collectives:
@@ -177,6 +180,8 @@ class Method(nn.Module, ABC):
     """What overlapping windows and test-time augmentations average."""
     training_only: ClassVar[Sequence[str]] = ()
     """Buffers that only continued training needs: kept in training checkpoints, left out of the final model."""
+    relabels: ClassVar[str | None] = None
+    """What tables call ``relabel``, for a method that has it."""
 
     def __init__(self, config: Any, network: Network, classes: Classes) -> None:
         super().__init__()
@@ -200,6 +205,15 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def predict(self, images: Tensor) -> Prediction:
         """Predict ``images`` (B, 3, H, W), float RGB in [0, 1]; called in ``eval`` mode without gradient."""
+
+    def relabel(self, table: Sequence[int], num_classes: int) -> None:
+        """Predict other classes from here on, without training: class c of training counts as ``table[c]``.
+
+        Entries outside 0..num_classes-1 take the class out of prediction; ``logits`` then has ``num_classes`` channels.
+        The identity table undoes it. Only for methods that keep labelled examples and say so in ``relabels``: the
+        cross-domain protocol scores them this way too, where the target has other classes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot answer in other classes")
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

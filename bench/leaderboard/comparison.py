@@ -139,7 +139,9 @@ class _Resampled:
         score: str,
     ) -> dict[str, NDArray[np.float64]]:
         prefix = f"{self.protocol}/{target[0]}"
-        counts = arrays.get(f"{prefix}/{score}/histogram" if score else f"{prefix}/confusion")
+        anomaly = self.protocol == "anomaly"
+        kind = "histogram" if anomaly else "confusion"
+        counts = arrays.get(f"{prefix}/{score}/{kind}" if score else f"{prefix}/{kind}")
         if counts is None:
             return {}
         ids = arrays.get(f"{prefix}/ids")
@@ -163,9 +165,9 @@ class _Resampled:
             self._weights[reference] = np.concatenate([np.ones((1, len(names)), np.int64), drawn])
         weights = self._weights[reference]
         counts = counts[np.argsort(np.array(names), kind="stable")]
-        if not score:
+        if not anomaly:
             samples = stats.resampled_confusion(counts, weights)
-            recorded = scores.metrics.get("miou")
+            recorded = (scores.by_reading.get(score, {}) if score else scores.metrics).get("miou")
             if recorded is not None and not math.isclose(samples["miou"][0], recorded, abs_tol=1e-6):
                 self.problems.append(
                     f"{record.run_id}: statistics of {target[0]} give mIoU {samples['miou'][0]:.4f}, the "

@@ -35,13 +35,14 @@ class Styled:
 
 def identity_headings(table: Table) -> list[str]:
     """Headings of the columns before the metrics."""
-    return ["#", "Method", *(["Score"] if table.has_scores else []), "n"]
+    what = "Score" if table.protocol == "anomaly" else "Reading"
+    return ["#", "Method", *([what] if table.has_scores else []), "n"]
 
 
 def identity(table: Table, row: Row) -> list[str]:
     """What goes under ``identity_headings``."""
     place = NOTHING if row.place is None else str(row.place)
-    return [place, row.label, *([row.score] if table.has_scores else []), str(len(row.seeds))]
+    return [place, row.label, *([row.score or NOTHING] if table.has_scores else []), str(len(row.seeds))]
 
 
 def incomplete_identity(table: Table, item: Incomplete) -> list[str]:

@@ -47,12 +47,13 @@ class Cell:
 
 @dataclass
 class Row:
-    """A method's variant (with one anomaly score, under that protocol), over its complete runs."""
+    """A method's variant, with one anomaly score or one reading of it, over its complete runs."""
 
     label: str
     method: str
     version: str
     score: str
+    """The anomaly score; under other protocols the reading, empty for the method's own prediction."""
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
     cells: dict[ColumnKey, Cell]
@@ -112,5 +113,5 @@ class Table:
 
     @property
     def has_scores(self) -> bool:
-        """Whether a row is a method with an anomaly score."""
+        """Whether a row is a method with an anomaly score, or with another reading than its own."""
         return any(row.score for row in self.rows)

@@ -200,28 +200,27 @@ def _merge_incomplete(items: Iterable[Incomplete]) -> list[Incomplete]:
 
 
 def _scores_of(protocol: str, records: Iterable[Record]) -> list[str]:
-    """The anomaly scores of a variant; one nameless row where the protocol has none."""
-    found = {
-        score
-        for record in records
-        for scores in record.protocols[protocol].targets.values()
-        for score in scores.by_score
-    }
-    return sorted(found) or [""]
+    """The anomaly scores of a variant; elsewhere its own prediction, which has no name, and its other readings."""
+    targets = [scores for record in records for scores in record.protocols[protocol].targets.values()]
+    if protocol == "anomaly":
+        return sorted({score for scores in targets for score in scores.by_score}) or [""]
+    return ["", *sorted({reading for scores in targets for reading in scores.by_reading})]
 
 
 def _values(record: Record, protocol: str, score: str) -> dict[ColumnKey, float | None]:
     """Every number of a run under a protocol by column."""
     result = record.protocols[protocol]
     values: dict[ColumnKey, float | None] = {}
+    other_reading = score != "" and protocol != "anomaly"
     for target, scores in result.targets.items():
-        for key, value in {**scores.metrics, **scores.by_score.get(score, {})}.items():
+        own = {**scores.metrics, **scores.by_score.get(score, {})}
+        for key, value in (scores.by_reading.get(score, {}) if other_reading else own).items():
             values[target, definition(scores), key] = value
-    for key, value in result.summary.items():
+    for key, value in (result.summary_by_reading.get(score, {}) if other_reading else result.summary).items():
         # The closed-set summary repeats the headline split.
         if protocol != "closed-set" or key != "miou":
             values[_summary_key(key, result)] = value
-    if protocol == "closed-set" and record.training is not None:
+    if protocol == "closed-set" and record.training is not None and not other_reading:
         training = record.training
         values["", "cost", "parameters"] = training.parameters / 1e6
         values["", "cost", "seconds"] = training.seconds / 60
@@ -247,7 +246,8 @@ def _row(label: str, variant: Variant, score: str, protocol: str, by_seed: dict[
         undefined = tuple(s for s in found if s not in defined)
         cells[key] = Cell(defined, undefined)
     per_class: dict[str, dict[str, tuple[float | None, ...]]] = {}
-    for target in sorted({t for r in by_seed.values() for t in r.protocols[protocol].targets}):
+    targets = {t for r in by_seed.values() for t in r.protocols[protocol].targets}
+    for target in sorted(targets if protocol == "anomaly" or not score else ()):
         found_here = [r.protocols[protocol].targets.get(target) for r in by_seed.values()]
         ious = [{} if scores is None else scores.per_class.get("iou", {}) for scores in found_here]
         names = list(dict.fromkeys(name for iou in ious for name in iou))
@@ -464,6 +464,10 @@ def _rules(table: Table, resamples: int) -> list[str]:
         )
     if any(c.metric.key.endswith("_oracle") for c in table.shown):
         rules.append("Oracle columns choose their threshold on the evaluation labels: an upper bound.")
+    if table.protocol != "anomaly" and table.has_scores:
+        rules.append(
+            "A row with a reading is the checkpoint of the method's own row, its class scores taken in another way."
+        )
     if table.protocol == "anomaly":
         rules.append("Prevalence is the AP of chance. Scores of one method come from one checkpoint.")
     return rules

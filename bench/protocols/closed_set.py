@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bench.metrics import confusion
 from bench.protocols.base import Evaluation, Protocol, numbers
+from bench.protocols.readings import OWN, ReadingMeters
 from bench.records import ProtocolResult, Scores
 from datasets.base import Dataset, Item
 
@@ -18,7 +19,7 @@ class ClosedSet(Protocol):
     """mIoU, IoU per class, mean and pixel accuracy from one confusion matrix of the whole split.
 
     Class scores are enlarged bilinearly to the label's own resolution before the largest is taken; classes with an
-    empty union do not count.
+    empty union do not count. Every other reading that a method gives is scored in the same way.
     """
 
     name: ClassVar[str] = "closed-set"
@@ -36,35 +37,40 @@ class ClosedSet(Protocol):
         began = time.monotonic()
         result = ProtocolResult(version=cls.version)
         names = evaluation.source.classes.names
-        counted: list[tuple[set[Item], confusion.ConfusionMeter]] = []
+        counted: list[tuple[set[Item], ReadingMeters]] = []
         for name, split in targets:
             dataset = evaluation.open(name, split)
             wider = [m for items, m in counted if items.issuperset(dataset.items)]
             if wider:  # CamVid's test split holds the one of its second drive
-                meter = wider[0].select(item.id for item in dataset.items)
+                meters = wider[0].select([item.id for item in dataset.items])
             else:
-                meter = cls._measure(evaluation, dataset)
-                counted.append((set(dataset.items), meter))
+                meters = cls._measure(evaluation, dataset)
+                counted.append((set(dataset.items), meters))
+            meter = meters.own
             result.targets[split] = Scores(
                 dataset=evaluation.describe(dataset),
                 metrics=closed_set_metrics(meter.total),
                 per_class={"iou": numbers(dict(zip(names, confusion.class_iou(meter.total))))},
+                by_reading={reading: closed_set_metrics(m.total) for reading, m in meters.others.items()},
             )
             evaluation.statistics[f"{cls.name}/{split}/ids"] = np.array(meter.ids)
             evaluation.statistics[f"{cls.name}/{split}/confusion"] = meter.per_image
+            for reading, other in meters.others.items():
+                evaluation.statistics[f"{cls.name}/{split}/{reading}/confusion"] = other.per_image
         first = next(iter(result.targets.values()))
         result.summary = {"miou": first.metrics["miou"]}
         result.seconds = round(time.monotonic() - began, 2)
         return result
 
     @classmethod
-    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> confusion.ConfusionMeter:
-        meter = confusion.ConfusionMeter(len(evaluation.source.classes))
+    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> ReadingMeters:
+        meters = ReadingMeters(len(evaluation.source.classes))
         for sample in evaluation.samples(dataset, f"closed-set on {dataset.name}/{dataset.split}"):
             size = (sample.label.shape[0], sample.label.shape[1])
-            predicted = evaluation.predictor(sample.image).logits(size).argmax(0)
-            meter.update(sample.id, predicted.cpu(), sample.label)
-        return evaluation.merge(meter)
+            prediction = evaluation.predictor(sample.image)
+            for reading, logits in {OWN: prediction.logits(size), **prediction.readings(size)}.items():
+                meters[reading].update(sample.id, logits.argmax(0).cpu(), sample.label)
+        return evaluation.merge(meters)
 
 
 def closed_set_metrics(matrix: NDArray[np.int64]) -> dict[str, float | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +13,10 @@ from torch import Tensor
 
 from bench.metrics import confusion
 from bench.protocols.base import Evaluation, Protocol, numbers
+from bench.protocols.readings import OWN, ReadingMeters
 from bench.records import ProtocolResult, Scores
 from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, Target
+from methods.base import Method
 
 
 class CrossDomain(Protocol):
@@ -22,7 +26,9 @@ class CrossDomain(Protocol):
     map to it (Lambert et al. 2020), and the largest sum is predicted; the probability of source classes without
     counterpart is reported as unmapped mass and never falls to a class. A pixel whose whole probability is unmapped
     is predicted as "no class", which is always wrong. Target classes that no source class maps to are not scored,
-    nor are their pixels. The drop compares with the source split under the same map.
+    nor are their pixels. The drop compares with the source split under the same map. A method that can be relabelled
+    (SegSort's "bank swap") is also scored that way, as a reading beside its own prediction, and so is every other
+    reading that a method gives.
     """
 
     name: ClassVar[str] = "cross-domain"
@@ -40,88 +46,139 @@ class CrossDomain(Protocol):
         began = time.monotonic()
         result = ProtocolResult(version=cls.version)
         source = evaluation.source
-        source_miou: dict[tuple[int, ...] | None, float] = {}
+        on_source: dict[tuple[int, ...] | None, dict[str, float]] = {}
         for target in source.cross_domain:
             if (target.dataset, target.split) not in targets:
                 continue
             dataset = evaluation.open(target.dataset, target.split)
             mapping = Mapping(target.class_map, source.classes, dataset.classes)
             key = None if target.class_map is None else target.class_map.table
-            if key not in source_miou:
-                source_miou[key] = cls._on_source(evaluation, mapping, target)
-            meter, unmapped = cls._measure(evaluation, dataset, mapping, labels_are_source=False)
+            if key not in on_source:
+                on_source[key] = cls._on_source(evaluation, mapping, target)
+            measured = cls._measure(evaluation, dataset, mapping, labels_are_source=False)
+            scores = {
+                reading: cls._metrics(meter, mapping, measured.unmapped_mass(reading), on_source[key].get(reading))
+                for reading, meter in measured.meters.meters.items()
+            }
             name = f"{target.dataset}/{target.split}"
-            miou = confusion.mean_iou(meter.total[mapping.scored])
+            meter = measured.meters.own
             iou = confusion.class_iou(meter.total[mapping.scored])
             result.targets[name] = Scores(
                 dataset=evaluation.describe(dataset),
-                metrics=numbers(
-                    {
-                        "miou": miou,
-                        "pixel_accuracy": confusion.pixel_accuracy(meter.total[mapping.scored]),
-                        "source_miou": source_miou[key],
-                        "drop": source_miou[key] - miou,
-                        "unmapped_mass": unmapped,
-                    }
-                ),
+                metrics=scores.pop(OWN),
                 per_class={"iou": numbers({dataset.classes.names[c]: v for c, v in zip(mapping.kept, iou)})},
+                by_reading=scores,
                 notes=[target.class_map.note] if target.class_map and target.class_map.note else [],
             )
-            evaluation.statistics[f"{cls.name}/{name}/ids"] = np.array(meter.ids)
-            evaluation.statistics[f"{cls.name}/{name}/confusion"] = meter.per_image[
-                :, mapping.scored[0], mapping.scored[1]
-            ]
-        mious = [s.metrics["miou"] for s in result.targets.values()]
-        drops = [s.metrics["drop"] for s in result.targets.values()]
-        result.summary = numbers(
-            {
-                "harmonic_mean": confusion.harmonic_mean([np.nan if m is None else m for m in mious]),
-                "mean_drop": float(np.mean([np.nan if d is None else d for d in drops])),
-            }
-        )
+            prefix = f"{cls.name}/{name}"
+            evaluation.statistics[f"{prefix}/ids"] = np.array(meter.ids)
+            for reading, m in measured.meters.meters.items():
+                path = f"{prefix}/{reading}/confusion" if reading else f"{prefix}/confusion"
+                evaluation.statistics[path] = m.per_image[:, mapping.scored[0], mapping.scored[1]]
+        result.summary = _summary([s.metrics for s in result.targets.values()])
+        first = next(iter(result.targets.values()))
+        for reading in first.by_reading:
+            found = [s.by_reading[reading] for s in result.targets.values() if reading in s.by_reading]
+            if len(found) == len(result.targets):
+                result.summary_by_reading[reading] = _summary(found)
         result.seconds = round(time.monotonic() - began, 2)
         return result
 
     @classmethod
-    def _on_source(cls, evaluation: Evaluation, mapping: Mapping, target: Target) -> float:
-        """mIoU on the headline split of the source, in the target's classes."""
+    def _metrics(
+        cls, meter: confusion.ConfusionMeter, mapping: Mapping, unmapped: float | None, source_miou: float | None
+    ) -> dict[str, float | None]:
+        """The numbers of one reading; without ``unmapped`` for a method that answers in the target's classes."""
+        matrix = meter.total[mapping.scored]
+        miou = confusion.mean_iou(matrix)
+        reference = float("nan") if source_miou is None else source_miou
+        metrics = {
+            "miou": miou,
+            "pixel_accuracy": confusion.pixel_accuracy(matrix),
+            "source_miou": reference,
+            "drop": reference - miou,
+        }
+        return numbers(metrics if unmapped is None else {**metrics, "unmapped_mass": unmapped})
+
+    @classmethod
+    def _on_source(cls, evaluation: Evaluation, mapping: Mapping, target: Target) -> dict[str, float]:
+        """mIoU on the headline split of the source, in the target's classes, by reading."""
         source = evaluation.source
         split = source.eval_splits[0]
         if target.class_map is None and evaluation.closed_set is not None:
-            known = evaluation.closed_set.targets[split].metrics["miou"]
-            return float("nan") if known is None else known
+            known = evaluation.closed_set.targets[split]
+            mious = {OWN: known.metrics["miou"], **{r: m["miou"] for r, m in known.by_reading.items()}}
+            return {reading: float("nan") if miou is None else miou for reading, miou in mious.items()}
         dataset = evaluation.open(source.name, split)
-        meter, _ = cls._measure(evaluation, dataset, mapping, labels_are_source=True)
-        return float(confusion.mean_iou(meter.total[mapping.scored]))
+        measured = cls._measure(evaluation, dataset, mapping, labels_are_source=True)
+        return {r: float(confusion.mean_iou(m.total[mapping.scored])) for r, m in measured.meters.meters.items()}
 
     @classmethod
-    def _measure(
-        cls, evaluation: Evaluation, dataset: Dataset, mapping: Mapping, labels_are_source: bool
-    ) -> tuple[confusion.ConfusionMeter, float]:
-        """The confusion meter with a last column "no class", and the mean unmapped probability of a pixel."""
-        meter = confusion.ConfusionMeter(mapping.size, mapping.size + 1)
-        sums = torch.zeros(2, dtype=torch.float64)
+    def _measure(cls, evaluation: Evaluation, dataset: Dataset, mapping: Mapping, labels_are_source: bool) -> Measured:
+        """Every reading of the method on ``dataset``, among them its answers in the target's classes if it has any."""
+        measured = Measured(mapping.size)
         for sample in evaluation.samples(dataset, f"cross-domain on {dataset.name}/{dataset.split}"):
-            size = (sample.label.shape[0], sample.label.shape[1])
-            predicted, unmapped = mapping.predict(evaluation.predictor(sample.image).logits(size))
             label = mapping.labels(sample.label) if labels_are_source else sample.label
-            meter.update(sample.id, predicted.cpu(), label)
-            valid = label < mapping.size
-            sums += torch.stack([unmapped.cpu()[valid].double().sum(), valid.sum().double()])
-        meters = evaluation.merge(_Sums(meter, sums))
-        total = meters.sums
-        return meters.meter, float(total[0] / total[1]) if total[1] else float("nan")
+            size = (label.shape[0], label.shape[1])
+            prediction = evaluation.predictor(sample.image)
+            for reading, logits in {OWN: prediction.logits(size), **prediction.readings(size)}.items():
+                predicted, unmapped = mapping.predict(logits)
+                measured.update(reading, sample.id, predicted.cpu(), label, unmapped.cpu())
+        method = evaluation.predictor.method
+        if method.relabels is not None and mapping.is_given:
+            with relabelled(method, mapping):
+                for sample in evaluation.samples(dataset, f"{method.relabels} on {dataset.name}/{dataset.split}"):
+                    label = mapping.labels(sample.label) if labels_are_source else sample.label
+                    logits = evaluation.predictor(sample.image).logits((label.shape[0], label.shape[1]))
+                    measured.update(method.relabels, sample.id, mapping.choose(logits).cpu(), label)
+        return evaluation.merge(measured)
 
 
-class _Sums:
-    """A confusion meter and sums that merge together."""
+def _summary(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
+    mious = [np.nan if s["miou"] is None else s["miou"] for s in scores]
+    drops = [np.nan if s["drop"] is None else s["drop"] for s in scores]
+    return numbers({"harmonic_mean": confusion.harmonic_mean(mious), "mean_drop": float(np.mean(drops))})
 
-    def __init__(self, meter: confusion.ConfusionMeter, sums: Tensor) -> None:
-        self.meter, self.sums = meter, sums
 
-    def merge(self, other: _Sums) -> None:
-        self.meter.merge(other.meter)
-        self.sums = self.sums + other.sums
+@contextmanager
+def relabelled(method: Method, mapping: Mapping) -> Iterator[None]:
+    """Within the block, ``method`` predicts the classes of the target."""
+    method.relabel(mapping.table.tolist(), mapping.size)
+    try:
+        yield
+    finally:
+        method.relabel(range(len(mapping.table)), len(mapping.table))
+
+
+class Measured:
+    """Confusion meters and unmapped probability of every reading, which merge together."""
+
+    def __init__(self, size: int) -> None:
+        self.meters = ReadingMeters(size, size + 1)  # the last column is "no class"
+        self._masses: dict[str, Tensor] = {}
+
+    def update(
+        self, reading: str, image_id: str, predicted: Tensor, label: Tensor, unmapped: Tensor | None = None
+    ) -> None:
+        """Count one image: target classes ``predicted`` (H, W), and the ``unmapped`` probability (H, W) if known."""
+        self.meters[reading].update(image_id, predicted, label)
+        if unmapped is not None:
+            valid = label < self.meters.own.num_classes
+            sums = torch.stack([unmapped[valid].double().sum(), valid.sum().double()])
+            self._masses[reading] = self._masses.get(reading, 0) + sums
+
+    def unmapped_mass(self, reading: str) -> float | None:
+        """Mean unmapped probability of a pixel, NaN without pixels, None where it has no meaning."""
+        if reading not in self._masses:
+            return None if reading != OWN else float("nan")
+        mass, pixels = self._masses[reading].tolist()
+        return mass / pixels if pixels else float("nan")
+
+    def merge(self, other: Measured) -> None:
+        """Add the images of another shard."""
+        self.meters.merge(other.meters)
+        for reading, sums in other._masses.items():
+            self._masses[reading] = self._masses.get(reading, 0) + sums
 
 
 class Mapping:
@@ -140,6 +197,8 @@ class Mapping:
         # Only kept classes are ever predicted, so their columns and "no class" hold every counted pixel.
         self.scored = np.ix_(self.kept, [*self.kept, self.size])
         self.mapped = self.table != IGNORE
+        self.is_given = class_map is not None
+        """False for the identity of a target with the same classes."""
 
     def labels(self, label: Tensor) -> Tensor:
         """Source label map (H, W) in target ids; void, unlabelled and unmapped become ``IGNORE``."""
@@ -155,3 +214,8 @@ class Mapping:
         sums.index_add_(0, self.table.to(logits.device)[mapped], posterior[mapped])
         best, predicted = sums.max(0)
         return torch.where(best > 0, predicted, self.size), (1 - sums.sum(0)).clamp_(min=0)
+
+    def choose(self, logits: Tensor) -> Tensor:
+        """Target class (H, W) of class scores (size, H, W) of a method that answers in the target's classes."""
+        kept = torch.tensor(self.kept, device=logits.device)
+        return kept[logits[kept].argmax(0)]

@@ -52,6 +52,7 @@ class SegSort(Method):
     density_score = "segsort_class_nll"
     window_average = "probabilities"
     training_only = tuple(f"memory.{name}" for name in PrototypeMemory.STATE)
+    relabels = "bank swap"
 
     config: SegSortConfig
     segment_provider: SegmentProvider | None

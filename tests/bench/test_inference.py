@@ -30,7 +30,7 @@ class Echo(Method):
 
     def predict(self, images):
         dense = self.network(images).dense
-        return Prediction(dense, log_density=dense * 2, anomaly={"red": dense[:, 0]})
+        return Prediction(dense, log_density=dense * 2, anomaly={"red": dense[:, 0]}, readings={"twice": dense * 2})
 
 
 class Probable(Echo):
@@ -73,6 +73,7 @@ def test_windows_mirrors_and_scales_agree_with_one_pass_on_a_smooth_image(fields
     assert torch.allclose(one.logits(size)[inner], many.logits(size)[inner], atol=0.012)
     assert torch.allclose(many.log_density(size), many.logits(size) * 2, atol=1e-5)
     assert torch.allclose(many.anomaly(size)["red"], many.logits(size)[0], atol=1e-5)
+    assert torch.allclose(many.readings(size)["twice"], many.logits(size) * 2, atol=1e-5)
 
 
 def test_mirror_of_a_mirrored_image_is_the_mirrored_prediction():
@@ -87,8 +88,10 @@ def test_methods_say_whether_logits_or_probabilities_are_averaged():
     views = [F.avg_pool2d(whole, 4), F.avg_pool2d(whole.flip(-1), 4).flip(-1)]
     logits = predictor(Echo, flip=True)(image).maps.logits
     assert torch.allclose(logits, (views[0] + views[1]) / 2, atol=1e-6)
-    posterior = predictor(Probable, flip=True)(image).maps.logits.softmax(1)
-    assert torch.allclose(posterior, (views[0].softmax(1) + views[1].softmax(1)) / 2, atol=1e-6)
+    maps = predictor(Probable, flip=True)(image).maps
+    assert torch.allclose(maps.logits.softmax(1), (views[0].softmax(1) + views[1].softmax(1)) / 2, atol=1e-6)
+    twice = [(2 * view).softmax(1) for view in views]
+    assert torch.allclose(maps.readings["twice"].softmax(1), (twice[0] + twice[1]) / 2, atol=1e-6)
 
 
 def test_scale_of_the_recipe_is_the_short_side_within_the_long_one():

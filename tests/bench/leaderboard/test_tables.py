@@ -310,6 +310,43 @@ def test_anomaly_rows_are_methods_with_scores(bench, make):
     assert "positives" in render(table, "csv")
 
 
+def with_reading(bench, make, method, own, other, seed=0):
+    result = make.closed_set(own)
+    result.targets["test"].by_reading["auxiliary"] = {"miou": other}
+    record = bench.record(method, seed, protocols={"closed-set": result})
+    counts = make.confusions(own, seed=seed)
+    bench.arrays[record.run_id] = {"closed-set/test/confusion": counts}
+    return record
+
+
+def test_other_readings_of_a_checkpoint_are_rows_of_their_own(bench, make):
+    records = [with_reading(bench, make, "gss", 0.4, 0.5, seed) for seed in (0, 1)] + [bench.record("softmax", 0, 0.45)]
+    (table,) = tables(bench, records)
+    found = {(row.label, row.score): row for row in table.rows}
+    assert set(found) == {("gss", ""), ("gss", "auxiliary"), ("softmax", "")}
+    assert cell(table, "gss", score="auxiliary").mean == 0.5
+    assert cell(table, "gss", score="auxiliary").n == 2
+    assert cell(table, "gss", score="auxiliary").place == 1
+    assert [row.score for row in table.rows] == ["auxiliary", "", ""]
+    assert any("reading" in rule for rule in table.rules)
+
+
+def test_readings_are_compared_through_their_own_statistics(bench, make):
+    good, bad = make.confusions(0.8, seed=1), make.confusions(0.5, seed=2)
+
+    def miou(counts):
+        return confusion.mean_iou(counts.sum(0))
+
+    result = make.closed_set(miou(bad))
+    result.targets["test"].by_reading["auxiliary"] = {"miou": miou(good)}
+    record = bench.record("gss", protocols={"closed-set": result})
+    bench.arrays[record.run_id] = {"closed-set/test/confusion": bad, "closed-set/test/auxiliary/confusion": good}
+    (table,) = tables(bench, [record])
+    behind = cell(table, "gss").difference
+    assert behind is not None
+    assert behind.low > 0.1
+
+
 def test_prevalence_that_varies_is_a_column(bench, make):
     scores = {"msp": {"ap": 0.2}}
     records = [

@@ -17,6 +17,7 @@ from bench.errors import RunFailed
 from bench.inference import Predictor
 from bench.protocols import Anomaly, ClosedSet, CrossDomain, Evaluation
 from bench.protocols.cross_domain import Mapping
+from bench.protocols.readings import ReadingMeters
 from datasets.base import IGNORE, ClassMap, ClassSet, Item, Sample, Target
 from methods.base import Method, Prediction
 
@@ -189,6 +190,100 @@ def test_identity_target_takes_the_source_from_the_closed_set(evaluation):
     result = CrossDomain.run(e, [("src", "night")])
     assert result.targets["src/night"].metrics["source_miou"] == e.closed_set.summary["miou"]
     assert result.summary["harmonic_mean"] == pytest.approx(result.targets["src/night"].metrics["miou"])
+
+
+class TwoReadings(Oracle):
+    """Beside its own prediction, one with the class scores reversed."""
+
+    def predict(self, images):
+        prediction = super().predict(images)
+        prediction.readings["reversed"] = prediction.logits.flip(1)
+        return prediction
+
+
+def test_every_reading_is_scored_beside_the_methods_own_prediction(evaluation):
+    content = samples(11)
+    data = {("src", "test"): (SOURCE, content), ("oth", "val"): (OTHER, samples(12))}
+    table = ClassMap("source", "other", (0, 1, IGNORE))
+    e = evaluation(data, source(cross_domain=(Target("oth", "val", table),)), TwoReadings)
+    closed = ClosedSet.run(e, [("src", "test")])
+    expected = sum(count(s.image.flip(0).int().argmax(0), s.label, 3, 3) for s in content)
+    assert closed.targets["test"].by_reading["reversed"]["miou"] == pytest.approx(miou(expected))
+    assert np.array_equal(e.statistics["closed-set/test/reversed/confusion"].sum(0), expected)
+    plain = ClosedSet.run(evaluation(data, source()), [("src", "test")])
+    assert closed.targets["test"].metrics == plain.targets["test"].metrics
+
+    crossed = CrossDomain.run(e, [("oth", "val")])
+    reading = crossed.targets["oth/val"].by_reading["reversed"]
+    mirrored = Target("oth", "val", ClassMap("source", "other", (IGNORE, 1, 0)))
+    posterior = CrossDomain.run(evaluation(data, source(cross_domain=(mirrored,))), [("oth", "val")])
+    unmapped = posterior.targets["oth/val"].metrics["unmapped_mass"]
+    # Channel 2 of the reversed scores is road's, which the mirrored map leaves out.
+    assert reading["unmapped_mass"] == pytest.approx(unmapped)
+    assert crossed.summary_by_reading["reversed"]["harmonic_mean"] == pytest.approx(reading["miou"])
+
+
+class Relabelled(Oracle):
+    """Can answer in the target's classes: it then predicts the one that the table gives the brightest channel."""
+
+    relabels = "bank swap"
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.table, self.size = [0, 1, 2], 3
+
+    def relabel(self, table, num_classes):
+        self.table, self.size = list(table), num_classes
+
+    def predict(self, images):
+        scores = images.new_full((len(images), self.size, *images.shape[2:]), -1.0)
+        for c, t in enumerate(self.table):
+            if 0 <= t < self.size:
+                scores[:, t] = torch.maximum(scores[:, t], images[:, c])
+        return Prediction(scores)
+
+
+def test_a_method_that_can_be_relabelled_is_also_scored_in_the_targets_classes(evaluation):
+    table = ClassMap("source", "other", (1, 1, IGNORE))
+    data = {("src", "test"): (SOURCE, samples(21)), ("oth", "val"): (OTHER, samples(22))}
+    e = evaluation(data, source(cross_domain=(Target("oth", "val", table),)), Relabelled)
+    result = CrossDomain.run(e, [("oth", "val")])
+    swap = result.targets["oth/val"].by_reading["bank swap"]
+    matrix = sum(count(torch.ones_like(s.label), s.label, 3, 4) for s in samples(22))[[1]][:, [1, 3]]
+    assert swap["miou"] == pytest.approx(matrix[0, 0] / matrix.sum())
+    assert "unmapped_mass" not in swap
+    assert swap["drop"] == pytest.approx(swap["source_miou"] - swap["miou"])
+    assert result.summary_by_reading["bank swap"]["harmonic_mean"] == pytest.approx(swap["miou"])
+    assert e.predictor.method.table == [0, 1, 2], "the method answers in its own classes again"
+
+
+def test_relabelling_is_undone_although_the_evaluation_fails(evaluation):
+    class Breaks(Relabelled):
+        def predict(self, images):
+            if self.table != [0, 1, 2]:
+                raise RuntimeError("broken")
+            return super().predict(images)
+
+    data = {("src", "test"): (SOURCE, samples(21)), ("oth", "val"): (OTHER, samples(22))}
+    e = evaluation(
+        data, source(cross_domain=(Target("oth", "val", ClassMap("source", "other", (1, 1, IGNORE))),)), Breaks
+    )
+    with pytest.raises(RuntimeError, match="broken"):
+        CrossDomain.run(e, [("oth", "val")])
+    assert e.predictor.method.table == [0, 1, 2]
+
+
+def test_identity_target_has_no_bank_swap(evaluation):
+    data = {("src", "test"): (SOURCE, samples(21)), ("src", "night"): (SOURCE, samples(22))}
+    e = evaluation(data, source(cross_domain=(Target("src", "night", None),)), Relabelled)
+    assert CrossDomain.run(e, [("src", "night")]).targets["src/night"].by_reading == {}
+
+
+def test_readings_of_ranks_merge_though_one_saw_no_image():
+    with_image, without = ReadingMeters(2), ReadingMeters(2)
+    with_image["b"].update("i0", torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
+    without.merge(with_image)
+    assert without["b"].total.tolist() == [[1, 1], [0, 0]]
 
 
 def anomaly_samples(seed, count=3):
