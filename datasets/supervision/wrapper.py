@@ -102,6 +102,7 @@ class OfficialLabels(SparseDataset):
     ) -> None:
         super().__init__(dense, kind, folder, found.files)
         self._origin = found.folder
+        self._unlabelled_raw_id = found.unlabelled_raw_id
         self._void_is_unlabelled = void_is_unlabelled
 
     @property
@@ -111,7 +112,10 @@ class OfficialLabels(SparseDataset):
         return f"official: {self._origin.relative_to(self.root).as_posix()}{reading}"
 
     def label_ids(self) -> Mapping[int, int]:
-        """C is a valid pixel without label."""
+        """C is a valid pixel without label, in files of raw ids one of these."""
+        if self._unlabelled_raw_id is not None:
+            assert self.dense.raw_ids is not None
+            return {**self.dense.raw_ids, self._unlabelled_raw_id: UNLABELLED}
         count = len(self.classes)
         return {**{i: i for i in range(count)}, count: UNLABELLED, IGNORE: IGNORE}
 

@@ -303,6 +303,24 @@ def test_published_clicks_of_cityscapes_are_read(cityscapes, cache, kind, folder
     assert other.source == "derived: clicks@1"
 
 
+def test_coarse_outlines_of_cityscapes_are_read_in_its_raw_ids(cityscapes, cache):
+    for item in cityscapes.items:
+        with Image.open(item.label) as image:
+            raw = np.zeros_like(np.asarray(image))
+        raw[:4], raw[4:8], raw[8:10] = 7, 33, 3  # road, bicycle, out of the region of interest
+        path = cityscapes.folder / "gtCoarse/train" / item.image.parent.name / f"{item.id}_gtCoarse_labelIds.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(raw).save(path)
+    sparse = supervise(cityscapes, "coarse", 0, cache)
+    assert sparse.source == "official: cityscapes/gtCoarse"
+    names = cityscapes.classes.names
+    for index in range(len(sparse)):
+        rows = sparse.label(index)[:, 0]
+        expected = [names.index("road")] * 4 + [names.index("bicycle")] * 4 + [IGNORE] * 2
+        assert rows[:10].tolist() == expected
+        assert (sparse.label(index)[10:] == UNLABELLED).all()
+
+
 def test_unlabelled_pixels_that_are_all_void_are_refused(voc, cache):
     paths = publish(voc, "point/segcls/{}.png", empty=255)
     with pytest.raises(DataError) as caught:
