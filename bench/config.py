@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import UserError, near
+from datasets.regions import fingerprint as regions_fingerprint
 from datasets.supervision import parse
 
 
@@ -139,6 +140,10 @@ class DataConfig(Part):
     void_is_unlabelled: bool = Field(
         False, description="read 255 in official sparse labels as unlabelled wherever the dense label is not void"
     )
+    regions: str | None = Field(
+        None,
+        description="folder with a region map <image id>.png or .npy for every training image",
+    )
     allow_partial: bool = Field(False, description="accept fewer images than the release has")
 
 
@@ -161,6 +166,8 @@ class RunConfig(Part):
     """Processes that train together: each takes ``batch_size`` images a step."""
     encoder_weights_hash: str | None = None
     """SHA-256 of a local weights file, so that a changed file is a different run."""
+    regions_hash: str | None = None
+    """SHA-256 over the region maps in ``data.regions``, for the same reason."""
 
     def fingerprint(self) -> str:
         """SHA-256 over everything that can change the result; not over how it is loaded, logged or saved."""
@@ -173,14 +180,19 @@ class RunConfig(Part):
             del content["data"]["void_is_unlabelled"]
         if self.encoder_weights_hash is not None:
             del content["network"]["encoder_weights"]
+        del content["data"]["regions"]
+        if self.regions_hash is None:
+            del content["regions_hash"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def portable(self) -> RunConfig:
-        """The same run without this machine's path to the weights, whose hash tells them."""
-        if self.encoder_weights_hash is None or self.network.encoder_weights is None:
-            return self
-        name = Path(self.network.encoder_weights).name
-        return self.model_copy(update={"network": self.network.model_copy(update={"encoder_weights": name})})
+        """The same run without this machine's paths to weights and region maps, whose hashes tell them."""
+        network, data = self.network, self.data
+        if self.encoder_weights_hash is not None and network.encoder_weights is not None:
+            network = network.model_copy(update={"encoder_weights": Path(network.encoder_weights).name})
+        if data.regions is not None:
+            data = data.model_copy(update={"regions": Path(data.regions).name})
+        return self.model_copy(update={"network": network, "data": data})
 
     def run_id(self) -> str:
         """The name of the run's folder and record: readable, and unique through the fingerprint."""
@@ -320,7 +332,7 @@ def build(
     method_config = validate(method.Config, tables["method"], "method")
     kind = str(parse(parts["data"].supervision))
     parts["data"] = parts["data"].model_copy(update={"supervision": kind})
-    weights = parts["network"].encoder_weights
+    weights, regions = parts["network"].encoder_weights, parts["data"].regions
     return RunConfig(
         method_name=method.name,
         method_version=method.version,
@@ -328,5 +340,6 @@ def build(
         seed=seed,
         ranks=int(os.environ.get("WORLD_SIZE", "1")),
         encoder_weights_hash=file_hash(Path(weights)) if weights and Path(weights).is_file() else None,
+        regions_hash=None if regions is None else regions_fingerprint(Path(regions)),
         **parts,
     )

@@ -22,6 +22,7 @@ from torchvision.transforms.v2 import functional as TF
 from bench.config import AugmentationConfig, Recipe
 from bench.records import DatasetInfo, atomic
 from datasets.base import IGNORE, DataError, Dataset, Sample
+from datasets.regions import RegionMaps
 from methods.base import Batch
 
 CROP_TRIES = 10
@@ -38,10 +39,12 @@ class Example(NamedTuple):
     present: Tensor
     """(C,) bool: classes annotated in the uncropped label map."""
     id: str
+    regions: Tensor | None = None
+    """(h, w) int32: regions that were computed elsewhere."""
 
 
 class Augmentation:
-    """Random resize, crop, mirror and photometric distortion of an image with its label map.
+    """Random resize, crop, mirror and photometric distortion of an image with its label map and other maps of it.
 
     The crop is taken first and then resized, which is the same as the other way round and touches fewer pixels.
     """
@@ -50,8 +53,11 @@ class Augmentation:
         self.config = config
         self.distort = transforms.RandomPhotometricDistort(p=0.5)
 
-    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Augment ``image`` (3, H, W) uint8 and ``label`` (H, W) with torch's global generator."""
+    def __call__(self, image: Tensor, label: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
+        """Augment ``image`` (3, H, W) uint8 and ``label`` (H, W) with torch's global generator.
+
+        Further ``maps`` (H, W) of integers go the way of the label, except that they are 0 outside the image.
+        """
         c = self.config
         height, width = label.shape
         base = 1.0 if c.short_side is None else c.short_side / min(height, width)
@@ -63,26 +69,27 @@ class Augmentation:
             window = label[max(top, 0) : top + box_h, max(left, 0) : left + box_w]
             if c.max_class_share >= 1 or _largest_share(window) < c.max_class_share:
                 break
-        image, label = self._cut(image, label, top, left, box_h, box_w)
+        box = top, left, box_h, box_w
+        image = TF.crop(image, *box)
+        if (box_h, box_w) != c.crop:
+            image = TF.resize(image, list(c.crop), InterpolationMode.BILINEAR, antialias=True)
+        label, *others = (self._cut(m, fill, *box) for m, fill in ((label, IGNORE), *((m, 0) for m in maps)))
         if torch.rand(()) < c.flip:
-            image, label = TF.horizontal_flip(image), TF.horizontal_flip(label)
+            image, label, *others = (TF.horizontal_flip(m) for m in (image, label, *others))
         if torch.rand(()) < c.colour:
             image = self.distort(image)
-        return image, label
+        return image, label, *others
 
-    def _cut(self, image: Tensor, label: Tensor, top: int, left: int, box_h: int, box_w: int) -> tuple[Tensor, Tensor]:
-        """Cut the box, which may reach over the image, and resize it to the crop; outside is black and void."""
-        image = TF.crop(image, top, left, box_h, box_w)
-        height, width = label.shape
+    def _cut(self, map_: Tensor, fill: int, top: int, left: int, box_h: int, box_w: int) -> Tensor:
+        """Cut the box, which may reach over the map (H, W), and resize it to the crop; outside is ``fill``."""
+        height, width = map_.shape
         rows = slice(max(top, 0), min(top + box_h, height))
         columns = slice(max(left, 0), min(left + box_w, width))
-        padded = torch.full((box_h, box_w), IGNORE, dtype=label.dtype)
-        padded[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = label[rows, columns]
+        padded = torch.full((box_h, box_w), fill, dtype=map_.dtype)
+        padded[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = map_[rows, columns]
         if (box_h, box_w) == self.config.crop:
-            return image, padded
-        size = list(self.config.crop)
-        image = TF.resize(image, size, InterpolationMode.BILINEAR, antialias=True)
-        return image, TF.resize(padded[None], size, InterpolationMode.NEAREST_EXACT)[0]
+            return padded
+        return TF.resize(padded[None], list(self.config.crop), InterpolationMode.NEAREST_EXACT)[0]
 
 
 def _offset(size: int, box: int) -> int:
@@ -100,10 +107,13 @@ def _largest_share(label: Tensor) -> float:
 class TrainingSet(TorchDataset[Example | DataError]):
     """Augmented examples of a data set, addressed by (sample number, index)."""
 
-    def __init__(self, dataset: Dataset, augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, augmentation: Augmentation, seed: int, regions: RegionMaps | None = None
+    ) -> None:
         self.dataset = dataset
         self.augmentation = augmentation
         self.seed = seed
+        self.regions = regions
 
     def __getitem__(self, address: tuple[int, int]) -> Example | DataError:
         """Load image ``index`` and augment it with the generator of that sample number.
@@ -113,14 +123,15 @@ class TrainingSet(TorchDataset[Example | DataError]):
         number, index = address
         try:
             sample = self.dataset[index]
+            maps = [] if self.regions is None else [self.regions.of(index, sample)]
         except DataError as error:
             return error
         label = sample.label.to(torch.uint8)
         present = torch.bincount(label.flatten(), minlength=256)[: len(self.dataset.classes)] > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(self.seed, number))
-            image, label = self.augmentation(sample.image, label)
-        return Example(image, label, present, sample.id)
+            image, label, *maps = self.augmentation(sample.image, label, *maps)
+        return Example(image, label, present, sample.id, *maps)
 
 
 def mix(*numbers: int) -> int:
@@ -175,7 +186,7 @@ class Addresses:
             yield [(number, self._index(number)) for number in range(start, start + size)]
 
 
-Collated = tuple[Tensor, Tensor, Tensor, tuple[str, ...]]
+Collated = tuple[Tensor, Tensor, Tensor, tuple[str, ...], Tensor | None]
 
 
 def collate(examples: Sequence[Example | DataError]) -> Collated | DataError:
@@ -183,15 +194,19 @@ def collate(examples: Sequence[Example | DataError]) -> Collated | DataError:
     errors = [e for e in examples if isinstance(e, DataError)]
     if errors:
         return errors[0]
-    images, labels, present, ids = zip(*examples)  # type: ignore[misc]
-    return torch.stack(images), torch.stack(labels), torch.stack(present), tuple(ids)
+    images, labels, present, ids, regions = zip(*examples)  # type: ignore[misc]
+    stacked = None if regions[0] is None else torch.stack(regions)
+    return torch.stack(images), torch.stack(labels), torch.stack(present), tuple(ids), stacked
 
 
 def to_batch(collated: Collated, device: torch.device) -> Batch:
     """Move a collated batch to the device: images as float in [0, 1], labels as int64."""
-    images, labels, present, ids = collated
+    images, labels, present, ids, regions = collated
     images = images.to(device, non_blocking=True).float().div_(255)
-    return Batch(images, labels.to(device, non_blocking=True).long(), ids, present.to(device, non_blocking=True))
+    if regions is not None:
+        regions = regions.to(device, non_blocking=True).long()
+    labels, present = labels.to(device, non_blocking=True).long(), present.to(device, non_blocking=True)
+    return Batch(images, labels, ids, present, regions)
 
 
 def training_batches(
@@ -204,9 +219,10 @@ def training_batches(
     world: int = 1,
     first_step: int = 0,
     presence: np.ndarray | None = None,
+    regions: RegionMaps | None = None,
 ) -> Iterator[Batch]:
     """All batches of a run from ``first_step`` on, ``recipe.accumulate`` for each step."""
-    training = TrainingSet(dataset, Augmentation(recipe.augmentation), seed)
+    training = TrainingSet(dataset, Augmentation(recipe.augmentation), seed, regions)
     addresses = Addresses(len(dataset), recipe, seed, rank, world, first_step, presence)
     loader: DataLoader = DataLoader(
         training,

@@ -33,6 +33,7 @@ from bench.inference import Predictor
 from bench.network import UNREADABLE, SegmentationNetwork
 from bench.records import Training, atomic
 from datasets.base import Dataset
+from datasets.regions import RegionMaps
 from methods.base import Batch, Classes, Collectives, Context, Method
 
 CHECKPOINT = "training.ckpt"
@@ -358,6 +359,7 @@ def _optimise(
         world=world,
         first_step=first,
         presence=presence,
+        regions=None if config.data.regions is None else RegionMaps(Path(config.data.regions), dataset),
     )
     log = LossLog(folder, recipe.logger, first) if fabric.is_global_zero else None
     means: dict[str, float] = {}

@@ -103,6 +103,8 @@ class Batch:
     ids: tuple[str, ...] = ()
     present: Tensor | None = None
     """(B, C) bool: classes annotated anywhere in the *uncropped* label map (image tags)."""
+    regions: Tensor | None = None
+    """(B, H, W) int64: an over-segmentation of each image that was computed elsewhere; only if the run names one."""
     scratch: dict[str, Any] = field(default_factory=dict)
     """What ``losses`` leaves for ``after_step`` of the same batch; dropped afterwards."""
 

@@ -67,7 +67,9 @@ def group_of(record: Record) -> Group:
 
 def variant_of(record: Record) -> Variant:
     """The row that ``record`` belongs to."""
-    return Variant(record.config.method_name, record.config.method_version, _canonical(record.config.method))
+    config = record.config
+    regions = {} if config.regions_hash is None else {"region_maps": config.regions_hash[:8]}
+    return Variant(config.method_name, config.method_version, _canonical({**config.method, **regions}))
 
 
 def variant_labels(variants: Iterable[Variant]) -> dict[Variant, str]:

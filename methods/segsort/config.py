@@ -57,8 +57,9 @@ class SegSortConfig(MethodConfig):
     centres: int = Field(default=50, ge=1, le=4096)
     """Centres per class of the compressed bank, for dense decoding and densities."""
 
-    regions: Literal["watershed", "felzenszwalb"] = "watershed"
+    regions: Literal["watershed", "felzenszwalb", "files"] = "watershed"
     """Over-segmentation of the unsupervised variant: basins of the image gradient merged across weak contours (the
-    paper: HED contours and gPb-owt-ucm), or Felzenszwalb and Huttenlocher's graph-based one."""
+    paper: HED contours and gPb-owt-ucm), Felzenszwalb and Huttenlocher's graph-based one, or the maps in the folder
+    that ``data.regions`` names."""
     contour_strength: float = Field(default=0.05, gt=0)
     """Watershed regions merge while their common contour is weaker, as mean Sobel gradient of [0, 1] images."""

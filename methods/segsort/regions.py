@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.base import Batch
+from methods.base import Batch, MethodError
 
 SegmentProvider = Callable[[Batch], Tensor]
 """Regions of a training batch: (B, H, W) int64, ids of their own per image. Maps from elsewhere can replace it."""
@@ -33,10 +33,20 @@ SMALLEST_SHARE = 0.001
 
 
 def make_provider(kind: str, contour_strength: float) -> SegmentProvider:
-    """The provider that computes regions from each image, on the CPU."""
+    """The provider that takes the batch's own regions, or computes them from each image on the CPU."""
+    if kind == "files":
+        return _own_regions
     if kind == "felzenszwalb":
         return partial(_each_image, felzenszwalb_regions)
     return partial(_each_image, partial(watershed_regions, contour_strength=contour_strength))
+
+
+def _own_regions(batch: Batch) -> Tensor:
+    if batch.regions is None:
+        raise MethodError(
+            "segsort's method.regions=files needs region maps; name their folder with --set data.regions=FOLDER"
+        )
+    return batch.regions
 
 
 def _each_image(function: Callable[[np.ndarray], np.ndarray], batch: Batch) -> Tensor:

@@ -2,6 +2,7 @@ import pytest
 
 from bench import config, registry
 from bench.errors import UserError
+from datasets.base import DataError
 
 SOFTMAX = registry.methods.get("softmax")
 GMMSEG = registry.methods.get("gmmseg")
@@ -129,3 +130,20 @@ def test_damaged_configuration_file_is_named(tmp_path, content):
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match=r"bad\.toml"):
         config.read_toml(path)
+
+
+def test_region_maps_change_the_run_by_content_and_not_by_path(tmp_path):
+    def build_with(folder):
+        return config.build(SOFTMAX, "toyscapes", "quick", 0, [{"data": {"regions": str(folder)}}])
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.npy").write_bytes(b"maps")
+    first, second = build_with(tmp_path / "a"), build_with(tmp_path / "b")
+    assert first.fingerprint() == second.fingerprint() == first.portable().fingerprint()
+    assert first.portable().data.regions == "a"
+    (tmp_path / "b" / "x.npy").write_bytes(b"other maps")
+    assert build_with(tmp_path / "b").fingerprint() != first.fingerprint()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"data\.regions"):
+        build_with(tmp_path / "empty")

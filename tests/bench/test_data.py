@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from bench import data
 from bench.config import AugmentationConfig, Recipe
 from datasets.base import IGNORE, DataError
+from datasets.regions import RegionMaps
 from datasets.toyscapes_mini import ToyscapesMini
 
 
@@ -96,6 +97,42 @@ def test_image_and_labels_stay_aligned_under_any_crop(size, crop, factor, seed):
     reach = 2 * math.ceil(max(factor, 1.0)) + 3  # of the resize filter, in pixels of the crop
     touched = F.max_pool2d(inside.float()[None, None], reach, stride=1, padding=reach // 2)[0, 0] > 0
     assert not image[:, ~touched].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.4, 2.5), st.integers(0, 1000))
+def test_region_maps_go_the_way_of_the_label(factor, seed):
+    config = AugmentationConfig(crop=(48, 64), scale=(factor, factor))
+    label = torch.randint(0, 19, (50, 40), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+    image = torch.zeros(3, 50, 40, dtype=torch.uint8)
+    torch.manual_seed(seed)
+    _, cropped, regions = data.Augmentation(config)(image, label, label.int() * 70_000)
+    inside = cropped != IGNORE
+    assert inside.any()
+    assert torch.equal(regions[inside], cropped[inside].int() * 70_000)
+    assert not regions[~inside].any()
+    torch.manual_seed(seed)
+    assert torch.equal(data.Augmentation(config)(image, label)[1], cropped), "the draws are those of a run without"
+
+
+def test_batches_carry_the_region_maps_of_their_images(mini, tmp_path):
+    for index, item in enumerate(mini.items):
+        (tmp_path / item.id).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{item.id}.npy", mini.label(index).numpy() + 1000)
+    regions = RegionMaps(tmp_path, mini)
+    for workers in (0, 1):
+        for batch in batches(mini, recipe(workers=workers), regions=regions)[:2]:
+            inside = batch.labels != IGNORE
+            assert torch.equal(batch.regions[inside], batch.labels[inside] + 1000)
+    assert all(batch.regions is None for batch in batches(mini, recipe(workers=0))[:1])
+
+
+def test_a_damaged_region_map_is_the_users_error_also_from_a_loader_process(mini, tmp_path):
+    for item in mini.items:
+        (tmp_path / item.id).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{item.id}.npy", np.zeros((3, 3), np.uint8))
+    with pytest.raises(DataError, match="3x3"):
+        batches(mini, recipe(workers=1), regions=RegionMaps(tmp_path, mini))
 
 
 def test_outside_of_the_image_is_void():

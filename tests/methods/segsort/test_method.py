@@ -324,3 +324,13 @@ def test_autocast_keeps_densities_in_float32(build, make_batch):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert method.losses(batch)["segment_sorting"].dtype == torch.float32
         assert all(m.dtype == torch.float32 for m in maps_of(method.predict(batch.images)).values())
+
+
+def test_precomputed_regions_are_used_in_place_of_computed_ones(build, make_batch):
+    method, batch = build(variant="unsupervised", regions="files"), make_batch(4)
+    with pytest.raises(MethodError, match=r"data\.regions"):
+        method.losses(batch)
+    batch.regions = torch.zeros_like(batch.labels)
+    one_region_an_image = method.losses(batch)["segment_sorting"]
+    batch.regions[:, :, batch.labels.shape[2] // 2 :] = 70_000
+    assert not torch.isclose(one_region_an_image, method.losses(batch)["segment_sorting"])
