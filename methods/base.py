@@ -228,27 +228,71 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     h, w = maps.shape[-2:]
     if (h, w) == (height, width):
         return maps
-    stride_h, stride_w = -(-height // h), -(-width // w)
-    if stride_h == stride_w and -(-height // stride_h) == h and -(-width // stride_w) == w:
-        full = F.interpolate(maps, scale_factor=float(stride_h), mode="bilinear", align_corners=False)
+    stride = _stride(height, width, (h, w))
+    if stride is not None:
+        full = F.interpolate(maps, scale_factor=float(stride), mode="bilinear", align_corners=False)
         return full[..., :height, :width]
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
-def downsample_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest-neighbour labels (B, h, w) of ``labels`` (B, H, W), as integers, aligned with ``upsample``.
+def subsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Values (B, h, w) of integer ``maps`` (B, H, W) at the centres of cells, aligned with ``upsample``.
 
-    Each cell takes the label at its centre; a cell whose centre lies in the padding takes the last row or column.
+    A cell whose centre lies in the padding takes the last row or column.
+    """
+    height, width = maps.shape[-2:]
+    if size == (height, width):
+        return maps
+    rows, columns = _centres(height, width, size, maps.device)
+    return maps[:, rows][:, :, columns]
+
+
+def downsample_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Labels (B, h, w) int64 of the cells of ``labels`` (B, H, W), aligned with ``upsample``.
+
+    Each cell takes the label at its centre. Where nobody annotated that pixel, it takes the nearest label within the
+    cell: by centres alone, a grid of stride 4 would lose 15 of 16 points.
     """
     height, width = labels.shape[-2:]
+    centres = subsample(labels, size)
+    if size == (height, width) or not bool((centres == UNLABELLED).any()):
+        return centres
     h, w = size
-    if (h, w) == (height, width):
-        return labels
-    stride_h, stride_w = -(-height // h), -(-width // w)
-    if stride_h == stride_w and -(-height // stride_h) == h and -(-width // stride_w) == w:
-        rows = (torch.arange(h, device=labels.device) * stride_h + stride_h // 2).clamp_(max=height - 1)
-        columns = (torch.arange(w, device=labels.device) * stride_w + stride_w // 2).clamp_(max=width - 1)
-    else:
-        rows = ((torch.arange(h, device=labels.device) + 0.5) * (height / h)).long().clamp_(max=height - 1)
-        columns = ((torch.arange(w, device=labels.device) + 0.5) * (width / w)).long().clamp_(max=width - 1)
-    return labels[:, rows][:, :, columns]
+    rows, columns = _centres(height, width, size, labels.device)
+    stride = _stride(height, width, size)
+    cell_rows, cell_columns = _cells(height, h, stride, labels.device), _cells(width, w, stride, labels.device)
+    down = torch.arange(height, device=labels.device) - rows[cell_rows]
+    right = torch.arange(width, device=labels.device) - columns[cell_columns]
+    distance = down[:, None] ** 2 + right**2
+    # One integer orders by distance and carries the label, so that the smallest of a cell is what it takes.
+    unlabelled = int(distance.max() + 1) * 256 + UNLABELLED
+    keys = torch.where(labels < UNLABELLED, distance * 256 + labels, unlabelled)
+    cells = (cell_rows[:, None] * w + cell_columns).flatten().expand(len(labels), -1)
+    nearest = keys.new_full((len(labels), h * w), unlabelled)
+    nearest.scatter_reduce_(1, cells, keys.flatten(1), "amin")
+    return torch.where(centres == UNLABELLED, (nearest % 256).view(-1, h, w), centres)
+
+
+def _stride(height: int, width: int, size: tuple[int, int]) -> int | None:
+    """The stride of a grid of ceil(H/s) x ceil(W/s) cells; None for a stretched one."""
+    stride_h, stride_w = -(-height // size[0]), -(-width // size[1])
+    whole = stride_h == stride_w and -(-height // stride_h) == size[0] and -(-width // stride_w) == size[1]
+    return stride_h if whole else None
+
+
+def _cells(pixels: int, cells: int, stride: int | None, device: torch.device) -> Tensor:
+    """The cell of each pixel along one axis."""
+    numbers = torch.arange(pixels, device=device)
+    return numbers * cells // pixels if stride is None else numbers // stride
+
+
+def _centres(height: int, width: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows (h,) and columns (w,) of the cells' centres."""
+    stride = _stride(height, width, size)
+
+    def along(pixels: int, cells: int) -> Tensor:
+        numbers = torch.arange(cells, device=device)
+        centres = ((numbers + 0.5) * (pixels / cells)).long() if stride is None else numbers * stride + stride // 2
+        return centres.clamp_(max=pixels - 1)
+
+    return along(height, size[0]), along(width, size[1])

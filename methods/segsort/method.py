@@ -10,7 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import IGNORE, Batch, Classes, Context, Method, MethodError, Network, Prediction, downsample_labels
+from methods.base import (
+    IGNORE,
+    Batch,
+    Classes,
+    Context,
+    Method,
+    MethodError,
+    Network,
+    Prediction,
+    downsample_labels,
+    subsample,
+)
 from methods.segsort.bank import PrototypeBank
 from methods.segsort.clustering import NORM_EPS, cluster_images
 from methods.segsort.config import SegSortConfig
@@ -184,8 +195,8 @@ class SegSort(Method):
     def _unsupervised_loss(self, embeddings: Tensor, batch: Batch, provider: SegmentProvider) -> Tensor | None:
         """Plain vMF over the regions of all images; of the labels only padding and void (255) are used."""
         height, width = embeddings.shape[2:]
-        valid = downsample_labels(batch.labels, (height, width)) != IGNORE
-        regions = downsample_labels(provider(batch), (height, width))
+        valid = subsample(batch.labels, (height, width)) != IGNORE
+        regions = subsample(provider(batch), (height, width))
         rows = valid.flatten().nonzero().squeeze(1)
         if not len(rows):
             return None

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -5,7 +7,17 @@ from torch.nn import functional as F
 
 from bench.config import InferenceConfig
 from bench.inference import ImagePrediction, Predictor, enlarge, score_maps
-from methods.base import Features, Method, Network, Prediction, downsample_labels, upsample
+from methods.base import (
+    IGNORE,
+    UNLABELLED,
+    Features,
+    Method,
+    Network,
+    Prediction,
+    downsample_labels,
+    subsample,
+    upsample,
+)
 
 
 class Pool(Network):
@@ -113,6 +125,42 @@ def test_labels_are_taken_at_the_centres_of_the_cells_that_upsample_enlarges():
     small = downsample_labels(labels, (2, 2))
     assert small.tolist() == [[[1 * 6 + 1, 1 * 6 + 4], [4 * 6 + 1, 4 * 6 + 4]]]
     assert upsample(torch.rand(1, 1, 2, 2), (5, 6)).shape == (1, 1, 5, 6)
+
+
+@pytest.mark.parametrize(("size", "cells"), [((13, 18), (4, 5)), ((12, 16), (3, 4)), ((12, 16), (5, 3))])
+def test_a_cell_without_a_label_at_its_centre_takes_the_nearest_within_it(size, cells):
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.full((6, *size), UNLABELLED)
+    few = torch.rand(labels.shape, generator=generator) < 0.08
+    labels[few] = torch.randint(0, 5, (int(few.sum()),), generator=generator)
+    labels[torch.rand(labels.shape, generator=generator) < 0.1] = IGNORE
+    small = downsample_labels(labels, cells)
+    centres = subsample(labels, cells)
+    stretched = cells == (5, 3)
+    for b, i, j in itertools.product(range(6), range(cells[0]), range(cells[1])):
+        if stretched:
+            rows = [r for r in range(size[0]) if r * cells[0] // size[0] == i]
+            columns = [c for c in range(size[1]) if c * cells[1] // size[1] == j]
+            middle = int((i + 0.5) * size[0] / cells[0]), int((j + 0.5) * size[1] / cells[1])
+        else:
+            rows, columns = range(4 * i, min(4 * i + 4, size[0])), range(4 * j, min(4 * j + 4, size[1]))
+            middle = min(4 * i + 2, size[0] - 1), min(4 * j + 2, size[1] - 1)
+        assert centres[b, i, j] == labels[b, middle[0], middle[1]]
+        if centres[b, i, j] != UNLABELLED:
+            assert small[b, i, j] == centres[b, i, j]
+            continue
+        found = {}
+        for r, c in itertools.product(rows, columns):
+            if labels[b, r, c] < UNLABELLED:
+                away = (r - middle[0]) ** 2 + (c - middle[1]) ** 2
+                found.setdefault(away, set()).add(int(labels[b, r, c]))
+        assert int(small[b, i, j]) in (found[min(found)] if found else {UNLABELLED})
+
+
+def test_dense_labels_are_those_at_the_centres():
+    labels = torch.randint(0, 5, (2, 13, 18))
+    labels[labels == 4] = IGNORE
+    assert torch.equal(downsample_labels(labels, (4, 5)), subsample(labels, (4, 5)))
 
 
 def test_generic_scores_are_what_their_names_say():
