@@ -325,6 +325,44 @@ def predict(
 
 
 @main.command()
+@click.argument("run_name", metavar="RUN")
+@click.option("--image", type=click.Path(path_type=Path), help="Draw masks of this image; without it, of none.")
+@click.option("--count", type=click.IntRange(1, 256), default=8, show_default=True, help="Label maps to draw.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for pictures.")
+@data_option
+@results_option
+@plugin_option
+@device_option
+@shown
+def sample(
+    run_name: str,
+    image: Path | None,
+    count: int,
+    seed: int,
+    out: Path,
+    data_root: Path,
+    results: Path,
+    plugins: tuple[Path, ...],
+    device: str,
+) -> None:
+    """Draw label maps with a finished RUN of a generative method: of an image with their disagreement, or of none."""
+    from bench import runs, sampling
+    from bench.records import Store
+
+    load_plugins(plugins)
+    store = Store(results)
+    record = store.find(run_name)
+    if image is None:
+        written = sampling.of_nothing(store, record, data_root, count, seed, out, device)
+    else:
+        written, mean = sampling.of_image(runs.load(store, record), record, image, count, seed, out, device)
+        click.echo(f"two draws differ at {100 * mean:.2f} % of the pixels")
+    for path in written:
+        click.echo(path)
+
+
+@main.command()
 @click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default RESULTS/pictures.")
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Images for each split.")

@@ -60,6 +60,13 @@ def enlarge(maps: Tensor, network_size: tuple[int, int], size: tuple[int, int]) 
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """``images`` (B, 3, H, W) in [0, 1] at ``size``, bilinear and without aliasing."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
+
+
 class Predictor:
     """Predicts single images with a method, as the recipe's inference table says."""
 
@@ -85,6 +92,20 @@ class Predictor:
         views = [self._view(whole, size, scale, mirror) for scale, mirror in self._views()]
         return ImagePrediction(self._average(views), size)
 
+    @torch.no_grad()
+    def sample(self, image: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Draw ``count`` label maps (count, H, W) of ``image`` (3, H, W) uint8, in one pass over the whole image.
+
+        Raises MethodError if the method draws none. Windows and views are not averaged: a draw is one label map.
+        """
+        height, width = image.shape[-2:]
+        size = self.network_size(height, width)
+        whole = image.to(self.device).float().div_(255)[None]
+        drawn = self.method.sample(resize(whole, size), count, generator)[:, 0]
+        if drawn.shape[1:] == (height, width):
+            return drawn
+        return F.interpolate(drawn[:, None].float(), size=(height, width), mode="nearest-exact")[:, 0].long()
+
     def _views(self) -> Iterator[tuple[float, bool]]:
         for scale in self.config.scales:
             yield scale, False
@@ -93,16 +114,14 @@ class Predictor:
 
     def _view(self, whole: Tensor, size: tuple[int, int], scale: float, mirror: bool) -> Prediction:
         """The prediction of one scale and orientation, on the grid of ``size``."""
-        image = whole
-        if size != tuple(whole.shape[-2:]):
-            image = F.interpolate(whole, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
+        image = resize(whole, size)
         grid = (-(-size[0] // self.stride), -(-size[1] // self.stride))
         if scale != 1.0 or mirror:
             # The grid starts at the image's upper left corner: without whole cells, scaling and mirroring shift it.
             image = F.pad(image, (0, -size[1] % self.stride, 0, -size[0] % self.stride), mode="replicate")
         if scale != 1.0:
-            scaled = [max(round(cells * scale), 1) * self.stride for cells in grid]
-            image = F.interpolate(image, size=scaled, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
+            rows, columns = (max(round(cells * scale), 1) * self.stride for cells in grid)
+            image = resize(image, (rows, columns))
         if mirror:
             image = image.flip(-1)
         predict = self._slide if self.config.mode == "slide" else self.method.predict

@@ -120,6 +120,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
+    @property
+    def cache(self) -> Path:
+        """What outlives a run: sparse labels, codecs, class indices."""
+        return self.root / "runs" / "cache"
+
     def run_folder(self, run_id: str) -> Path:
         """Where a run's checkpoints, log and pictures lie."""
         return self.root / "runs" / run_id

@@ -183,10 +183,7 @@ def _execute(
     folder = store.run_folder(run_id)
     assert source.train_split is not None
     dense = open_(source.name, source.train_split)
-    cache = store.root / "runs" / "cache"
-    train_set = supervise(
-        dense, config.data.supervision, config.seed, cache, void_is_unlabelled=config.data.void_is_unlabelled
-    )
+    train_set = _supervised(dense, config, store)
     planned = plan(source, protocols, open_)
     for sentences in planned.absent.values():
         for sentence in sentences:
@@ -205,7 +202,7 @@ def _execute(
     )
     statistics = _load_statistics(folder)
     if record.training is None or not (folder / training.MODEL).exists():
-        trained = training.train(method_class, config, train_set, fabric, folder, cache)
+        trained = training.train(method_class, config, train_set, fabric, folder, store.cache)
         record.training = trained.training
         record.protocols.clear()
         statistics.clear()
@@ -250,6 +247,19 @@ def _execute(
         store.write_statistics(run_id, statistics)
         store.write(record)
     return record
+
+
+def _supervised(dense: Dataset, config: RunConfig, store: Store) -> Dataset:
+    kind, seed = config.data.supervision, config.seed
+    return supervise(dense, kind, seed, store.cache, void_is_unlabelled=config.data.void_is_unlabelled)
+
+
+def training_set(config: RunConfig, root: Path, store: Store) -> Dataset:
+    """The images of a run with the labels that its training saw. Raises DataError if they are not there."""
+    source = registry.datasets.get(config.data.name)
+    assert source.train_split is not None
+    dense = opener(root, config.data.allow_partial)(source.name, source.train_split)
+    return _supervised(dense, config, store)
 
 
 def _supervision(train_set: Dataset) -> dict[str, Any]:
