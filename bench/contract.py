@@ -324,6 +324,31 @@ def check_training_lowers_the_loss(subject: Subject) -> None:
     _require(late < early, f"the loss went from {early / 5:.4g} to {late / 5:.4g} in forty steps on one batch")
 
 
+def check_explanations_name_their_evidence(subject: Subject) -> None:
+    """A method that explains itself finds in a training image the segments that its evidence says are there."""
+    if subject.method_class.explain is Method.explain:
+        return
+    method = subject.trained()
+    evidence = method.evidence()
+    columns = (evidence.features, evidence.labels, evidence.images, evidence.segments)
+    _require(len({len(column) for column in columns}) == 1, "the columns of the evidence differ in length")
+    for index, batch in enumerate(subject.context().images()):
+        with torch.no_grad():
+            explanation = method.explain(batch.images)
+        found, rows = explanation.segments, explanation.rows
+        _require(found.ndim == 3 and len(found) == 1, f"segments are {tuple(found.shape)}, not (B, h, w)")
+        _require(
+            rows.ndim == 3 and rows.shape == explanation.cosines.shape and int(found.max()) < rows.shape[1],
+            f"rows are {tuple(rows.shape)} and cosines {tuple(explanation.cosines.shape)}, not (B, S, k)",
+        )
+        named = evidence.segments[evidence.images == index]
+        _require(bool(torch.isin(named, found).all()), "evidence names a segment that its training image does not have")
+        present = found.unique()
+        used, cosines = rows[0, present], explanation.cosines[0, present]
+        _require(bool(((used >= 0) & (used < len(evidence.labels))).all()), "rows are not rows of the evidence")
+        _require(bool((cosines.diff(dim=1) <= 1e-6).all()), "what is retrieved is not in the order of similarity")
+
+
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_losses_are_finite_scalars,
     check_gradients_reach_the_network,
@@ -338,6 +363,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_resumed_training_equals_uninterrupted,
     check_training_is_deterministic_under_a_seed,
     check_training_lowers_the_loss,
+    check_explanations_name_their_evidence,
 )
 
 

@@ -7,7 +7,8 @@ A method is everything between the network's dense features and its predictions.
 3. ``losses(batch)``                       every step: named scalar terms, summed and back-propagated by the harness;
 4. ``after_step(batch, context)``          after the optimiser's step: online estimation without gradient;
 5. ``finish(context)``                     once, after training;
-6. ``predict(images)``                     evaluation, in ``eval`` mode and without gradient.
+6. ``predict(images)``                     evaluation, in ``eval`` mode and without gradient;
+7. ``evidence()``, ``explain(images)``     for ``bench explain``, if predictions rest on segments of training images.
 
 Only 1, 3 and 6 are required. Whatever a method learns or estimates lives in its ``state_dict``, so checkpoints,
 resume and evaluation elsewhere need nothing from the method. A method never asks how many ranks there are:
@@ -124,6 +125,32 @@ class Prediction:
     The closed-set and cross-domain protocols score each as a row of its own beside the method's."""
 
 
+@dataclass
+class Evidence:
+    """What a method that predicts by retrieval may retrieve: P segments of its training images."""
+
+    features: Tensor
+    """(P, D) float32 unit vectors, compared by cosine."""
+    labels: Tensor
+    """(P,) int64 classes, as ``predict`` reads them."""
+    images: Tensor
+    """(P,) int64: the training image that each is from, in the order of ``Context.images``."""
+    segments: Tensor
+    """(P,) int64: which of the ``Explanation.segments`` of that image it is."""
+
+
+@dataclass
+class Explanation:
+    """Which evidence the prediction of B images rests on, for S segments in each."""
+
+    segments: Tensor
+    """(B, h, w) int64, 0..S-1, at any resolution; ids without a cell are allowed."""
+    rows: Tensor
+    """(B, S, k) int64 rows of ``Evidence``, the most similar first; without meaning where an id has no cell."""
+    cosines: Tensor
+    """(B, S, k) float32 similarity of each to the segment."""
+
+
 class Collectives:
     """Sums and gathers over the ranks of a run; this base class is one rank, where each is the identity."""
 
@@ -232,6 +259,24 @@ class Method(nn.Module, ABC):
         cross-domain protocol scores them this way too, where the target has other classes.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot answer in other classes")
+
+    def evidence(self) -> Evidence:
+        """All that ``explain`` can name. Raises MethodError in methods that do not predict by retrieval."""
+        raise self._unexplained()
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The evidence for the prediction of ``images``, as ``predict`` takes them and in the same mode.
+
+        Of a training image, whole and at inference scale, it gives the segments that ``evidence`` speaks of. Raises
+        MethodError in methods that do not predict by retrieval.
+        """
+        raise self._unexplained()
+
+    def _unexplained(self) -> MethodError:
+        return MethodError(
+            f"method {self.name} does not explain its predictions by retrieval; choose a run of one that does, "
+            "such as segsort"
+        )
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

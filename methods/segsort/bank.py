@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from methods.base import Collectives, MethodError
+from methods.base import Collectives, Evidence, MethodError
 from methods.segsort.clustering import spherical_kmeans
 from methods.segsort.density import FLOOR, log_normaliser, weighted_sums
 
@@ -126,7 +126,7 @@ class PrototypeBank(nn.Module):
             self.register_buffer(name, torch.zeros(0))
         self.register_buffer("mean_purity", torch.zeros(()))
         self._table: tuple[int, ...] = tuple(range(num_classes))
-        self._index: tuple[Retrieval, Tensor] | None = None
+        self._index: tuple[Retrieval, Evidence] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -185,24 +185,25 @@ class PrototypeBank(nn.Module):
         self._table, self.num_classes = tuple(int(entry) for entry in table), num_classes
         self._index = None
 
-    def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Cosines (Q, k) and labels (Q, k) of the nearest prototypes of ``queries`` (Q, D); k shrinks to the bank.
+    def evidence(self) -> Evidence:
+        """The prototypes that can be retrieved: all but those that relabelling drops.
+
+        Raises MethodError if there is none.
+        """
+        return self._searchable()[1]
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Cosines (Q, k) and rows (Q, k) of ``evidence`` nearest to ``queries`` (Q, D); k shrinks to the bank.
 
         Raises MethodError if the bank, or what relabelling left of it, is empty.
         """
-        if self._index is None:
-            labels = self._read(self.labels)
-            kept = labels >= 0
-            features, labels = (self.features, labels) if bool(kept.all()) else (self.features[kept], labels[kept])
-            if not len(features):
-                raise MethodError(
-                    "segsort's prototype bank is empty; train the run to its end with labelled images, "
-                    "or map at least one of its classes"
-                )
-            self._index = RETRIEVALS[self.retrieval](features), labels
-        retrieval, labels = self._index
-        cosines, rows = retrieval.nearest(queries, min(k, len(labels)))
-        return cosines, labels[rows]
+        retrieval, evidence = self._searchable()
+        return retrieval.nearest(queries, min(k, len(evidence.labels)))
+
+    def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Cosines (Q, k) and labels (Q, k) of what ``search`` finds."""
+        cosines, rows = self.search(queries, k)
+        return cosines, self.evidence().labels[rows]
 
     def votes(self, labels: Tensor, balanced: bool) -> Tensor:
         """Share (Q, C) of each class among the ``labels`` (Q, k) of neighbours.
@@ -232,6 +233,20 @@ class PrototypeBank(nn.Module):
             class_log_density=(sums / totals.clamp(min=1)).clamp(min=FLOOR).log() + constant,
             log_density=(sums.sum(dim=1) / totals.sum()).clamp(min=FLOOR).log() + constant,
         )
+
+    def _searchable(self) -> tuple[Retrieval, Evidence]:
+        if self._index is None:
+            labels = self._read(self.labels)
+            kept = labels >= 0
+            columns = (self.features, labels, self.images, self.clusters)
+            evidence = Evidence(*(columns if bool(kept.all()) else (column[kept] for column in columns)))
+            if not len(evidence.labels):
+                raise MethodError(
+                    "segsort's prototype bank is empty; train the run to its end with labelled images, "
+                    "or map at least one of its classes"
+                )
+            self._index = RETRIEVALS[self.retrieval](evidence.features), evidence
+        return self._index
 
     def _read(self, labels: Tensor) -> Tensor:
         """Labels as ``relabel`` said, -1 for those that it drops."""

@@ -15,6 +15,8 @@ from methods.base import (
     Batch,
     Classes,
     Context,
+    Evidence,
+    Explanation,
     Method,
     MethodError,
     Network,
@@ -151,6 +153,25 @@ class SegSort(Method):
         """
         self.bank.relabel(table, num_classes)
 
+    def evidence(self) -> Evidence:
+        """The prototypes of the bank. Raises MethodError if it is empty."""
+        return self.bank.evidence()
+
+    def explain(self, images: Tensor) -> Explanation:
+        """The clusters of ``images`` with the k neighbours of each, which are those that vote if ``decode=knn``.
+
+        Raises MethodError while the bank is empty.
+        """
+        embeddings = self.embed(images)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            clustered = [self._queries(embedding) for embedding in embeddings]
+            found = [self.bank.search(queries, self.config.neighbours) for _, _, queries in clustered]
+        return Explanation(
+            segments=torch.stack([assignment for assignment, _, _ in clustered]).view_as(embeddings[:, 0]),
+            rows=torch.stack([rows for _, rows in found]),
+            cosines=torch.stack([cosines for cosines, _ in found]),
+        )
+
     def cluster(self, embeddings: Tensor) -> Tensor:
         """Clusters (B, h, w) of whole images in the bank and in prediction, from unit ``embeddings`` (B, D, h, w)."""
         everything = torch.ones_like(embeddings[:, 0], dtype=torch.bool)
@@ -233,14 +254,20 @@ class SegSort(Method):
             "clusters": named,
         }
 
+    def _queries(self, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cluster (h * w,) and unit vector (h * w, D) of each pixel of one image, and what each cluster asks (K, D).
+
+        Clusters without pixels ask too, with zero vectors: shapes stay fixed, and nobody reads their answers.
+        """
+        assignment = self.cluster(embedding[None]).flatten()
+        pixels = embedding.flatten(1).t().contiguous()
+        return assignment, pixels, mean_directions(pixels, assignment, self._inference_clusters)
+
     def _decode(self, embedding: Tensor) -> Prediction:
         """Prediction, with a batch dimension, of the unit ``embedding`` (D, h, w) of one image."""
         config = self.config
         _, height, width = embedding.shape
-        assignment = self.cluster(embedding[None]).flatten()
-        pixels = embedding.flatten(1).t().contiguous()
-        # Clusters without pixels ask too, with zero vectors: shapes stay fixed, and nobody reads their answers.
-        queries = mean_directions(pixels, assignment, self._inference_clusters)
+        assignment, pixels, queries = self._queries(embedding)
         cosines, neighbours = self.bank.nearest(queries, config.neighbours)
         scores = self.bank.mixture(pixels, config.kappa)
 

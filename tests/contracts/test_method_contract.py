@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bench import contract, registry
-from methods.base import Batch, Context, Method, Prediction
+from methods.base import Batch, Context, Evidence, Explanation, Method, MethodError, Prediction
+from methods.segsort import SegSort
 from methods.softmax import Softmax
 
 
@@ -142,6 +144,22 @@ class WithRisingLoss(Softmax):
         self.age *= 1.5
 
 
+class WithMisnumberedEvidence(SegSort):
+    name = "broken"
+
+    def evidence(self) -> Evidence:
+        found = super().evidence()
+        return replace(found, segments=found.segments + 1)
+
+
+class WithRowsInAnyOrder(SegSort):
+    name = "broken"
+
+    def explain(self, images: Tensor) -> Explanation:
+        found = super().explain(images)
+        return replace(found, rows=found.rows.flip(2), cosines=found.cosines.flip(2))
+
+
 @pytest.mark.parametrize(
     ("rule", "broken"),
     [
@@ -158,6 +176,8 @@ class WithRisingLoss(Softmax):
         ("resumed_training_equals_uninterrupted", WithHiddenTrainingState),
         ("training_is_deterministic_under_a_seed", WithUnseededRandomness),
         ("training_lowers_the_loss", WithRisingLoss),
+        ("explanations_name_their_evidence", WithMisnumberedEvidence),
+        ("explanations_name_their_evidence", WithRowsInAnyOrder),
     ],
 )
 def test_rule_catches_a_method_that_breaks_it(rule, broken, tmp_path):
@@ -167,3 +187,10 @@ def test_rule_catches_a_method_that_breaks_it(rule, broken, tmp_path):
     outcome = dict(contract.check(Local))
     assert outcome[rule.replace("_", " ")] is not None
     assert issubclass(Local, Method)
+
+
+def test_a_method_without_retrieval_says_so(tmp_path):
+    method = contract.Subject(Softmax, tmp_path).build()
+    for call in (method.evidence, lambda: method.explain(torch.rand(1, 3, 8, 8))):
+        with pytest.raises(MethodError, match=r"softmax does not explain its predictions by retrieval.*segsort"):
+            call()
