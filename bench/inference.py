@@ -67,6 +67,24 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
 
 
+def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Ids (H, W) at ``size`` of a grid of ids (h, w) that spans an image of ``network_size``, aligned with ``enlarge``.
+
+    Each pixel takes the id of the cell in which its centre lies.
+    """
+    strides = {-(-extent // cells) for extent, cells in zip(network_size, ids.shape)}
+    stride = strides.pop()
+    regular = not strides and all(-(-extent // stride) == cells for extent, cells in zip(network_size, ids.shape))
+
+    def along(axis: int) -> Tensor:
+        cells, extent, pixels = ids.shape[axis], network_size[axis], size[axis]
+        span = cells * stride if regular else extent
+        centres = (torch.arange(pixels, device=ids.device) + 0.5) * (extent / pixels)
+        return (centres * (cells / span)).long().clamp_(max=cells - 1)
+
+    return ids[along(0)][:, along(1)]
+
+
 class Predictor:
     """Predicts single images with a method, as the recipe's inference table says."""
 

@@ -32,7 +32,7 @@ from bench.errors import RunFailed, UserError
 from bench.inference import Predictor
 from bench.network import UNREADABLE, SegmentationNetwork
 from bench.records import Training, atomic
-from datasets.base import Dataset
+from datasets.base import Dataset, Sample
 from datasets.regions import RegionMaps
 from methods.base import Batch, Classes, Collectives, Context, Method
 
@@ -146,13 +146,18 @@ def whole_batches(
     """Training images with labels, whole and not augmented, one per batch, at the scale of inference."""
     predictor = Predictor(method, inference, device)
     for sample in data.whole_samples(dataset):
-        size = predictor.network_size(*sample.label.shape)
-        image = sample.image.to(device).float().div_(255)[None]
-        label = sample.label[None]
-        if size != tuple(sample.label.shape):
-            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
-            label = F.interpolate(label[None].float(), size=size, mode="nearest-exact")[0].long()
-        yield Batch(image, label.to(device), (sample.id,))
+        yield whole_batch(sample, predictor)
+
+
+def whole_batch(sample: Sample, predictor: Predictor) -> Batch:
+    """One image with its labels, whole and not augmented, at the scale and on the device of ``predictor``."""
+    size = predictor.network_size(*sample.label.shape)
+    image = sample.image.to(predictor.device).float().div_(255)[None]
+    label = sample.label[None]
+    if size != tuple(sample.label.shape):
+        image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
+        label = F.interpolate(label[None].float(), size=size, mode="nearest-exact")[0].long()
+    return Batch(image, label.to(predictor.device), (sample.id,))
 
 
 class StopRequest:

@@ -2,11 +2,13 @@ import itertools
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.config import InferenceConfig
-from bench.inference import ImagePrediction, Predictor, enlarge, score_maps
+from bench.inference import ImagePrediction, Predictor, enlarge, enlarge_ids, score_maps
 from methods.base import (
     IGNORE,
     UNLABELLED,
@@ -191,3 +193,25 @@ def test_density_is_enlarged_before_its_maximum_is_taken():
     scores = score_maps(prediction, (1, 4), torch.ones(1, 4, dtype=torch.bool), "nll")
     full = F.interpolate(density, size=(1, 4), mode="bilinear", align_corners=False)
     assert torch.allclose(scores["nll"], -full.amax(1).flatten())
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 9), st.integers(1, 70), st.integers(1, 70), st.sampled_from([(1, 1), (2, 2), (3, 3), (2, 3), (1, 2)])
+)
+def test_enlarged_ids_lie_where_the_network_saw_their_cells(stride, height, width, factor):
+    cells = (-(-height // stride), -(-width // stride))
+    assume(all(-(-extent // n) == stride for extent, n in zip((height, width), cells)))  # the stride can be told
+    ids = torch.arange(cells[0] * cells[1]).view(cells)
+    size = (height * factor[0], width * factor[1])
+    enlarged = enlarge_ids(ids, (height, width), size)
+    assert enlarged.shape == size
+    rows, columns = torch.arange(size[0]) // factor[0] // stride, torch.arange(size[1]) // factor[1] // stride
+    assert torch.equal(enlarged, ids[rows][:, columns])
+
+
+def test_enlarged_ids_of_a_stretched_grid_are_nearest():
+    ids = torch.arange(6).view(2, 3)
+    enlarged = enlarge_ids(ids, (7, 7), (14, 21))
+    expected = F.interpolate(ids[None, None].float(), size=(14, 21), mode="nearest-exact")[0, 0]
+    assert torch.equal(enlarged, expected.long())
