@@ -6,6 +6,7 @@ Heavy imports happen inside the commands, so that ``bench --help`` answers at on
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -321,6 +322,51 @@ def predict(
     record = store.find(run_name)
     method = runs.load(store, record)
     for path in pictures.predict(method, record, images, out, device):
+        click.echo(path)
+
+
+@main.command()
+@click.argument("run_name", metavar="RUN")
+@click.argument("image", metavar="IMAGE")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default: the run's own folder.")
+@click.option("--segments", type=click.IntRange(1, 40), default=8, show_default=True, help="Segments of IMAGE shown.")
+@click.option(
+    "--neighbours", type=click.IntRange(1, 8), default=5, show_default=True, help="Training segments beside each."
+)
+@click.option("--groups", type=click.IntRange(2, 40), default=10, show_default=True, help="Groups of the bank.")
+@data_option
+@results_option
+@plugin_option
+@device_option
+@shown
+def explain(
+    run_name: str,
+    image: str,
+    out: Path | None,
+    segments: int,
+    neighbours: int,
+    groups: int,
+    data_root: Path,
+    results: Path,
+    plugins: tuple[Path, ...],
+    device: str,
+) -> None:
+    """Show the training segments on which the prediction of IMAGE by a finished RUN rests, and their bank.
+
+    IMAGE is an id of the run's data set, such as test/image_0003, or a file. RUN is of a method that predicts by
+    retrieval (segsort).
+    """
+    from bench import explanation, runs, training
+    from bench.records import Store
+
+    load_plugins(plugins)
+    store = Store(results)
+    record = store.find(run_name)
+    method = runs.load(store, record)
+    fabric = training.make_fabric(device, record.config.recipe.precision)
+    folder = out or store.run_folder(record.run_id) / "explanations" / re.sub(r"\W+", "-", image).strip("-")
+    sizes = explanation.Sizes(segments, neighbours, groups)
+    for path in explanation.explain(method, record, image, data_root, folder, fabric.device, sizes):
         click.echo(path)
 
 
