@@ -170,10 +170,10 @@ def projection_figure(layout: Layout, labels: np.ndarray, classes: ClassSet) -> 
     totals = np.bincount(labels, minlength=len(classes))
     points, labels = layout.points, labels[layout.sample]
     present = [int(c) for c in np.argsort(-totals, kind="stable") if totals[c]]
-    pitch, one_column = 0.17, 5.4
-    # A column of the legend takes 1.3 inches; more than two of them are not worth the room.
-    side = one_column if len(present) <= int((one_column - 0.3) / pitch) else one_column - 0.9
-    per_column = int((side - 0.3) / pitch)
+    side, column, characters = 5.4, WIDTH - 5.5, NAME
+    if len(present) > (side - 0.3) // LINE:  # two columns; more are not worth the room
+        side, column, characters = 4.2, (WIDTH - 4.3) / 2, NAME - 3
+    per_column = int((side - 0.3) // LINE)
     page = Page(side)
     axes = page.axes(0.05, 0.05, side - 0.1, side - 0.1)
     order = np.argsort(-totals[labels], kind="stable")  # rare classes on top
@@ -186,11 +186,12 @@ def projection_figure(layout: Layout, labels: np.ndarray, classes: ClassSet) -> 
     shown = np.bincount(labels, minlength=len(classes))
     listed = present if len(present) <= 2 * per_column else present[: 2 * per_column - 1]
     for place, label in enumerate(listed):
-        x, y = side + 0.1 + 1.3 * (place // per_column), 0.36 + pitch * (place % per_column)
+        x, y = side + 0.1 + column * (place // per_column), 0.36 + LINE * (place % per_column)
         page.swatch(x, y, classes.colours[label])
-        page.text(x + 0.16, y, f"{shortened(classes.names[label])}: {shown[label]} of {totals[label]}", va="center")
+        name = shortened(classes.names[label], characters)
+        page.text(x + 0.16, y, f"{name}: {shown[label]} of {totals[label]}", va="center")
     if len(listed) < len(present):
-        x, y = side + 0.1 + 1.3, 0.36 + pitch * (per_column - 1)
+        x, y = side + 0.1 + column, 0.36 + LINE * (per_column - 1)
         page.text(x, y, f"and {len(present) - len(listed)} more", va="center", colour=GREY)
     return page.figure
 
@@ -209,12 +210,16 @@ def grouping_figure(
     tile = min((WIDTH - left - GAP * (columns - 1) - 0.04) / columns, 0.95)
     height = tile / ASPECT
     top, pitch = 0.26, max(height + 0.1, 0.52)
-    present = np.unique(labels[layout.sample])
+    shares = np.stack([np.bincount(labels[g.members], minlength=len(classes)) / len(g.members) for g in layout.groups])
+    ranked = np.argsort(-shares, axis=1, kind="stable")
+    # Frames and what is largest in a bar: no legend tells the slivers of 150 classes apart.
+    present = np.union1d(ranked[:, :2], [piece.label for pieces in members for piece in pieces])
+    present = present[shares[:, present].any(axis=0)]
     page = Page(top + pitch * count + legend_height(len(present)))
     axes = page.axes(0.06, top, tree, pitch * count)
     for along, merged in zip(layout.dendrogram["icoord"], layout.dendrogram["dcoord"]):
         axes.plot([-d for d in merged], along, color="black", linewidth=0.8, solid_capstyle="round")
-    highest = max((max(d) for d in layout.dendrogram["dcoord"]), default=1.0)
+    highest = max((max(d) for d in layout.dendrogram["dcoord"]), default=1.0) or 1.0
     axes.set(xlim=(-1.04 * highest, 0), ylim=(10 * count, 0))
     axes.axis("off")
     page.text(0.06, 0.12, "Ward's hierarchy", va="center")
@@ -222,16 +227,15 @@ def grouping_figure(
     page.text(left, 0.12, "representative training segments", va="center")
     for number, (group, pieces) in enumerate(zip(layout.groups, members)):
         y = top + pitch * number
-        shares = np.bincount(labels[group.members], minlength=len(classes)) / len(group.members)
-        order = [int(c) for c in np.argsort(-shares, kind="stable") if shares[c]]
+        order = [int(c) for c in ranked[number] if shares[number, c]]
         page.text(
             0.16 + tree, y + 0.08, f"group {number + 1}: {len(group.members)} segments", va="center", weight="bold"
         )
         start = 0.16 + tree
         for label in order:
-            page.rectangle(start, y + 0.15, bar * shares[label], 0.09, classes.colours[label])
-            start += bar * shares[label]
-        lines = [f"{shortened(classes.names[c])} {100 * shares[c]:.0f} %" for c in order[:2]]
+            page.rectangle(start, y + 0.15, bar * shares[number, label], 0.09, classes.colours[label])
+            start += bar * shares[number, label]
+        lines = [f"{shortened(classes.names[c])} {100 * shares[number, c]:.0f} %" for c in order[:2]]
         page.text(0.16 + tree, y + 0.27, "\n".join(lines), va="top", size=SMALL, linespacing=1.2)
         for column, piece in enumerate(pieces):
             page.piece(piece, left + column * (tile + GAP), y, tile, height, classes)
@@ -290,7 +294,8 @@ class Page:
         axes = self.axes(left, top, width, height)
         colour = _rgb(classes.colours[piece.label])
         if piece.tile is None:
-            axes.text(0.5, 0.5, "no picture", fontsize=SMALL, color=GREY, ha="center", va="center")
+            name = shortened(classes.names[piece.label], int(width / CHARACTER) - 1)
+            axes.text(0.5, 0.5, f"{name}\n(no picture)", fontsize=SMALL, color=GREY, ha="center", va="center")
         else:
             _draw_tile(axes, piece.tile, colour)
         axes.set(xticks=[], yticks=[])
