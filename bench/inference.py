@@ -120,9 +120,7 @@ class Predictor:
         size = self.network_size(height, width)
         whole = image.to(self.device).float().div_(255)[None]
         drawn = self.method.sample(resize(whole, size), count, generator)[:, 0]
-        if drawn.shape[1:] == (height, width):
-            return drawn
-        return F.interpolate(drawn[:, None].float(), size=(height, width), mode="nearest-exact")[:, 0].long()
+        return torch.stack([enlarge_ids(labels, size, (height, width)) for labels in drawn])
 
     def _views(self) -> Iterator[tuple[float, bool]]:
         for scale in self.config.scales:

@@ -29,7 +29,7 @@ from bench import data
 from bench.config import InferenceConfig, OptimiserConfig, RunConfig
 from bench.console import Ticker, note, progress
 from bench.errors import RunFailed, UserError
-from bench.inference import Predictor
+from bench.inference import Predictor, resize
 from bench.network import UNREADABLE, SegmentationNetwork
 from bench.records import Training, atomic
 from datasets.base import Dataset, Sample
@@ -155,7 +155,7 @@ def whole_batch(sample: Sample, predictor: Predictor) -> Batch:
     image = sample.image.to(predictor.device).float().div_(255)[None]
     label = sample.label[None]
     if size != tuple(sample.label.shape):
-        image = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
+        image = resize(image, size)
         label = F.interpolate(label[None].float(), size=size, mode="nearest-exact")[0].long()
     return Batch(image, label.to(predictor.device), (sample.id,))
 
