@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from bench.config import AugmentationConfig, Recipe
 from bench.records import DatasetInfo, atomic
-from datasets.base import IGNORE, DataError, Dataset, Sample
+from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
 from datasets.regions import RegionMaps
 from methods.base import Batch
 
@@ -100,7 +100,8 @@ def _offset(size: int, box: int) -> int:
 
 
 def _largest_share(label: Tensor) -> float:
-    counts = torch.bincount(label.flatten(), minlength=256)[:IGNORE]
+    """Of the annotated pixels: the unlabelled ones are no class."""
+    counts = torch.bincount(label.flatten(), minlength=256)[:UNLABELLED]
     return float(counts.max() / counts.sum().clamp(min=1))
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bench import data
 from bench.config import AugmentationConfig, Recipe
-from datasets.base import IGNORE, DataError
+from datasets.base import IGNORE, UNLABELLED, DataError
 from datasets.regions import RegionMaps
 from datasets.toyscapes_mini import ToyscapesMini
 
@@ -142,6 +142,13 @@ def test_outside_of_the_image_is_void():
     )
     assert int((label == 1).sum()) == 600
     assert int((label == IGNORE).sum()) == 64 * 64 - 600
+
+
+def test_unlabelled_pixels_do_not_count_as_a_class_of_which_a_crop_has_too_much():
+    labels = torch.full((64, 96), UNLABELLED, dtype=torch.uint8)
+    labels[:, :10], labels[:, 10:18] = 0, 1
+    assert data._largest_share(labels) == pytest.approx(10 / 18)
+    assert data._largest_share(torch.full((4, 4), UNLABELLED, dtype=torch.uint8)) == 0
 
 
 def test_class_balanced_sampling_draws_classes_alike():
