@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UserError, near
 from datasets.regions import fingerprint as regions_fingerprint
@@ -146,6 +146,11 @@ class DataConfig(Part):
     )
     allow_partial: bool = Field(False, description="accept fewer images than the release has")
 
+    @field_validator("supervision", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return "none" if value is None else value  # ``--set`` reads none as the absence of a value
+
 
 NOT_OF_THE_RESULT = ("workers", "checkpoint_every", "log_every", "logger", "description")
 """Keys of a recipe that cannot change a result: how it is loaded, logged, saved and described."""
@@ -269,8 +274,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return result
 
 
-def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str) -> Any:
-    """Build ``model`` from ``table``; what does not fit becomes one sentence naming the key and the valid ones."""
+def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owner: str = "") -> Any:
+    """Build ``model`` from ``table``; what does not fit becomes one sentence naming the key and the valid ones.
+
+    ``owner`` follows an unknown key: whose it is not.
+    """
     try:
         return model.model_validate(dict(table))
     except ValidationError as error:
@@ -278,9 +286,9 @@ def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str) -> A
         path = [str(part) for part in first["loc"]]
         key = ".".join([prefix, *path]) if prefix else ".".join(path)
         if first["type"] == "extra_forbidden":
-            owner = _model_at(model, path[:-1])
-            known = [".".join([*([prefix] if prefix else []), *path[:-1], n]) for n in owner.model_fields]
-            raise UserError(f"unknown key {key!r}: {near(key, known)}") from None
+            table_model = _model_at(model, path[:-1])
+            known = [".".join([*([prefix] if prefix else []), *path[:-1], n]) for n in table_model.model_fields]
+            raise UserError(f"unknown key {key!r}{owner}: {near(key, known)}") from None
         message = first["msg"].removeprefix("Value error, ")
         given = first.get("input")
         shown = "" if isinstance(given, Mapping) or given is None else f", not {given!r}"
@@ -329,9 +337,16 @@ def build(
         if not isinstance(table, Mapping):
             raise UserError(f"{key} is a table, set one of its keys; see `bench show`")
     parts = {name: validate(model, tables.get(name, {}), name) for name, model in TABLES.items()}
-    method_config = validate(method.Config, tables["method"], "method")
     kind = str(parse(parts["data"].supervision))
     parts["data"] = parts["data"].model_copy(update={"supervision": kind})
+    settings = _settings_without_labels(method, parts["recipe"]) if kind == "none" else {}
+    method_config = validate(method.Config, merge(settings, tables["method"]), "method", f" of {method.name}")
+    for key, value in settings.items():
+        if getattr(method_config, key) != value:
+            raise UserError(
+                f"method.{key}={getattr(method_config, key)} of {method.name} learns from labels, and supervision none "
+                f"gives training no label; leave method.{key} out, or choose other supervision"
+            )
     weights, regions = parts["network"].encoder_weights, parts["data"].regions
     return RunConfig(
         method_name=method.name,
@@ -343,3 +358,18 @@ def build(
         regions_hash=None if regions is None else regions_fingerprint(Path(regions)),
         **parts,
     )
+
+
+def _settings_without_labels(method: Any, recipe: Recipe) -> Mapping[str, Any]:
+    """The settings that ``--supervision none`` asks of a method; UserError if method or recipe need labels."""
+    if method.without_labels is None:
+        raise UserError(
+            f"{method.name} learns from labels, and supervision none gives training no label; choose other "
+            "supervision, or a method that `bench show` says learns without labels"
+        )
+    if recipe.class_balanced:
+        raise UserError(
+            "recipe.class_balanced draws images by their labelled classes, and supervision none labels nothing; "
+            "pass --set recipe.class_balanced=false"
+        )
+    return method.without_labels

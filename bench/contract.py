@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,10 +78,10 @@ class Subject:
     def __init__(self, method_class: type[Method], folder: Path) -> None:
         self.method_class, self.folder = method_class, folder
 
-    def build(self, seed: int = 0) -> Method:
+    def build(self, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})) -> Method:
         """A new method on a tiny network."""
         torch.manual_seed(seed)
-        return self.method_class(self.method_class.Config(), TinyNetwork(), CLASSES)
+        return self.method_class(self.method_class.Config(**settings), TinyNetwork(), CLASSES)
 
     def context(self, step: int = 0) -> Context:
         """A context whose training set is three small batches."""
@@ -204,6 +206,23 @@ def check_ignored_pixels_have_no_influence(subject: Subject) -> None:
             bool(torch.isclose(one[name], two[name], rtol=1e-4, atol=1e-6)),
             f"loss term {name} depends on an image without any labelled pixel",
         )
+
+
+def check_without_labels_the_network_still_learns(subject: Subject) -> None:
+    """Under the settings of ``without_labels``, images alone send a finite gradient to the encoder."""
+    settings = subject.method_class.without_labels
+    if settings is None or not subject.method_class.trains_network:
+        return
+    method = subject.build(settings=settings)
+    with torch.no_grad():
+        method.prepare(subject.context())
+    batch = make_batch(1)
+    blank = torch.where(batch.labels == IGNORE, IGNORE, UNLABELLED)
+    batch = replace(batch, labels=blank, present=torch.zeros(2, len(CLASSES), dtype=torch.bool))
+    sum(method.train().losses(batch).values(), torch.zeros(())).backward()
+    gradients = [p.grad for p in method.network.encoder.parameters() if p.grad is not None]
+    _require(any(bool(g.abs().sum() > 0) for g in gradients), "no gradient reaches the encoder without labels")
+    _require(all(bool(torch.isfinite(g).all()) for g in gradients), "a gradient without labels is not finite")
 
 
 def check_prediction_has_the_contracts_shapes(subject: Subject) -> None:
@@ -354,6 +373,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_gradients_reach_the_network,
     check_losses_do_not_change_state,
     check_ignored_pixels_have_no_influence,
+    check_without_labels_the_network_still_learns,
     check_prediction_has_the_contracts_shapes,
     check_prediction_does_not_change_state,
     check_prediction_does_not_depend_on_the_batch,

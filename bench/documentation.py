@@ -94,6 +94,9 @@ def _method(name: str) -> str:
     lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
     if method.reference:
         lines += ["", f"Reference: {method.reference}"]
+    if method.without_labels is not None:
+        settings = ", ".join(f"method.{key}={value}" for key, value in method.without_labels.items())
+        lines += ["", f"Learns without labels (--supervision none){f', with {settings}' if settings else ''}."]
     module = inspect.getmodule(method.Config)
     lines += ["", "Configuration (--set KEY=VALUE):"]
     shown = list(fields(method.Config, "method"))

@@ -202,7 +202,8 @@ def _execute(
     )
     statistics = _load_statistics(folder)
     if record.training is None or not (folder / training.MODEL).exists():
-        trained = training.train(method_class, config, train_set, fabric, folder, store.cache)
+        after = dense if config.data.supervision == "none" else None
+        trained = training.train(method_class, config, train_set, fabric, folder, store.cache, after_training=after)
         record.training = trained.training
         record.protocols.clear()
         statistics.clear()
@@ -263,14 +264,16 @@ def training_set(config: RunConfig, root: Path, store: Store) -> Dataset:
 
 
 def _supervision(train_set: Dataset) -> dict[str, Any]:
-    """Which labels training saw, where they come from, and which share of the valid pixels they label."""
+    """Which labels training saw, where they come from, and how many of the valid pixels they label."""
     if not isinstance(train_set, SparseDataset):
         return {"kind": "dense", "source": "dense", "labelled_fraction": 1.0}
-    return {
+    seen = {
         "kind": str(train_set.kind),
         "source": train_set.source,
         "labelled_fraction": train_set.labelled_fraction(),
+        "labelled_pixels_per_image": round(train_set.labelled_pixels_per_image(), 1),
     }
+    return {**seen, "after_training": "dense"} if train_set.kind.family == "none" else seen
 
 
 def _names(protocol: str, targets: list[tuple[str, str]]) -> list[str]:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -138,6 +139,11 @@ def schedule(config: OptimiserConfig, step: int, steps: int) -> float:
 
 def _cosine(start: float, end: float, t: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2
+
+
+def whole_label_maps(dataset: Dataset) -> Iterator[Tensor]:
+    """Training label maps (H, W) int64, whole and not augmented."""
+    return (dataset.label(index) for index in range(len(dataset)))
 
 
 def whole_batches(
@@ -269,11 +275,13 @@ def train(
     folder: Path,
     cache: Path,
     on_checkpoint: Callable[[int], None] | None = None,
+    after_training: Dataset | None = None,
 ) -> Trained:
     """Train ``config`` on ``dataset``, continuing from ``folder``'s checkpoint if there is one.
 
     Writes the final weights to ``folder``. Raises Interrupted after Ctrl-C (state saved), RunFailed on a
     non-finite loss, UserError for a damaged checkpoint. ``on_checkpoint(step)`` is called after each checkpoint.
+    ``after_training`` holds the same images with the labels that ``finish`` may see, if these are others.
     """
     recipe = config.recipe
     device = fabric.device
@@ -289,8 +297,8 @@ def train(
         step=0,
         collectives=FabricCollectives(fabric) if fabric.world_size > 1 else Collectives(),
         cache=cache,
-        label_maps=lambda: (dataset.label(i) for i in range(len(dataset))),
-        images=lambda: whole_batches(dataset, recipe.inference, device, method),
+        label_maps=partial(whole_label_maps, dataset),
+        images=partial(whole_batches, dataset, recipe.inference, device, method),
         progress=progress,
     )
     with torch.no_grad():
@@ -317,6 +325,9 @@ def train(
             on_checkpoint,
         )
     method.eval()
+    if after_training is not None:
+        context.label_maps = partial(whole_label_maps, after_training)
+        context.images = partial(whole_batches, after_training, recipe.inference, device, method)
     with torch.no_grad():
         method.finish(context)
     if fabric.is_global_zero:

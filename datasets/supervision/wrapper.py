@@ -72,19 +72,28 @@ class SparseDataset(Dataset):
     def labelled_fraction(self) -> float:
         """Labelled pixels over valid pixels, of all images or of ``SAMPLED`` evenly spaced ones.
 
-        Counted once and kept in the cache. Raises DataError for a damaged label file.
+        Raises DataError for a damaged label file.
         """
+        labelled, valid = self._labelled_and_valid()
+        return labelled / max(valid, 1)
+
+    def labelled_pixels_per_image(self) -> float:
+        """Mean number of labelled pixels of the same images. Raises DataError for a damaged label file."""
+        return self._labelled_and_valid()[0] / min(len(self), SAMPLED)
+
+    def _labelled_and_valid(self) -> tuple[int, int]:
+        """Pixels, counted once and kept in the cache."""
         path = self._cache / "fraction.json"
         try:
             known = json.loads(path.read_text())
-            return int(known["labelled"]) / max(int(known["valid"]), 1)
+            return int(known["labelled"]), int(known["valid"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
         counts = self._counts(SAMPLED)
         labelled, valid = int(counts[: len(self.classes)].sum()), int(counts[:IGNORE].sum())
         with cache.atomic(path) as temporary:
             temporary.write_text(json.dumps({"labelled": labelled, "valid": valid}))
-        return labelled / max(valid, 1)
+        return labelled, valid
 
     def _counts(self, images: int) -> np.ndarray:
         """(256,) pixels of each label in at most ``images`` images, evenly spaced."""

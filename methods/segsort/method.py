@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -62,6 +63,7 @@ class SegSort(Method):
     name = "segsort"
     reference = "Hwang et al., SegSort: Segmentation by Discriminative Sorting of Segments, ICCV 2019"
     Config = SegSortConfig
+    without_labels = MappingProxyType({"variant": "unsupervised"})
     density_score = "segsort_class_nll"
     window_average = "probabilities"
     training_only = tuple(f"memory.{name}" for name in PrototypeMemory.STATE)

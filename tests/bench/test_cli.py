@@ -271,6 +271,10 @@ MISTAKES = {
     "unknown architecture": (("run", "--method", "softmax", *QUICK, "--architecture", "fpm"), ["fpm", "fpn"]),
     "unknown supervision": (("run", "--method", "softmax", *QUICK, "--supervision", "pionts"), ["pionts"]),
     "unknown key": (("run", "--method", "softmax", *QUICK, "--set", "recipe.step=1"), ["recipe.step", "recipe.steps"]),
+    "no label to learn from": (
+        ("run", "--method", "softmax", *QUICK, "--supervision", "none"),
+        ["softmax", "no label"],
+    ),
     "ill-typed value": (("run", "--method", "softmax", *QUICK, "--set", "recipe.steps=few"), ["recipe.steps", "few"]),
     "weights not there": (("run", "--method", "softmax", *QUICK, "--encoder-weights", "no.pth"), ["no.pth"]),
     "no such run": (("evaluate", "nothing"), ["nothing"]),
@@ -410,3 +414,13 @@ def test_python_dash_m_and_help_answer_without_heavy_imports():
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Usage" in finished.stdout
     assert finished.stdout.strip().endswith("False")
+
+
+def test_segsort_learns_without_labels_and_builds_its_bank_with_them(bench, tmp_path):
+    arguments = ("run", "--method", "segsort", *QUICK, "--protocol", "closed-set", "--supervision", "none")
+    outcome = bench(*arguments)
+    assert outcome.exit_code == 0, outcome.output
+    (record,) = records(tmp_path / "results")
+    assert record["config"]["method"]["variant"] == "unsupervised"
+    seen = record["supervision"]
+    assert (seen["kind"], seen["labelled_fraction"], seen["after_training"]) == ("none", 0.0, "dense")

@@ -6,6 +6,7 @@ from datasets.base import DataError
 
 SOFTMAX = registry.methods.get("softmax")
 GMMSEG = registry.methods.get("gmmseg")
+SEGSORT = registry.methods.get("segsort")
 
 
 def build(*assignments, method=SOFTMAX, dataset="toyscapes_mini", recipe="quick", seed=0):
@@ -147,3 +148,30 @@ def test_region_maps_change_the_run_by_content_and_not_by_path(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"data\.regions"):
         build_with(tmp_path / "empty")
+
+
+class TestWithoutLabels:
+    """``--supervision none``: the settings that learn from images alone, and what cannot."""
+
+    def test_a_method_takes_its_settings_for_it(self):
+        made = build("data.supervision=none", method=SEGSORT)
+        assert made.method["variant"] == "unsupervised"
+        explicit = build("data.supervision=none", "method.variant=unsupervised", method=SEGSORT)
+        assert made.fingerprint() == explicit.fingerprint()
+        assert build("data.supervision=points", method=SEGSORT).method["variant"] == "supervised"
+
+    @pytest.mark.parametrize(
+        ("assignments", "method", "words"),
+        [
+            ((), SOFTMAX, ["softmax", "no label", "supervision"]),
+            (("method.variant=supervised",), SEGSORT, ["method.variant=supervised", "segsort"]),
+            (("recipe.class_balanced=true",), SEGSORT, ["--set recipe.class_balanced=false"]),
+        ],
+    )
+    def test_what_needs_labels_is_refused_in_one_sentence(self, assignments, method, words):
+        with pytest.raises(UserError) as caught:
+            build("data.supervision=none", *assignments, method=method)
+        message = str(caught.value)
+        assert "\n" not in message
+        for word in words:
+            assert word in message

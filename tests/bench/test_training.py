@@ -8,6 +8,8 @@ import torch
 from bench import config, registry, training
 from bench.config import OptimiserConfig
 from bench.errors import RunFailed, UserError
+from datasets.base import IGNORE, UNLABELLED
+from datasets.supervision import supervise
 from datasets.toyscapes_mini import ToyscapesMini
 from methods.softmax import Softmax
 
@@ -217,3 +219,30 @@ def test_bfloat16_training_runs_and_stays_finite(mini, tmp_path):
     trained = train(build("recipe.precision=bf16-mixed", method="gmmseg"), mini, fabric, tmp_path)
     assert math.isfinite(trained.training.final_losses["total"])
     assert trained.method.means.dtype == torch.float32
+
+
+def test_without_labels_steps_see_none_and_finish_sees_the_dense_ones(mini, fabric, tmp_path):
+    seen = {}
+
+    class Curious(Softmax):
+        name = "curious"
+
+        def losses(self, batch):
+            seen.setdefault("losses", set()).update(batch.labels.unique().tolist())
+            seen.setdefault("present", set()).update(batch.present.unique().tolist())
+            return super().losses(batch)
+
+        def prepare(self, context):
+            seen["prepare"] = {v for label in context.label_maps() for v in label.unique().tolist()}
+
+        def finish(self, context):
+            seen["finish"] = {v for batch in context.images() for v in batch.labels.unique().tolist()}
+            seen["maps"] = {v for label in context.label_maps() for v in label.unique().tolist()}
+
+    blank = supervise(mini, "none", 0, tmp_path / "cache")
+    train(build(), blank, fabric, tmp_path / "run", Curious, after_training=mini)
+    classes = {v for i in range(len(mini)) for v in mini.label(i).unique().tolist()}
+    assert seen["losses"] <= {UNLABELLED, IGNORE}
+    assert seen["prepare"] <= {UNLABELLED, IGNORE}
+    assert seen["present"] == {False}
+    assert seen["finish"] == seen["maps"] == classes

@@ -112,6 +112,7 @@ def test_the_labelled_fraction_is_counted_and_kept(camvid, cache, kind):
     maps = [sparse.label(i) for i in range(len(sparse))]
     expected = sum(int((m < UNLABELLED).sum()) for m in maps) / sum(int((m != IGNORE).sum()) for m in maps)
     assert sparse.labelled_fraction() == expected
+    assert sparse.labelled_pixels_per_image() == sum(int((m < UNLABELLED).sum()) for m in maps) / len(maps)
     (kept,) = cache.rglob("fraction.json")
     kept.write_text(json.dumps({"labelled": 1, "valid": 4}))
     assert supervise(camvid, kind, 0, cache).labelled_fraction() == 0.25
