@@ -55,6 +55,11 @@ class WithStateInLosses(Softmax):
         return super().losses(batch)
 
 
+class WithEmptyPromise(Softmax):
+    name = "broken"
+    without_labels: Mapping[str, object] = {}
+
+
 class WithIgnoredPixels(Softmax):
     name = "broken"
 
@@ -168,6 +173,7 @@ class WithRowsInAnyOrder(SegSort):
         ("gradients_reach_the_network", WithDetachedFeatures),
         ("losses_do_not_change_state", WithStateInLosses),
         ("ignored_pixels_have_no_influence", WithIgnoredPixels),
+        ("without_labels_the_network_still_learns", WithEmptyPromise),
         ("prediction_has_the_contracts_shapes", WithWrongShape),
         ("prediction_does_not_change_state", WithStateInPredict),
         ("prediction_does_not_depend_on_the_batch", WithBatchDependence),
