@@ -196,7 +196,7 @@ def _execute(
         config=config.portable(),
         encoder_weights=config.weights_label(),
         inference=config.recipe.inference.label(),
-        supervision=_supervision(train_set),
+        supervision=_supervision(train_set, method_class),
         data=data.describe(dense),
         environment=environment.describe(fabric.device, fabric.world_size),
     )
@@ -263,7 +263,7 @@ def training_set(config: RunConfig, root: Path, store: Store) -> Dataset:
     return _supervised(dense, config, store)
 
 
-def _supervision(train_set: Dataset) -> dict[str, Any]:
+def _supervision(train_set: Dataset, method_class: type[Method]) -> dict[str, Any]:
     """Which labels training saw, where they come from, and how many of the valid pixels they label."""
     if not isinstance(train_set, SparseDataset):
         return {"kind": "dense", "source": "dense", "labelled_fraction": 1.0}
@@ -273,7 +273,9 @@ def _supervision(train_set: Dataset) -> dict[str, Any]:
         "labelled_fraction": train_set.labelled_fraction(),
         "labelled_pixels_per_image": round(train_set.labelled_pixels_per_image(), 1),
     }
-    return {**seen, "after_training": "dense"} if train_set.kind.family == "none" else seen
+    if train_set.kind.family == "none":
+        seen |= {"after_training": "dense", "without_labels": dict(method_class.without_labels or {})}
+    return seen
 
 
 def _names(protocol: str, targets: list[tuple[str, str]]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.leaderboard.labels import Labels
+
 Better = Literal["higher", "lower"] | None
 
 ColumnKey = tuple[str, str, str]
@@ -46,6 +48,8 @@ _METRICS = (
     Metric("ece", "ECE", "lower"),
     Metric("nll", "NLL", "lower", percent=False, decimals=3),
     Metric("brier", "Brier", "lower", percent=False, decimals=3),
+    Metric("share_of_own_dense", "of own dense", None, decimals=1),
+    Metric("share_of_upper_line", "of upper line", None, decimals=1),
     Metric("source_miou", "Source mIoU", None),
     Metric("drop", "Drop", "lower"),
     Metric("unmapped_mass", "Unmapped mass", None),
@@ -93,3 +97,5 @@ class Column:
     target: str
     metric: Metric
     shown: bool = True
+    labels: Labels | None = None
+    """Which labels the runs were trained from, in tables across supervisions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +37,22 @@ def rank(table: Table) -> None:
         for (_, cell), value in zip(cells, printed):
             place = 1 + sum(other < value for other in printed)
             cell.place = place if place <= 2 else None
+
+
+def sort_rows(table: Table, primary: Sequence[Column]) -> None:
+    """Give rows their places and order by the sum of their ranks in the ``primary`` columns; others go last."""
+    points: dict[int, list[int]] = defaultdict(list)
+    for column in primary:
+        cells = ranked_cells(table, column)
+        sign = -1 if column.metric.better == "higher" else 1
+        values = [sign * float(column.metric.text(cell.mean)) for _, cell in cells]
+        for (row, _), value in zip(cells, values):
+            points[id(row)].append(1 + sum(other < value for other in values))
+    totals = {id(r): sum(points[id(r)]) for r in table.rows if len(points[id(r)]) == len(primary) > 0}
+    for row in table.rows:
+        if id(row) in totals:
+            row.place = 1 + sum(other < totals[id(row)] for other in totals.values())
+    table.rows.sort(key=lambda r: (totals.get(id(r), math.inf), r.label, r.score))
 
 
 def ranked_cells(table: Table, column: Column) -> list[tuple[Row, Cell]]:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from bench.errors import UserError, near
 from bench.leaderboard import layout
-from bench.leaderboard.columns import ColumnKey, metric
+from bench.leaderboard.columns import Column
 from bench.leaderboard.model import Cell, Row, Table
 from bench.records import atomic
 
@@ -36,6 +36,7 @@ CSV_COLUMNS = (
     "data_set",
     "training_data",
     "supervision",
+    "labels",
     "network",
     "encoder_weights",
     "recipe",
@@ -164,6 +165,7 @@ def _csv(tables: Iterable[Table]) -> str:
             "data_set": table.facts.get("data set", ""),
             "training_data": table.facts.get("training data", ""),
             "supervision": table.facts.get("supervision", ""),
+            "labels": table.facts.get("labels", ""),
             "network": table.facts.get("network", ""),
             "encoder_weights": table.facts.get("encoder weights", ""),
             "recipe": table.facts.get("recipe", ""),
@@ -175,7 +177,7 @@ def _csv(tables: Iterable[Table]) -> str:
             for column in table.columns:
                 cell = row.cells.get(column.key)
                 if cell is not None:
-                    writer.writerow({**shared, **_csv_number(row, cell), **_csv_metric(column.key)})
+                    writer.writerow({**shared, **_csv_number(row, cell), **_csv_column(column)})
             for target, classes in row.per_class.items():
                 for name, values in classes.items():
                     defined = dict(zip(row.seeds, values))
@@ -238,9 +240,12 @@ def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
     return line
 
 
-def _csv_metric(key: ColumnKey) -> dict[str, str]:
-    target, data, name = key
-    return {"target": target, "target_data": data if target else "", "metric": metric(name).key}
+def _csv_column(column: Column) -> dict[str, str]:
+    data = column.key[1] if column.target else ""
+    line = {"target": column.target, "target_data": data, "metric": column.metric.key}
+    if column.labels is not None:
+        line |= {"supervision": column.labels.kind, "labels": column.labels.text}
+    return line
 
 
 # LaTeX

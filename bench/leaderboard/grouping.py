@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.config import NOT_OF_THE_RESULT
+from bench.leaderboard.labels import source_of
 from bench.records import DatasetInfo, Record, Scores
 
 DataKey = tuple[str, str, int, str]
@@ -24,6 +25,8 @@ class Group:
 
     dataset: str
     supervision: str
+    source: str
+    """Where the labels come from: published and derived labels of one kind are not the same labels."""
     architecture: str
     encoder: str
     weights: str
@@ -53,6 +56,7 @@ def group_of(record: Record) -> Group:
     return Group(
         dataset=config.data.name,
         supervision=config.data.supervision,
+        source=source_of(record),
         architecture=config.network.architecture_label(),
         encoder=config.network.encoder,
         weights=record.encoder_weights,
@@ -79,7 +83,7 @@ def variant_labels(variants: Iterable[Variant]) -> dict[Variant, str]:
         by_method[variant.method].append(variant)
     labels = {}
     for method, members in by_method.items():
-        configs = {v: _flat(json.loads(v.config)) for v in members}
+        configs = {v: flat(json.loads(v.config)) for v in members}
         keys = sorted({key for config in configs.values() for key in config})
         varying = [k for k in keys if len({_canonical(c.get(k, _ABSENT)) for c in configs.values()}) > 1]
         mixed_versions = len({v.version for v in members}) > 1
@@ -97,7 +101,7 @@ def grouped(records: Sequence[Record]) -> dict[Group, list[Record]]:
         groups[group_of(record)].append(record)
     # A run that failed before it saw the data belongs wherever the rest fits.
     for group in [g for g in groups if g.data is None]:
-        hosts = [g for g in groups if g.data is not None and replace(g, data=None) == group]
+        hosts = [g for g in groups if g.data is not None and replace(g, data=None, source="") == group]
         homeless = [r for r in groups[group] if r.status == "failed"]
         if hosts and len(homeless) == len(groups[group]):
             for host in hosts:
@@ -123,14 +127,15 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, by dotted key."""
+    result: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            result |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            result[f"{prefix}{key}"] = value
+    return result
 
 
 def _plain(value: Any) -> str:

@@ -59,17 +59,17 @@ def cells(columns: list[Column], row: Row) -> Iterator[Styled]:
     """The numbers of a row."""
     for column in columns:
         cell = row.cells.get(column.key)
-        yield Styled(NOTHING) if cell is None else styled(column, cell)
+        yield Styled(NOTHING) if cell is None else styled(column, cell, len(row.seeds))
 
 
-def styled(column: Column, cell: Cell) -> Styled:
-    """``71.23 ± 0.41``, with its own n where that is not the row's."""
+def styled(column: Column, cell: Cell, n: int) -> Styled:
+    """``71.23 ± 0.41``, with its own n where that is not ``n``, the row's, and nothing beside it says so."""
     if not cell.n:
         return Styled("undefined")
     text = column.metric.text(cell.mean)
     if cell.std is not None and (cell.std > 0 or column.metric.better is not None):
         text += f" ± {column.metric.text(cell.std)}"
-    if cell.undefined:
+    if cell.undefined or (cell.n != n and column.metric.better is not None):
         text += f" (n={cell.n})"
     style: Literal["plain", "best", "second"] = "plain"
     if cell.place == 1:

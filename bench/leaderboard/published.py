@@ -20,6 +20,10 @@ EVIDENCE = {
 }
 
 
+SHARE_OF_SUPERVISED = "share of supervised mIoU"
+"""The metric of figures that relate a method without labels to itself with dense ones."""
+
+
 class Published(BaseModel):
     """One published number."""
 
@@ -70,3 +74,9 @@ def matching(
         for e in entries
         if e.protocol == protocol and (e.target in wanted or ("/" not in e.target and e.target_dataset in wanted))
     ]
+
+
+def shares_of_supervised(entries: Iterable[Published], methods: Iterable[str]) -> list[Published]:
+    """The figures of what ``methods`` reach without labels, as a share of what they reach with them."""
+    wanted = set(methods)
+    return [e for e in entries if e.metric == SHARE_OF_SUPERVISED and e.method in wanted]

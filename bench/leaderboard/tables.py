@@ -17,10 +17,14 @@ from typing import Literal, TypeGuard
 
 from bench.leaderboard import statistics as stats
 from bench.leaderboard.columns import Column, ColumnKey, metric, order
-from bench.leaderboard.comparison import Statistics, compare, rank, ranked_cells
+from bench.leaderboard.comparison import Statistics, compare, rank, sort_rows
+from bench.leaderboard.facts import facts_of
 from bench.leaderboard.grouping import Group, Variant, definition, grouped, variant_labels, variant_of
+from bench.leaderboard.labels import SEEDED_RULE, labels_of
 from bench.leaderboard.model import Cell, Incomplete, Row, Table
-from bench.leaderboard.published import load, matching
+from bench.leaderboard.published import load, matching, shares_of_supervised
+from bench.leaderboard.selection import first_reason, headline, select, sentence
+from bench.leaderboard.supervision import by_supervision
 from bench.records import ProtocolResult, Record
 
 TITLES = {
@@ -29,7 +33,6 @@ TITLES = {
     "anomaly": "Anomaly segmentation",
 }
 _PROTOCOL_ORDER = {name: i for i, name in enumerate(TITLES)}
-_REASON_LENGTH = 240
 
 
 def build(
@@ -50,14 +53,20 @@ def build(
     """
     entries = load() if published != "none" else []
     tables = []
-    for group, members in grouped(records).items():
+    groups = grouped(records)
+    for group, members in groups.items():
         tables += _tables_of_group(group, members, statistics, resamples)
-    _make_titles_unique(tables)
+    across = by_supervision(groups)
+    _make_titles_unique([*tables, *across])
+    for table in across:
+        blind = {c.key for c in table.columns if c.labels is not None and c.labels.kind == "none"}
+        table.published = shares_of_supervised(entries, {r.method for r in table.rows if blind & r.cells.keys()})
     for table in tables:
         targets = {column.target for column in table.columns}
         table.published = matching(
             entries, table.protocol, table.facts["data set"], table.facts["supervision"], targets
         )
+    tables += across
     if published == "all" and entries:
         tables.append(Table("Published figures", "published", {}, published=entries))
     return tables
@@ -70,7 +79,7 @@ def _tables_of_group(group: Group, records: list[Record], statistics: Statistics
         for name, result in record.protocols.items():
             versions.add((name, result.version))
             if result.status == "skipped":
-                skipped[name][_sentence(result.reason)] += 1
+                skipped[name][sentence(result.reason)] += 1
     kept = [
         (name, version)
         for name, version in sorted(versions, key=lambda v: (_PROTOCOL_ORDER.get(v[0], 99), v))
@@ -98,13 +107,13 @@ def _tables_of_group(group: Group, records: list[Record], statistics: Statistics
 def _bare_table(group: Group, records: list[Record]) -> Table:
     """Runs of which no protocol has anything to show."""
     labels = variant_labels(map(variant_of, records))
-    table = Table("Runs without scores", "none", _facts(group, "none", records))
+    table = Table("Runs without scores", "none", facts_of(group, "none", records))
     table.incomplete = _merge_incomplete(
         Incomplete(
             labels[variant_of(r)],
             (r.config.seed,),
             "failed" if r.status == "failed" else "not scored",
-            _sentence(r.reason or _first_reason(r) or "no protocol was run"),
+            sentence(r.reason or first_reason(r) or "no protocol was run"),
         )
         for r in records
     )
@@ -115,31 +124,23 @@ def _table(
     group: Group, protocol: str, version: str, records: list[Record], statistics: Statistics, resamples: int
 ) -> Table:
     labels = variant_labels(map(variant_of, records))
-    incomplete = []
-    complete: dict[Variant, dict[int, Record]] = defaultdict(dict)
-    notes: list[str] = []
-    for record in sorted(records, key=lambda r: (r.created, r.run_id)):
-        variant, seed = variant_of(record), record.config.seed
-        problem = _problem(record, protocol, version)
-        if problem is not None:
-            if problem != _OTHER_VERSION:
-                incomplete.append(Incomplete(labels[variant], (seed,), *problem))
-            continue
-        earlier = complete[variant].get(seed)
-        if earlier is not None and earlier.run_id != record.run_id:
-            notes.append(
-                f"{labels[variant]}: seed {seed} was run more than once; {record.run_id} is the newest and "
-                f"counts, {earlier.run_id} does not"
-            )
-        complete[variant][seed] = record
-    used = [record for by_seed in complete.values() for record in by_seed.values()]
+    selection = select(records, protocol, version)
+    complete, used = selection.complete, selection.used
+    notes = [
+        f"{labels[variant_of(newest)]}: seed {newest.config.seed} was run more than once; {newest.run_id} is the "
+        f"newest and counts, {earlier.run_id} does not"
+        for earlier, newest in selection.superseded
+    ]
     table = Table(
         f"{TITLES.get(protocol, protocol)}: {group.dataset}, {group.supervision}, "
         f"{group.architecture}/{group.encoder}, {group.recipe}",
         protocol,
-        _facts(group, f"{protocol} version {version}", used or records),
+        facts_of(group, f"{protocol} version {version}", used or records),
     )
-    table.incomplete = _merge_incomplete(incomplete)
+    table.incomplete = _merge_incomplete(
+        Incomplete(labels[variant_of(record)], (record.config.seed,), status, reason)
+        for record, status, reason in selection.incomplete
+    )
     runs: list[tuple[list[Row], list[Record]]] = []
     for variant in sorted(complete, key=lambda v: labels[v]):
         by_seed = dict(sorted(complete[variant].items()))
@@ -155,38 +156,17 @@ def _table(
         notes += compare(table, runs, statistics, resamples)
     table.notes = list(dict.fromkeys(notes))
     table.rules = _rules(table, resamples)
-    _sort(table)
+    if labels_of(records).seeded:
+        table.rules.append(SEEDED_RULE)
+    sort_rows(table, _primary_columns(table))
     return table
 
 
 # What a run contributes
 
 
-_OTHER_VERSION = ("", "")
-
-
-def _problem(record: Record, protocol: str, version: str) -> tuple[str, str] | None:
-    """Why the run is not averaged, as (status, reason); None if it is."""
-    if record.status != "complete":
-        return "failed", _sentence(record.reason or _first_reason(record) or "no reason was recorded")
-    result = record.protocols.get(protocol)
-    if result is None:
-        return "not scored", f"the run was not scored under {protocol}"
-    if result.version != version:
-        return _OTHER_VERSION
-    if result.status != "complete":
-        return result.status, _sentence(result.reason or "no reason was recorded")
-    if not result.targets:
-        return "not scored", "the protocol has no target"
-    return None
-
-
 def _has(record: Record, protocol: str, version: str) -> bool:
     return protocol in record.protocols and record.protocols[protocol].version == version
-
-
-def _first_reason(record: Record) -> str | None:
-    return next((r.reason for r in record.protocols.values() if r.reason), None)
 
 
 def _merge_incomplete(items: Iterable[Incomplete]) -> list[Incomplete]:
@@ -280,8 +260,8 @@ def _columns(protocol: str, records: list[Record]) -> list[Column]:
             datas[target].add(data)
     summaries = {data for target, data, key in found if not target and data and data != "cost"}
     columns = []
-    headline = _headline(protocol, records)
-    for key in sorted(found, key=lambda k: (not k[0], k[0] != headline, k[0], k[1] == "cost", k[1], order(k[2]))):
+    judged = headline(protocol, records)
+    for key in sorted(found, key=lambda k: (not k[0], k[0] != judged, k[0], k[1] == "cost", k[1], order(k[2]))):
         target, data, name = key
         column = metric(name)
         shown = column.shown
@@ -302,15 +282,6 @@ def _columns(protocol: str, records: list[Record]) -> list[Column]:
                 group += " over " + ", ".join(part.partition("|")[0] for part in data.split("\n"))
         columns.append(Column(key, group, target, column, shown))
     return columns
-
-
-def _headline(protocol: str, records: list[Record]) -> str:
-    """The split that the closed-set protocol summarises; without a summary, the test split."""
-    candidates: set[str] | None = None
-    for result in (record.protocols[protocol] for record in records):
-        same = {t for t, s in result.targets.items() if s.metrics.get("miou") == result.summary.get("miou")}
-        candidates = same if candidates is None else candidates & same
-    return min(candidates or {"test"})
 
 
 def _hide_incomparable_costs(table: Table, records: list[Record], notes: list[str]) -> None:
@@ -336,51 +307,7 @@ def _primary_columns(table: Table) -> list[Column]:
     return [c for c in table.columns if c.metric.better is not None][:1]
 
 
-def _sort(table: Table) -> None:
-    primary = _primary_columns(table)
-    points: dict[int, list[int]] = defaultdict(list)
-    for column in primary:
-        cells = ranked_cells(table, column)
-        sign = -1 if column.metric.better == "higher" else 1
-        values = [sign * float(column.metric.text(cell.mean)) for _, cell in cells]
-        for (row, _), value in zip(cells, values):
-            points[id(row)].append(1 + sum(other < value for other in values))
-    totals = {id(r): sum(points[id(r)]) for r in table.rows if len(points[id(r)]) == len(primary) > 0}
-    for row in table.rows:
-        if id(row) in totals:
-            row.place = 1 + sum(other < totals[id(row)] for other in totals.values())
-    table.rows.sort(key=lambda r: (totals.get(id(r), math.inf), r.label, r.score))
-
-
 # Words
-
-
-def _facts(group: Group, protocol: str, records: list[Record]) -> dict[str, str]:
-    known = group.weights_hash[:8] in group.weights
-    facts = {
-        "data set": group.dataset,
-        "supervision": group.supervision,
-        "network": f"{group.architecture}/{group.encoder}",
-        "encoder weights": group.weights if known else f"{group.weights} ({group.weights_hash[:8]})",
-        "recipe": f"{group.recipe} ({group.recipe_hash})",
-        "inference": group.inference,
-        "protocol": protocol,
-    }
-    if group.ranks != 1:
-        facts["ranks"] = str(group.ranks)
-    if group.data is not None:
-        facts["training data"] = f"{group.data[2]} images ({group.data[3][:8]})"
-    facts["hardware"] = _few({r.environment.hardware or r.environment.device for r in records})
-    facts["commits"] = _few(
-        {(r.environment.commit or "unknown")[:8] + (" (dirty)" if r.environment.dirty else "") for r in records}
-    )
-    return facts
-
-
-def _few(values: set[str], limit: int = 4) -> str:
-    ordered = sorted(values)
-    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return ", ".join(ordered[:limit]) + more
 
 
 def _make_titles_unique(tables: list[Table]) -> None:
@@ -423,7 +350,7 @@ def _score_notes(records: list[Record], protocol: str) -> list[str]:
         for target, scores in record.protocols[protocol].targets.items():
             targets[target].add(definition(scores))
             for note in scores.notes:
-                notes[f"{target}: {_sentence(note)}"].add(record.config.method_name)
+                notes[f"{target}: {sentence(note)}"].add(record.config.method_name)
     everyone = {r.config.method_name for r in records}
     found = [
         note if methods == everyone else f"{note} ({', '.join(sorted(methods))})"
@@ -471,11 +398,6 @@ def _rules(table: Table, resamples: int) -> list[str]:
     if table.protocol == "anomaly":
         rules.append("Prevalence is the AP of chance. Scores of one method come from one checkpoint.")
     return rules
-
-
-def _sentence(text: str | None) -> str:
-    words = " ".join((text or "no reason was recorded").split())
-    return words if len(words) <= _REASON_LENGTH else words[: _REASON_LENGTH - 1] + "…"
 
 
 def _is_number(value: float | None) -> TypeGuard[float]:

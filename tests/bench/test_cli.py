@@ -424,3 +424,4 @@ def test_segsort_learns_without_labels_and_builds_its_bank_with_them(bench, tmp_
     assert record["config"]["method"]["variant"] == "unsupervised"
     seen = record["supervision"]
     assert (seen["kind"], seen["labelled_fraction"], seen["after_training"]) == ("none", 0.0, "dense")
+    assert seen["without_labels"] == {"variant": "unsupervised"}
