@@ -126,7 +126,13 @@ def main() -> None:
 @data_option
 @results_option
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML with tables as for --set.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="For example recipe.steps=1000.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="For example recipe.steps=1000; KEY=A,B,C runs a sweep and draws its curve.",
+)
 @plugin_option
 @device_option
 @click.option("--encoder", default=None, help="Encoder of segmentation-models-pytorch, or tu-NAME of timm.")
@@ -154,11 +160,12 @@ def run(
 ) -> None:
     """Train methods, score them under the protocols, and write a record for each run.
 
-    Several methods and seeds make a grid. What is finished is not repeated; what was interrupted continues.
+    Several methods, seeds and swept values make a grid. What is finished is not repeated; what was interrupted
+    continues.
     """
-    from bench import config, registry, runs, training
+    from bench import config, registry, runs, sweeps, training
     from bench.console import note
-    from bench.errors import USER_ERRORS, RunFailed
+    from bench.errors import USER_ERRORS, RunFailed, UserError
     from bench.records import Store
 
     load_plugins(plugins)
@@ -174,17 +181,9 @@ def run(
             named[table][key] = value
     if encoder_weights == "none":
         named["network"]["encoder_weights"] = None
-    overrides = [named, config.parse_assignments(assignments)]
-    if config_file is not None:
-        overrides.insert(0, config.read_toml(config_file))
-    grid = [
-        (
-            registry.methods.get(name),
-            config.build(registry.methods.get(name), dataset, recipe, seed, overrides),
-        )
-        for name in dict.fromkeys(method_names)
-        for seed in dict.fromkeys(seeds)
-    ]
+    overrides = [named] if config_file is None else [config.read_toml(config_file), named]
+    methods = [registry.methods.get(name) for name in dict.fromkeys(method_names)]
+    grid, swept = sweeps.grid(methods, dataset, recipe, list(dict.fromkeys(seeds)), overrides, assignments)
     store = Store(results)
     store.require_writable()
     training.make_fabric(device, grid[0][1].recipe.precision)
@@ -218,6 +217,11 @@ def run(
             failed.append(run_id)
             _leave_row(store, run_config, str(error) if isinstance(error, RunFailed) else _located(error))
     _summary(records)
+    for key in swept:
+        try:
+            _curve(store, key, "miou", None)
+        except UserError as error:
+            note(f"no curve of {key}: {error}")
     if failed or mistaken:
         note(f"failed: {', '.join(failed + mistaken)}")
         sys.exit(EXIT_USER if mistaken else EXIT_FAILED)
@@ -453,6 +457,30 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
     if formats or out is not None:
         for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):
             click.echo(path)
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
+@click.option("--x", required=True, help="The swept key, for example method.clusters.")
+@click.option("--y", default="miou", show_default=True, help="A metric of the closed-set protocol.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Picture; default in RESULTS/curves.")
+@shown
+def curve(results: Path, x: str, y: str, out: Path | None) -> None:
+    """Draw a metric of the runs of RESULTS against a setting, and write the numbers beside the picture as CSV."""
+    from bench.records import Store
+
+    _curve(Store(results), x, y, out)
+
+
+def _curve(store: Store, x: str, y: str, out: Path | None) -> None:
+    from rich.console import Console
+
+    from bench.leaderboard import curves
+
+    panels = curves.build(store.records(), x, y)
+    curves.show(panels, Console())
+    for path in curves.write(panels, out or store.root / "curves" / f"{x}-{y}.png"):
+        click.echo(path)
 
 
 KINDS = ("methods", "datasets", "protocols", "recipes", "architectures")

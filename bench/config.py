@@ -175,7 +175,11 @@ class RunConfig(Part):
     """SHA-256 over the region maps in ``data.regions``, for the same reason."""
 
     def fingerprint(self) -> str:
-        """SHA-256 over everything that can change the result; not over how it is loaded, logged or saved."""
+        """SHA-256 over everything that can change the result."""
+        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
+
+    def content(self) -> dict[str, Any]:
+        """Everything that can change the result, as JSON: not how it is loaded, logged or saved."""
         content = self.model_dump(mode="json")
         for key in NOT_OF_THE_RESULT:
             del content["recipe"][key]
@@ -188,7 +192,7 @@ class RunConfig(Part):
         del content["data"]["regions"]
         if self.regions_hash is None:
             del content["regions_hash"]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content
 
     def portable(self) -> RunConfig:
         """The same run without this machine's paths to weights and region maps, whose hashes tell them."""
@@ -260,18 +264,31 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """``["recipe.steps=100", "method.dim=32"]`` as nested tables; values are TOML, or else plain strings."""
     result: dict[str, Any] = {}
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"--set takes key=value, not {assignment!r}; for example --set recipe.steps=100")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = None if text.strip().lower() in ("none", "null") else text
-        nested: Any = value
-        for part in reversed(key.strip().split(".")):
-            nested = {part: nested}
-        result = merge(result, nested)
+        key, text = split_assignment(assignment)
+        result = merge(result, nested(key, parse_value(text)))
     return result
+
+
+def split_assignment(assignment: str) -> tuple[str, str]:
+    """Key and text of ``key=value``."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set takes key=value, not {assignment!r}; for example --set recipe.steps=100")
+    return key.strip(), text
+
+
+def parse_value(text: str) -> Any:
+    """``text`` as TOML, ``none`` as None, or else a plain string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return None if text.strip().lower() in ("none", "null") else text
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """``value`` in a table at the dotted ``key``."""
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
 
 
 def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owner: str = "") -> Any:

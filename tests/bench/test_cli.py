@@ -425,3 +425,27 @@ def test_segsort_learns_without_labels_and_builds_its_bank_with_them(bench, tmp_
     seen = record["supervision"]
     assert (seen["kind"], seen["labelled_fraction"], seen["after_training"]) == ("none", 0.0, "dense")
     assert seen["without_labels"] == {"variant": "unsupervised"}
+
+
+def test_a_sweep_continues_and_leaves_its_curve(bench, tmp_path):
+    arguments = ("run", "--method", "softmax", *QUICK, "--protocol", "closed-set")
+    assert bench(*arguments, "--set", "recipe.optimiser.lr=0.001").exit_code == 0
+    outcome = bench(*arguments, "--set", "recipe.optimiser.lr=0.001,0.1")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stderr.count("finished already") == 1
+    assert {r["config"]["recipe"]["optimiser"]["lr"] for r in records(tmp_path / "results")} == {0.001, 0.1}
+    picture = tmp_path / "results" / "curves" / "recipe.optimiser.lr-miou.png"
+    assert str(picture) in outcome.stdout
+    assert picture.stat().st_size > 5000
+    assert len(picture.with_suffix(".csv").read_text().splitlines()) == 3
+    curve = ("curve", str(tmp_path / "results"), "--x")
+    again = bench(*curve, "recipe.optimiser.lr", "--out", str(tmp_path / "again.svg"))
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "again.csv").read_text() == picture.with_suffix(".csv").read_text()
+    assert_sentence(bench(*curve, "recipe.steps"), "nothing to draw", "recipe.steps")
+
+
+def test_a_sweep_with_one_wrong_value_starts_no_run(bench, tmp_path):
+    outcome = bench("run", "--method", "softmax", *QUICK, "--set", "recipe.batch_size=2,0")
+    assert_sentence(outcome, "recipe.batch_size")
+    assert not (tmp_path / "results").exists()

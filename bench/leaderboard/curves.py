@@ -1,0 +1,326 @@
+"""A metric against a swept setting: from records to points, a picture, a table in the terminal and a CSV file.
+
+Runs share a panel if they were scored on the same images and classes by the same version of the protocol, after
+training on the same images; they share a line if nothing but the swept setting and the seed differs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from bench.config import NOT_OF_THE_RESULT
+from bench.errors import UserError, near
+from bench.leaderboard import layout
+from bench.leaderboard.columns import Column, Metric, metric
+from bench.leaderboard.grouping import data_key, definition, flat
+from bench.leaderboard.labels import source_of
+from bench.leaderboard.model import Cell
+from bench.leaderboard.selection import headline
+from bench.records import Record, Scores, atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PROTOCOL = "closed-set"
+DECADE = 10
+"""Values that span more than this factor stand on a logarithmic axis."""
+_MOST_TICKS = 12
+"""With more values than these, the ticks are matplotlib's."""
+_ASIDE = 5
+"""Points of print between the marks of two lines."""
+_LABELS = "labels"
+"""Where sparse labels come from, beside the settings."""
+_TABLES = ("method.", "recipe.", "network.", "data.")
+_CSV_COLUMNS = (
+    "data_set", "protocol", "target", "setting", "value", "line", "method", "metric",
+    "mean", "std", "n", "values", "runs",
+)  # fmt: skip
+
+_BySeed = dict[int, tuple[Record, float]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of the setting on a line."""
+
+    x: Any
+    cell: Cell
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs that differ in the swept setting and the seed alone."""
+
+    label: str
+    method: str
+    points: tuple[Point, ...]
+    """At least two, in the order of an axis."""
+
+
+class Place(NamedTuple):
+    """What the runs of a panel share."""
+
+    dataset: str
+    target: str
+    version: str
+    data: str
+    """``grouping.definition`` of the scores, and what training saw."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines that may be compared."""
+
+    setting: str
+    metric: Metric
+    place: Place
+    title: str
+    lines: tuple[Line, ...]
+
+
+def build(records: Sequence[Record], setting: str, measure: str = "miou") -> list[Panel]:
+    """``measure``, on the split that the closed-set protocol summarises, against ``setting`` (a key of ``--set``).
+
+    Raises UserError if no record has one of the two, or if no line has two values.
+    """
+    settings = [(record, _settings(record)) for record in records]
+    having = [(record, own) for record, own in settings if setting in own]
+    if not records:
+        raise UserError("there is no record to draw; make some with `bench run`")
+    if setting in {f"recipe.{key}" for key in NOT_OF_THE_RESULT}:
+        raise UserError(f"{setting} cannot change a result; draw a curve of another setting")
+    if not having:
+        known = {key for _, own in settings for key in own if key.startswith(_TABLES)}
+        raise UserError(f"no record has a setting {setting!r}: {near(setting, known)}")
+    scored = [(record, own, *found) for record, own in having if (found := _scored(record)) is not None]
+    measures = {name for *_, scores in scored for name in scores.metrics}
+    if scored and measure not in measures:
+        raise UserError(f"no record has a closed-set metric {measure!r}: {near(measure, measures)}")
+    # By place, line, value and seed; a later run with the same seed replaces an earlier one.
+    runs: dict[Place, dict[str, dict[str, _BySeed]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    for record, own, place, scores in sorted(scored, key=lambda s: (s[0].created, s[0].run_id)):
+        value = scores.metrics.get(measure)
+        if value is not None:
+            # Other supervision is other labels: their source is no difference of its own then.
+            rest = {k: v for k, v in own.items() if k != setting and (k, setting) != (_LABELS, "data.supervision")}
+            runs[place][_canonical(rest)][_canonical(own[setting])][record.config.seed] = record, value
+    panels = []
+    for place, by_line in sorted(runs.items()):
+        drawn = {line: by_x for line, by_x in by_line.items() if len(by_x) > 1}
+        if drawn:
+            title, labels = _words(place, {line: json.loads(line) for line in drawn})
+            lines = [Line(labels[line], json.loads(line)["method_name"], _points(drawn[line])) for line in drawn]
+            lines.sort(key=lambda line: _natural(line.label))
+            panels.append(Panel(setting, metric(measure), place, title, tuple(lines)))
+    if not panels:
+        values = ", ".join(sorted({_text(own[setting]) for _, own in having}))
+        raise UserError(
+            f"there is nothing to draw: no two complete runs differ in {setting} alone, whose values are {values}; "
+            f"sweep it with `bench run --set {setting}=A,B,C`"
+        )
+    return panels
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Everything that makes the run's result but its seed, by dotted key."""
+    settings = flat(record.config.content())
+    del settings["seed"]
+    if record.config.data.supervision != "dense":
+        settings[_LABELS] = source_of(record)
+    return settings
+
+
+def _scored(record: Record) -> tuple[Place, Scores] | None:
+    """The run's scores on its headline split and where they belong; None for a run that is not complete."""
+    result = record.protocols.get(PROTOCOL)
+    if record.status != "complete" or result is None or result.status != "complete":
+        return None
+    target = headline(PROTOCOL, [record])
+    scores = result.targets.get(target)
+    if scores is None:
+        return None
+    data = f"{definition(scores)} {data_key(record.data)}"
+    return Place(record.config.data.name, target, result.version, data), scores
+
+
+def _points(by_x: Mapping[str, _BySeed]) -> tuple[Point, ...]:
+    points = []
+    for text, by_seed in by_x.items():
+        in_order = dict(sorted(by_seed.items()))
+        cell = Cell({seed: value for seed, (_, value) in in_order.items()})
+        points.append(Point(json.loads(text), cell, tuple(record.run_id for record, _ in in_order.values())))
+    return tuple(sorted(points, key=lambda point: _order(point.x)))
+
+
+def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
+    """A title of what all lines share, and for each line its method and what tells it from the others."""
+
+    def varies(key: str, among: Sequence[Mapping[str, Any]]) -> bool:
+        return len({_canonical(line.get(key)) for line in among}) > 1
+
+    everyone = list(lines.values())
+    labels = {}
+    for name, own in lines.items():
+        same_method = [line for line in everyone if line["method_name"] == own["method_name"]]
+        of_method = ("method.", "method_version")
+        parts = [
+            f"{key.removeprefix('method.')}={_text(value)}"
+            for key, value in sorted(own.items())
+            if key != "method_name" and varies(key, same_method if key.startswith(of_method) else everyone)
+        ]
+        labels[name] = own["method_name"] + (f" ({', '.join(parts)})" if parts else "")
+    first = everyone[0]
+    named = ("data.supervision", "network.architecture", "network.encoder", "recipe.name")
+    shared = [_text(first[key]) for key in named if key in first and not varies(key, everyone)]
+    return ", ".join([place.dataset, *shared]), labels
+
+
+def show(panels: Sequence[Panel], console: Console) -> None:
+    """Print the numbers of ``panels``."""
+    for panel in panels:
+        table = RichTable(title=panel.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        table.add_column("method")
+        for heading in (panel.setting, "n", f"{panel.metric.heading} on {panel.place.target}"):
+            table.add_column(heading, justify="right")
+        column = Column(("", "", panel.metric.key), "", "", panel.metric)
+        for line in panel.lines:
+            for point in line.points:
+                text = layout.styled(column, point.cell, point.cell.n).text
+                table.add_row(line.label, _text(point.x), str(point.cell.n), text)
+        console.print(table)
+
+
+def write(panels: Sequence[Panel], path: Path) -> list[Path]:
+    """Draw ``panels`` below each other into ``path`` (its suffix is the format) and write their numbers beside it.
+
+    Returns picture and CSV file. Raises UserError for a format that matplotlib cannot write, or a folder that cannot
+    be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": path.stem, "font.size": 9}):
+        figure = Figure(figsize=(6.4, 4.4 * len(panels)), dpi=150, layout="constrained")
+        for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels):
+            _draw(axes, panel)
+        kinds = sorted(figure.canvas.get_supported_filetypes())
+        kind = path.suffix.removeprefix(".").lower()
+        if kind not in kinds:
+            raise UserError(f"{path} cannot be drawn, its ending names no format: {near(kind, kinds)}")
+        numbers = path.with_suffix(".csv")
+        try:
+            with atomic(path) as temporary:
+                date = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
+                figure.savefig(temporary, format=kind, metadata=date)
+            with atomic(numbers) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, _CSV_COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(_rows(panels))
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}); choose another file with --out") from None
+    return [path, numbers]
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    """One panel: means with their deviation, every seed as a dot."""
+    from matplotlib.transforms import ScaledTranslation
+
+    scale = 100 if panel.metric.percent else 1
+    values = {_canonical(point.x): point.x for line in panel.lines for point in line.points}
+    ordered = sorted(values.values(), key=_order)
+    numeric = all(map(_is_number, ordered))
+    position = {_canonical(x): float(x) if numeric else i for i, x in enumerate(ordered)}
+    for i, line in enumerate(panel.lines):
+        colour = f"C{i % 10}"
+        xs = [position[_canonical(point.x)] for point in line.points]
+        cells = [point.cell for point in line.points]
+        bars = axes.errorbar(
+            xs,
+            [scale * cell.mean for cell in cells],
+            yerr=[scale * (cell.std or 0.0) for cell in cells],
+            color=colour,
+            marker="so^Dv"[i % 5],
+            markersize=5,
+            linewidth=1.2,
+            elinewidth=1,
+            capsize=2,
+            label=line.label,
+        )
+        seeds = [(x, scale * value) for x, cell in zip(xs, cells) if cell.n > 1 for value in cell.values.values()]
+        x_seeds, y_seeds = [x for x, _ in seeds], [y for _, y in seeds]
+        dots = axes.plot(x_seeds, y_seeds, "o", color=colour, markersize=4, markerfacecolor="white", zorder=3)
+        # Side by side by a few points of print, whatever the axis: bars upon each other hide each other.
+        shift = _ASIDE * (i - (len(panel.lines) - 1) / 2) / 72
+        for artist in (*bars.get_children(), *dots):
+            artist.set_transform(axes.transData + ScaledTranslation(shift, 0, axes.figure.dpi_scale_trans))
+    if numeric and ordered[0] > 0 and ordered[-1] > DECADE * ordered[0]:
+        axes.set_xscale("log")
+    if not numeric or len(ordered) <= _MOST_TICKS:
+        axes.set_xticks([position[_canonical(x)] for x in ordered], [_text(x) for x in ordered])
+        axes.minorticks_off()
+    if not numeric:
+        axes.margins(x=0.1)
+    unit = " (%)" if panel.metric.percent else ""
+    axes.set_xlabel(panel.setting)
+    place = panel.place
+    axes.set_ylabel(f"{panel.metric.label}{unit} on {place.dataset}/{place.target}\n{PROTOCOL} version {place.version}")
+    axes.set_title(f"{panel.title}\nmean ± standard deviation over seeds, white dots are seeds", fontsize=9, loc="left")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _rows(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
+    for panel in panels:
+        for line in panel.lines:
+            for point in line.points:
+                yield {
+                    "data_set": panel.place.dataset,
+                    "protocol": f"{PROTOCOL} version {panel.place.version}",
+                    "target": panel.place.target,
+                    "setting": panel.setting,
+                    "value": _text(point.x),
+                    "line": line.label,
+                    "method": line.method,
+                    "metric": panel.metric.key,
+                    "mean": repr(point.cell.mean),
+                    "std": "" if point.cell.std is None else repr(point.cell.std),
+                    "n": point.cell.n,
+                    "values": " ".join(f"{seed}={value!r}" for seed, value in point.cell.values.items()),
+                    "runs": " ".join(point.run_ids),
+                }
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else _canonical(value)
+
+
+def _natural(text: str) -> list[tuple[bool, float, str]]:
+    """Sort key: the numbers in a text by size."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(True, float(part), "") if i % 2 else (False, 0.0, part) for i, part in enumerate(parts)]
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    """Sort key: numbers by size, then everything else by its text."""
+    return (False, value, "") if _is_number(value) else (True, 0.0, _text(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

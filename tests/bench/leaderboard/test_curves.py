@@ -1,0 +1,150 @@
+"""Which runs make a line and a panel of a curve, its numbers, and when there is nothing to draw."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from bench.errors import UserError
+from bench.leaderboard import curves
+
+
+def swept(bench, clusters, seed=0, miou=0.5, method="segsort", settings=(), **fields):
+    return bench.record(method, seed, miou, config={"clusters": clusters, **dict(settings)}, **fields)
+
+
+def drawn(panels):
+    axes = [Figure().add_subplot() for _ in panels]
+    for each, panel in zip(axes, panels):
+        curves._draw(each, panel)
+    return axes
+
+
+def test_points_are_means_over_seeds_in_the_order_of_the_setting(bench):
+    records = [swept(bench, k, s, 0.1 * s + 0.001 * k) for k in (25, 5, 10) for s in (0, 1, 2)]
+    (panel,) = curves.build(records, "method.clusters")
+    (line,) = panel.lines
+    assert line.label == "segsort"
+    assert [p.x for p in line.points] == [5, 10, 25]
+    assert [p.cell.mean for p in line.points] == pytest.approx([0.105, 0.11, 0.125])
+    assert line.points[0].cell.std == pytest.approx(np.std([0, 0.1, 0.2], ddof=1))
+    assert [len(p.run_ids) for p in line.points] == [3, 3, 3]
+
+
+def test_lines_differ_in_method_and_other_settings_and_say_in_which(bench):
+    records = [swept(bench, k, settings={"decode": d}) for k in (5, 10) for d in ("knn", "dense")]
+    records += [swept(bench, k, method="other", settings={"decode": "knn"}) for k in (5, 10)]
+    (panel,) = curves.build(records, "method.clusters")
+    assert [line.label for line in panel.lines] == ["other", "segsort (decode=dense)", "segsort (decode=knn)"]
+    assert panel.title == "toyscapes, dense, fpn, mobilenet_v2, quick"
+    longer = [swept(bench, k, settings={"decode": "knn"}, recipe={"steps": 100 * n}) for k in (5, 10) for n in (9, 10)]
+    (panel,) = curves.build(longer, "method.clusters")
+    assert [line.label for line in panel.lines] == ["segsort (recipe.steps=900)", "segsort (recipe.steps=1000)"]
+
+
+def test_versions_and_data_are_panels_of_their_own(bench, make):
+    records = [swept(bench, k) for k in (5, 10)]
+    records += [swept(bench, k, protocols={"closed-set": make.closed_set(0.9, version="2")}) for k in (5, 10)]
+    other = make.closed_set(0.9)
+    other.targets["test"].dataset = make.info(fingerprint="other")
+    records += [swept(bench, k, protocols={"closed-set": other}) for k in (5, 10)]
+    records += [swept(bench, k, seen=make.info(split="train", images=9)) for k in (5, 10)]
+    panels = curves.build(records, "method.clusters")
+    assert len(panels) == 4
+    assert all(len(panel.lines) == 1 and p.cell.n == 1 for panel in panels for p in panel.lines[0].points)
+
+
+def test_published_and_derived_labels_are_lines_of_their_own_unless_supervision_is_swept(bench):
+    def seen(kind, source):
+        return {"data": {"supervision": kind}, "supervision": {"kind": kind, "source": source}}
+
+    records = [swept(bench, k, **seen("points", s)) for k in (5, 10) for s in ("derived: points@1", "official: x")]
+    (panel,) = curves.build(records, "method.clusters")
+    assert [line.label for line in panel.lines] == [
+        "segsort (labels=derived: points@1)",
+        "segsort (labels=official: x)",
+    ]
+    kinds = [swept(bench, 5, **seen(k, f"derived: {k}@1")) for k in ("points", "scribbles")] + [swept(bench, 5)]
+    (panel,) = curves.build(kinds, "data.supervision")
+    assert [p.x for p in panel.lines[0].points] == ["dense", "points", "scribbles"]
+
+
+def test_the_newest_run_of_a_seed_counts_and_incomplete_ones_do_not(bench):
+    records = [
+        swept(bench, 5, miou=0.1, created="2025-01-01T00:00:00Z"),
+        swept(bench, 5, miou=0.2, created="2025-01-02T00:00:00Z"),
+        swept(bench, 10, miou=0.3),
+        swept(bench, 25, miou=0.9, status="failed", reason="killed"),
+        swept(bench, 50, miou=None),
+    ]
+    (panel,) = curves.build(records, "method.clusters")
+    assert [(p.x, p.cell.mean) for p in panel.lines[0].points] == [(5, 0.2), (10, 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("records", "setting", "measure", "words"),
+    [
+        ([], "method.clusters", "miou", ["bench run"]),
+        ([5], "method.clusters", "miou", ["nothing to draw", "method.clusters", "values are 5"]),
+        ([5, 10], "method.clustrs", "miou", ["method.clustrs", "did you mean method.clusters"]),
+        ([5, 10], "seed", "miou", ["seed"]),
+        ([5, 10], "method.clusters", "moiu", ["moiu", "did you mean miou"]),
+        ([5, 10], "recipe.workers", "miou", ["recipe.workers", "cannot change a result"]),
+    ],
+)
+def test_nothing_to_draw_is_one_sentence(bench, records, setting, measure, words):
+    with pytest.raises(UserError) as caught:
+        curves.build([swept(bench, k) for k in records], setting, measure)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(("values", "scale"), [((5, 10, 50), "linear"), ((5, 10, 51), "log"), ((0, 1, 99), "linear")])
+def test_values_over_more_than_a_decade_stand_on_a_logarithmic_axis(bench, values, scale):
+    (axes,) = drawn(curves.build([swept(bench, k) for k in values], "method.clusters"))
+    assert axes.get_xscale() == scale
+    assert [t.get_text() for t in axes.get_xticklabels()] == [str(v) for v in values]
+
+
+def test_axes_name_setting_metric_split_and_protocol(bench):
+    (axes,) = drawn(curves.build([swept(bench, k, s) for k in (5, 10) for s in (0, 1)], "method.clusters"))
+    assert axes.get_xlabel() == "method.clusters"
+    for word in ("mIoU", "toyscapes/test", "closed-set version 1"):
+        assert word in axes.get_ylabel()
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["segsort"]
+
+
+def test_every_seed_is_a_dot(bench):
+    values = {(5, 0): 0.1, (5, 1): 0.3, (10, 0): 0.2}
+    records = [swept(bench, k, s, miou) for (k, s), miou in values.items()]
+    (axes,) = drawn(curves.build(records, "method.clusters"))
+    dots = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white"]
+    assert axes.viewLim.x0 < 5 < 10 < axes.viewLim.x1
+    assert axes.viewLim.y0 < 10 < 34 < axes.viewLim.y1  # bars included
+    assert np.concatenate([line.get_xydata() for line in dots]) == pytest.approx(np.array([(5, 10.0), (5, 30.0)]))
+
+
+def test_words_truths_and_absent_values_are_evenly_spaced(bench):
+    (axes,) = drawn(curves.build([swept(bench, k) for k in (None, 5, True)], "method.clusters"))
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["5", "none", "true"]
+    assert list(axes.get_xticks()) == [0, 1, 2]
+
+
+def test_picture_and_numbers_are_written_side_by_side(bench, tmp_path):
+    records = [swept(bench, k, s, 0.5 + 0.01 * s) for k in (5, 10) for s in (0, 1)]
+    paths = curves.write(curves.build(records, "method.clusters"), tmp_path / "new" / "curve.svg")
+    assert [p.name for p in paths] == ["curve.svg", "curve.csv"]
+    assert "<svg" in paths[0].read_text()
+    lines = list(csv.DictReader(paths[1].open()))
+    assert [(line["value"], float(line["mean"]), line["n"]) for line in lines] == [
+        ("5", 0.505, "2"),
+        ("10", 0.505, "2"),
+    ]
+    assert lines[0]["values"] == "0=0.5 1=0.51"
+    with pytest.raises(UserError, match=r"curve\.doc"):
+        curves.write(curves.build(records, "method.clusters"), tmp_path / "curve.doc")
