@@ -260,15 +260,6 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """``["recipe.steps=100", "method.dim=32"]`` as nested tables; values are TOML, or else plain strings."""
-    result: dict[str, Any] = {}
-    for assignment in assignments:
-        key, text = split_assignment(assignment)
-        result = merge(result, nested(key, parse_value(text)))
-    return result
-
-
 def split_assignment(assignment: str) -> tuple[str, str]:
     """Key and text of ``key=value``."""
     key, equals, text = assignment.partition("=")

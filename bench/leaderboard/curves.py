@@ -135,8 +135,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
 
 def _settings(record: Record) -> dict[str, Any]:
     """Everything that makes the run's result but its seed, by dotted key."""
-    settings = flat(record.config.content())
-    del settings["seed"]
+    settings = {key: value for key, value in flat(record.config.content()).items() if key != "seed" and value != {}}
     if record.config.data.supervision != "dense":
         settings[_LABELS] = source_of(record)
     return settings

@@ -1,6 +1,6 @@
 import pytest
 
-from bench import config, registry
+from bench import config, registry, sweeps
 from bench.errors import UserError
 from datasets.base import DataError
 
@@ -10,7 +10,8 @@ SEGSORT = registry.methods.get("segsort")
 
 
 def build(*assignments, method=SOFTMAX, dataset="toyscapes_mini", recipe="quick", seed=0):
-    return config.build(method, dataset, recipe, seed, [config.parse_assignments(assignments)])
+    ((_, made),) = sweeps.grid([method], dataset, recipe, [seed], [], assignments).runs
+    return made
 
 
 def test_recipe_changes_for_a_data_set_are_applied():
@@ -55,7 +56,8 @@ def test_paper_recipes_keep_the_papers_components_and_batch():
     ],
 )
 def test_assignments_are_toml_or_else_text(text, value):
-    assert config.parse_assignments([text]) == {"a": {"b": value}}
+    key, written = config.split_assignment(text)
+    assert config.nested(key, config.parse_value(written)) == {"a": {"b": value}}
 
 
 @pytest.mark.parametrize(

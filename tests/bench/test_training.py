@@ -5,7 +5,7 @@ import signal
 import pytest
 import torch
 
-from bench import config, registry, training
+from bench import registry, sweeps, training
 from bench.config import OptimiserConfig
 from bench.errors import RunFailed, UserError
 from datasets.base import IGNORE, UNLABELLED
@@ -25,8 +25,9 @@ def fabric():
 
 
 def build(*assignments, method="softmax"):
-    changes = config.parse_assignments(["network.encoder=resnet18", "recipe.steps=4", *assignments])
-    return config.build(registry.methods.get(method), "toyscapes_mini", "quick", 0, [changes])
+    assignments = ["network.encoder=resnet18", "recipe.steps=4", *assignments]
+    ((_, made),) = sweeps.grid([registry.methods.get(method)], "toyscapes_mini", "quick", [0], [], assignments).runs
+    return made
 
 
 def train(run_config, mini, fabric, folder, method_class=None, **kwargs):

@@ -45,6 +45,14 @@ def test_lines_differ_in_method_and_other_settings_and_say_in_which(bench):
     assert [line.label for line in panel.lines] == ["segsort (recipe.steps=900)", "segsort (recipe.steps=1000)"]
 
 
+def test_a_method_without_settings_is_called_by_its_name(bench):
+    records = [swept(bench, 5, recipe={"steps": k}, method=m) for k in (1, 2) for m in ("softmax", "segsort")]
+    for record in records[::2]:
+        record.config = record.config.model_copy(update={"method": {}})
+    (panel,) = curves.build(records, "recipe.steps")
+    assert [line.label for line in panel.lines] == ["segsort", "softmax"]
+
+
 def test_versions_and_data_are_panels_of_their_own(bench, make):
     records = [swept(bench, k) for k in (5, 10)]
     records += [swept(bench, k, protocols={"closed-set": make.closed_set(0.9, version="2")}) for k in (5, 10)]
