@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.config import InferenceConfig
-from methods.base import Method, Prediction, upsample
+from methods.base import Diagnosis, Method, Prediction, upsample
 
 LOG_FLOOR = 1e-30
 """Smallest probability whose logarithm is taken."""
@@ -85,6 +85,13 @@ def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int
     return ids[along(0)][:, along(1)]
 
 
+def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """``labels`` (B, h, w) int64 at ``size`` by nearest neighbours."""
+    if tuple(labels.shape[-2:]) == size:
+        return labels
+    return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+
+
 class Predictor:
     """Predicts single images with a method, as the recipe's inference table says."""
 
@@ -121,6 +128,22 @@ class Predictor:
         whole = image.to(self.device).float().div_(255)[None]
         drawn = self.method.sample(resize(whole, size), count, generator)[:, 0]
         return torch.stack([enlarge_ids(labels, size, (height, width)) for labels in drawn])
+
+    @torch.no_grad()
+    def diagnose(self, image: Tensor, label: Tensor) -> Diagnosis | None:
+        """What the method says its errors on ``image`` (3, H, W) uint8 with ``label`` (H, W) are made of.
+
+        The image enters whole and once, whatever the windows and views of a prediction, and the label is resized
+        with it; readings come back at the label's size. None if the method has nothing to say.
+        """
+        if type(self.method).diagnose is Method.diagnose:
+            return None
+        given = (label.shape[0], label.shape[1])
+        size = self.network_size(*given)
+        whole = image.to(self.device).float().div_(255)[None]
+        result = self.method.diagnose(resize(whole, size), resize_labels(label[None].to(self.device), size))
+        readings = {name: resize_labels(reading, given)[0] for name, reading in result.readings.items()}
+        return Diagnosis(readings, result.counts)
 
     def _views(self) -> Iterator[tuple[float, bool]]:
         for scale in self.config.scales:

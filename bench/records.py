@@ -69,6 +69,8 @@ class Scores(BaseModel):
     """Anomaly protocol: metrics of each anomaly score, ``{"msp": {"auroc": ..., "ap": ...}}``."""
     by_reading: dict[str, dict[str, float | None]] = {}
     """Other protocols: metrics of the same checkpoint read in another way, ``{"bank swap": {"miou": ...}}``."""
+    decomposition: dict[str, dict[str, float | None]] = {}
+    """Closed-set protocol: what the method says its errors are made of, ``{"miou": {"codec_bound": ...}}``."""
     notes: list[str] = []
 
 
@@ -179,14 +181,21 @@ class Store:
         """All records of the folder, by run id. Raises UserError naming a damaged file."""
         return [read_record(path) for path in sorted((self.root / "records").glob("*.json"))]
 
-    def find(self, name: str) -> Record:
-        """The record whose run id is ``name`` or begins with it, or whose file or folder ``name`` is."""
+    def _ids(self) -> list[str]:
+        return sorted(path.stem for path in (self.root / "records").glob("*.json"))
+
+    def matching(self, name: str) -> list[str]:
+        """The run ids that are ``name`` or begin with it, or whose file or folder ``name`` is."""
         stem = Path(name).name.removesuffix(".json")
-        ids = [path.stem for path in sorted((self.root / "records").glob("*.json"))]
-        matches = [i for i in ids if i == stem] or [i for i in ids if i.startswith(stem)]
+        ids = self._ids()
+        return [i for i in ids if i == stem] or [i for i in ids if i.startswith(stem)]
+
+    def find(self, name: str) -> Record:
+        """The one record that ``name`` is ``matching``. Raises UserError if it is none or several."""
+        matches = self.matching(name)
         if len(matches) == 1:
             return read_record(self.record_path(matches[0]))
-        known = ", ".join(ids) or "none"
+        known = ", ".join(self._ids()) or "none"
         problem = "is ambiguous, it begins" if matches else "is not in"
         listing = f": {', '.join(matches)}" if matches else f" {self.root}; its runs are {known}"
         raise UserError(f"run {name!r} {problem}{listing}")

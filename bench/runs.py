@@ -218,6 +218,7 @@ def _execute(
         method = training.load_model(method_class, config, source.classes, folder / training.MODEL)
     record.checkpoint_hash = gather_one(_hash(folder, fabric))[0]
     method = method.to(fabric.device).eval()
+    record.method_facts = dict(method.facts())
     for leftover in folder.glob("predictions-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     evaluation = Evaluation(

@@ -24,13 +24,12 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench import data
 from bench.config import InferenceConfig, OptimiserConfig, RunConfig
 from bench.console import Ticker, note, progress
 from bench.errors import RunFailed, UserError
-from bench.inference import Predictor, resize
+from bench.inference import Predictor, resize, resize_labels
 from bench.network import UNREADABLE, SegmentationNetwork
 from bench.records import Training, atomic
 from datasets.base import Dataset, Sample
@@ -160,10 +159,7 @@ def whole_batch(sample: Sample, predictor: Predictor) -> Batch:
     size = predictor.network_size(*sample.label.shape)
     image = sample.image.to(predictor.device).float().div_(255)[None]
     label = sample.label[None]
-    if size != tuple(sample.label.shape):
-        image = resize(image, size)
-        label = F.interpolate(label[None].float(), size=size, mode="nearest-exact")[0].long()
-    return Batch(image, label.to(predictor.device), (sample.id,))
+    return Batch(resize(image, size), resize_labels(label, size).to(predictor.device), (sample.id,))
 
 
 class StopRequest:
@@ -300,6 +296,7 @@ def train(
         label_maps=partial(whole_label_maps, dataset),
         images=partial(whole_batches, dataset, recipe.inference, device, method),
         progress=progress,
+        note=note,
     )
     with torch.no_grad():
         method.prepare(context)

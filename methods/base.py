@@ -8,7 +8,9 @@ A method is everything between the network's dense features and its predictions.
 4. ``after_step(batch, context)``          after the optimiser's step: online estimation without gradient;
 5. ``finish(context)``                     once, after training;
 6. ``predict(images)``                     evaluation, in ``eval`` mode and without gradient;
-7. ``evidence()``, ``explain(images)``     for ``bench explain``, if predictions rest on segments of training images.
+7. ``evidence()``, ``explain(images)``     for ``bench explain``, if predictions rest on segments of training images;
+8. ``diagnose(images, labels)``            for a method whose errors have parts worth telling apart;
+9. ``sample``, ``generate``                for ``bench sample``, if it has a distribution over whole label maps.
 
 Only 1, 3 and 6 are required. Whatever a method learns or estimates lives in its ``state_dict``, so checkpoints,
 resume and evaluation elsewhere need nothing from the method. A method never asks how many ranks there are:
@@ -151,6 +153,17 @@ class Explanation:
     """(B, S, k) float32 similarity of each to the segment."""
 
 
+@dataclass
+class Diagnosis:
+    """What a method's errors are made of, on images with known labels: the closed-set protocol adds it up."""
+
+    readings: dict[str, Tensor] = field(default_factory=dict)
+    """Alternative class maps (B, H, W) int64, 0..C-1, each scored like a prediction: an upper bound, an auxiliary
+    head, another way of decoding."""
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Hits and total of what is not counted in labelled pixels: right tokens, say."""
+
+
 class Collectives:
     """Sums and gathers over the ranks of a run; this base class is one rank, where each is the identity."""
 
@@ -168,6 +181,10 @@ class Collectives:
 
 def _no_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
     return items
+
+
+def _no_note(text: str) -> None:
+    pass
 
 
 @dataclass
@@ -189,6 +206,8 @@ class Context:
     """Iterate over the training images with labels, whole, not augmented, one per batch, at inference scale."""
     progress: Callable[[Iterable[Any], str, int | None], Iterable[Any]] = _no_progress
     """``progress(items, description, total)`` iterates with a progress bar."""
+    note: Callable[[str], None] = _no_note
+    """Tell the user one line."""
 
 
 class Method(nn.Module, ABC):
@@ -280,6 +299,18 @@ class Method(nn.Module, ABC):
             f"method {self.name} does not explain its predictions by retrieval; choose a run of one that does, "
             "such as segsort"
         )
+
+    def diagnose(self, images: Tensor, labels: Tensor) -> Diagnosis:
+        """Take the predictions of ``images`` (B, 3, H, W) with ``labels`` (B, H, W) apart; called like ``predict``.
+
+        Images are whole, at the size at which they enter the network, and the labels with them. Methods that do not
+        define it are never asked.
+        """
+        return Diagnosis()
+
+    def facts(self) -> Mapping[str, float | str | None]:
+        """What the record of a trained model shall say of it, by name: the bound of a codec, say."""
+        return {}
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics import confusion
+from bench.metrics.decomposition import DecompositionMeter
 from bench.protocols.base import Evaluation, Protocol, numbers
 from bench.protocols.readings import OWN, ReadingMeters
 from bench.records import ProtocolResult, Scores
@@ -19,7 +22,8 @@ class ClosedSet(Protocol):
     """mIoU, IoU per class, mean and pixel accuracy from one confusion matrix of the whole split.
 
     Class scores are enlarged bilinearly to the label's own resolution before the largest is taken; classes with an
-    empty union do not count. Every other reading that a method gives is scored in the same way.
+    empty union do not count. Every other reading that a method gives is scored in the same way. A method that takes
+    its errors apart has that done in one pass over the whole image.
     """
 
     name: ClassVar[str] = "closed-set"
@@ -37,7 +41,7 @@ class ClosedSet(Protocol):
         began = time.monotonic()
         result = ProtocolResult(version=cls.version)
         names = evaluation.source.classes.names
-        counted: list[tuple[set[Item], ReadingMeters]] = []
+        counted: list[tuple[set[Item], _Meters]] = []
         for name, split in targets:
             dataset = evaluation.open(name, split)
             wider = [m for items, m in counted if items.issuperset(dataset.items)]
@@ -46,16 +50,17 @@ class ClosedSet(Protocol):
             else:
                 meters = cls._measure(evaluation, dataset)
                 counted.append((set(dataset.items), meters))
-            meter = meters.own
+            meter = meters.readings.own
             result.targets[split] = Scores(
                 dataset=evaluation.describe(dataset),
                 metrics=closed_set_metrics(meter.total),
                 per_class={"iou": numbers(dict(zip(names, confusion.class_iou(meter.total))))},
-                by_reading={reading: closed_set_metrics(m.total) for reading, m in meters.others.items()},
+                by_reading={reading: closed_set_metrics(m.total) for reading, m in meters.readings.others.items()},
+                decomposition={kind: numbers(values) for kind, values in meters.decomposition.summary().items()},
             )
             evaluation.statistics[f"{cls.name}/{split}/ids"] = np.array(meter.ids)
             evaluation.statistics[f"{cls.name}/{split}/confusion"] = meter.per_image
-            for reading, other in meters.others.items():
+            for reading, other in meters.readings.others.items():
                 evaluation.statistics[f"{cls.name}/{split}/{reading}/confusion"] = other.per_image
         first = next(iter(result.targets.values()))
         result.summary = {"miou": first.metrics["miou"]}
@@ -63,14 +68,33 @@ class ClosedSet(Protocol):
         return result
 
     @classmethod
-    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> ReadingMeters:
-        meters = ReadingMeters(len(evaluation.source.classes))
+    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> _Meters:
+        classes = len(evaluation.source.classes)
+        meters = _Meters(ReadingMeters(classes), DecompositionMeter(classes))
         for sample in evaluation.samples(dataset, f"closed-set on {dataset.name}/{dataset.split}"):
             size = (sample.label.shape[0], sample.label.shape[1])
             prediction = evaluation.predictor(sample.image)
             for reading, logits in {OWN: prediction.logits(size), **prediction.readings(size)}.items():
-                meters[reading].update(sample.id, logits.argmax(0).cpu(), sample.label)
+                meters.readings[reading].update(sample.id, logits.argmax(0).cpu(), sample.label)
+            diagnosis = evaluation.predictor.diagnose(sample.image, sample.label)
+            if diagnosis is not None:
+                meters.decomposition.update(sample.id, diagnosis, sample.label)
         return evaluation.merge(meters)
+
+
+@dataclass
+class _Meters:
+    """What is counted of a split, merged and selected together."""
+
+    readings: ReadingMeters
+    decomposition: DecompositionMeter
+
+    def select(self, image_ids: Sequence[str]) -> _Meters:
+        return _Meters(self.readings.select(image_ids), self.decomposition.select(image_ids))
+
+    def merge(self, other: _Meters) -> None:
+        self.readings.merge(other.readings)
+        self.decomposition.merge(other.decomposition)
 
 
 def closed_set_metrics(matrix: NDArray[np.int64]) -> dict[str, float | None]:

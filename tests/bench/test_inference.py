@@ -12,6 +12,7 @@ from bench.inference import ImagePrediction, Predictor, enlarge, enlarge_ids, sc
 from methods.base import (
     IGNORE,
     UNLABELLED,
+    Diagnosis,
     Features,
     Method,
     Network,
@@ -45,6 +46,12 @@ class Echo(Method):
     def predict(self, images):
         dense = self.network(images).dense
         return Prediction(dense, log_density=dense * 2, anomaly={"red": dense[:, 0]}, readings={"twice": dense * 2})
+
+
+class Explained(Echo):
+    def diagnose(self, images, labels):
+        assert images.shape[2:] == labels.shape[1:] == (32, 48)
+        return Diagnosis({"labels": labels}, {"pixels": (1, labels.numel())})
 
 
 class Probable(Echo):
@@ -215,3 +222,14 @@ def test_enlarged_ids_of_a_stretched_grid_are_nearest():
     enlarged = enlarge_ids(ids, (7, 7), (14, 21))
     expected = F.interpolate(ids[None, None].float(), size=(14, 21), mode="nearest-exact")[0, 0]
     assert torch.equal(enlarged, expected.long())
+
+
+def test_a_diagnosis_is_of_the_whole_image_at_the_networks_size_and_comes_back_at_the_labels():
+    label = torch.arange(6).view(2, 3).repeat_interleave(32, 0).repeat_interleave(32, 1)
+    label[0, 0] = 255
+    found = predictor(Explained, short_side=32, mode="slide", window=(16, 16), stride=(16, 16)).diagnose(
+        ramp(64, 96), label
+    )
+    assert found.counts == {"pixels": (1, 32 * 48)}
+    assert torch.equal(found.readings["labels"][1:, 1:], label[1:, 1:])
+    assert predictor().diagnose(ramp(64, 96), label) is None

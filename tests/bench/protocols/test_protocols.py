@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from bench.config import InferenceConfig
 from bench.errors import RunFailed
 from bench.inference import Predictor
+from bench.metrics.decomposition import DecompositionMeter
 from bench.protocols import Anomaly, ClosedSet, CrossDomain, Evaluation
 from bench.protocols.cross_domain import Mapping
 from bench.protocols.readings import ReadingMeters
 from datasets.base import IGNORE, ClassMap, ClassSet, Item, Sample, Target
-from methods.base import Method, Prediction
+from methods.base import Diagnosis, Method, Prediction
 
 SOURCE = ClassSet("source", ("road", "car", "sky"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
 OTHER = ClassSet("other", ("ground", "vehicle", "boat"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
@@ -118,15 +119,55 @@ def test_closed_set_counts_every_valid_pixel_once(evaluation):
     assert e.statistics["closed-set/test/ids"].tolist() == ["i0", "i1", "i2"]
 
 
-def test_split_within_a_split_is_not_predicted_twice(evaluation):
+class Explained(Oracle):
+    """Its other reading is right but in class 2; every second pixel of class 0 counts as a hit."""
+
+    def diagnose(self, images, labels):
+        assert images.shape[2:] == labels.shape[1:]
+        return Diagnosis({"other": labels.clamp(max=1)}, {"even": (int((labels == 0).sum()) // 2, labels.numel())})
+
+
+def test_closed_set_adds_up_what_a_method_says_of_its_errors(evaluation):
+    content = samples(0)
+    e = evaluation({("src", "test"): (SOURCE, content)}, source(), Explained)
+    found = ClosedSet.run(e, [("src", "test")]).targets["test"].decomposition
+    matrix = sum(count(s.label.clamp(max=1), s.label, 3, 3) for s in content)
+    assert found["miou"] == {"other": pytest.approx(miou(matrix))}
+    assert found["pixel_accuracy"] == {"other": pytest.approx(np.trace(matrix) / matrix.sum())}
+    hits = sum(int((s.label == 0).sum()) // 2 for s in content)
+    assert found["share"] == {"even": pytest.approx(hits / sum(s.label.numel() for s in content))}
+
+
+def test_a_method_that_says_nothing_is_not_asked(evaluation, monkeypatch):
+    monkeypatch.setattr(Method, "diagnose", lambda *_: pytest.fail("asked"))
+    e = evaluation({("src", "test"): (SOURCE, samples(0))}, source())
+    assert ClosedSet.run(e, [("src", "test")]).targets["test"].decomposition == {}
+
+
+def test_the_parts_of_two_shards_add_up_to_the_whole(evaluation):
+    content = samples(0, count=4)
+    whole, parts = DecompositionMeter(3), [DecompositionMeter(3), DecompositionMeter(3)]
+    predictor = evaluation({}, source(), Explained).predictor
+    for i, sample in enumerate(content):
+        diagnosis = predictor.diagnose(sample.image, sample.label)
+        whole.update(sample.id, diagnosis, sample.label)
+        parts[i % 2].update(sample.id, diagnosis, sample.label)
+    merged = DecompositionMeter(3)  # a rank without any image
+    for part in parts:
+        merged.merge(part)
+    assert merged.summary() == whole.summary()
+    assert whole.select(["i0", "i2"]).summary() == parts[0].summary()
+
+
+def test_split_within_a_split_is_not_predicted_twice(evaluation, monkeypatch):
     content = samples(0, count=4)
     e = evaluation({("src", "test"): (SOURCE, content)}, source(eval_splits=("test", "part")))
     whole = e.open("src", "test")
     part = InMemory("src", "part", SOURCE, [content[2], content[0]], e.scratch)
     part.items = [whole.items[2], whole.items[0]]
     calls = []
-    predictor = e.predictor
-    e.predictor = lambda image: calls.append(1) or predictor(image)
+    predict = Predictor.__call__
+    monkeypatch.setattr(Predictor, "__call__", lambda self, image: calls.append(1) or predict(self, image))
     e.open = lambda n, s: whole if s == "test" else part
     result = ClosedSet.run(e, [("src", "test"), ("src", "part")])
     assert len(calls) == 4
