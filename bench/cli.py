@@ -507,14 +507,16 @@ def list_(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
 
 @main.command()
 @click.argument("name")
+@results_option
 @plugin_option
 @shown
-def show(name: str, plugins: tuple[Path, ...]) -> None:
-    """Show the documentation of a method, data set, protocol or recipe, with every configuration field."""
+def show(name: str, results: Path, plugins: tuple[Path, ...]) -> None:
+    """Show the documentation of a method, data set, protocol or recipe, with every field; or what a run found."""
     from bench import documentation
+    from bench.records import Store
 
     load_plugins(plugins)
-    click.echo(documentation.page(name))
+    click.echo(documentation.page(name, Store(results)))
 
 
 @main.group()

@@ -1,11 +1,11 @@
-"""``bench list`` and ``bench show``: names, documentation and fields, read from the classes themselves."""
+"""``bench list`` and ``bench show``: names, documentation and fields, read from the classes, and runs from records."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from bench import config, registry
 from bench.errors import UserError, near
 from bench.protocols import PROTOCOLS
+from bench.records import Record, Store
 
 INDENT = " " * 6
 
@@ -43,8 +44,11 @@ def listing(kind: str) -> list[dict[str, str]]:
     return [{"name": n, "summary": first_line(c)} for n, c in architectures().items()]
 
 
-def page(name: str) -> str:
-    """Everything there is to know of a method, data set, protocol or recipe of that name."""
+def page(name: str, store: Store | None = None) -> str:
+    """Everything there is to know of a method, data set, protocol or recipe of that name, or of a run in ``store``.
+
+    Raises UserError if there is none.
+    """
     if name in registry.methods.names():
         return _method(name)
     if name in registry.datasets.names():
@@ -54,8 +58,10 @@ def page(name: str) -> str:
         return f"protocol {name}, version {protocol.version}\n\n{inspect.getdoc(protocol)}"
     if name in config.recipe_names():
         return _recipe(name)
+    if store is not None and store.matching(name):
+        return _run(store.find(name))
     known = [*registry.methods.names(), *registry.datasets.names(), *PROTOCOLS, *config.recipe_names()]
-    raise UserError(f"there is no method, data set, protocol or recipe {name!r}: {near(name, known)}")
+    raise UserError(f"there is no method, data set, protocol, recipe or run {name!r}: {near(name, known)}")
 
 
 def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -136,6 +142,32 @@ def _recipe(name: str) -> str:
     lines += ["", "Of the network:", *fields(config.NetworkConfig, "network")]
     lines += ["", "Of the data:", *fields(config.DataConfig, "data")]
     return "\n".join(lines)
+
+
+def _run(record: Record) -> str:
+    config = record.config
+    lines = [f"run {record.run_id}, {record.status}" + (f": {record.reason}" if record.reason else "")]
+    lines += [f"{config.method_name} on {config.data.name} ({config.data.supervision}), seed {config.seed}"]
+    if record.method_facts:
+        lines += ["", f"Of {config.method_name}:", *_flat(record.method_facts)]
+    for name, result in record.protocols.items():
+        lines += ["", f"{name}: {result.reason or result.status}"]
+        for target, scores in result.targets.items():
+            lines += [f"  {target}", *_table({"": scores.metrics})]
+            lines += _table(scores.by_score)
+            if scores.decomposition:
+                lines += ["    decomposition", *_table(scores.decomposition)]
+    lines += ["", "Configuration of the method:", *_flat(config.method)]
+    return "\n".join(lines)
+
+
+def _table(rows: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """One line for each row of named values."""
+    return [
+        f"    {name:<18}" + "  ".join(f"{n} {'n/a' if v is None else f'{v:.4f}'}" for n, v in values.items())
+        for name, values in rows.items()
+        if values
+    ]
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> list[str]:

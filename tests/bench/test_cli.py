@@ -15,6 +15,9 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from bench import config, registry
+from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store
+
 QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recipe.steps=2")
 
 
@@ -231,6 +234,30 @@ def test_show_documents_every_field(bench):
     for name in ("camvid", "closed-set", "quick", "standard"):
         assert name in bench("show", name).stdout
     assert_sentence(bench("show", "camvit"), "camvid")
+
+
+def test_show_tells_what_a_run_found(bench, tmp_path):
+    made = config.build(registry.methods.get("softmax"), "toyscapes_mini", "quick", 0)
+    scores = Scores(
+        dataset=DatasetInfo(name="toyscapes_mini", split="test", images=3, fingerprint="f"),
+        metrics={"miou": 0.5, "empty": None},
+        decomposition={"miou": {"codec_bound": 0.875}},
+    )
+    record = Record(
+        run_id=made.run_id(),
+        fingerprint=made.fingerprint(),
+        status="complete",
+        created="2020-01-01",
+        config=made,
+        method_facts={"codec_miou": 0.75},
+        protocols={"closed-set": ProtocolResult(version="1", targets={"test": scores})},
+    )
+    store = Store(tmp_path)
+    store.require_writable()
+    store.write(record)
+    text = bench("show", record.run_id[:25], "--results", str(tmp_path)).stdout
+    for piece in (record.run_id, "codec_miou = 0.75", "miou 0.5000  empty n/a", "miou              codec_bound 0.8750"):
+        assert piece in text
 
 
 def test_new_method_is_written_checked_and_run(bench, tmp_path):
