@@ -391,3 +391,14 @@ def _centres(height: int, width: int, size: tuple[int, int], device: torch.devic
         return centres.clamp_(max=pixels - 1)
 
     return along(height, size[0]), along(width, size[1])
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of ``logits`` (B, C, h, w), enlarged to ``labels`` (B, H, W), over labelled pixels.
+
+    Labels outside 0..C-1 do not count; a batch without any labelled pixel has loss zero, with a graph.
+    """
+    labelled = labels < logits.shape[1]
+    enlarged = upsample(logits.float(), (labels.shape[-2], labels.shape[-1]))
+    total = F.cross_entropy(enlarged, torch.where(labelled, labels, -100), ignore_index=-100, reduction="sum")
+    return total / labelled.sum().clamp(min=1)

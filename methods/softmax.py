@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from methods.base import Batch, Classes, Method, Network, Prediction, upsample
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of ``logits`` (B, C, h, w), enlarged to ``labels`` (B, H, W), over labelled pixels.
-
-    Labels outside 0..C-1 do not count; a batch without any labelled pixel has loss zero, with a graph.
-    """
-    labelled = labels < logits.shape[1]
-    enlarged = upsample(logits.float(), (labels.shape[-2], labels.shape[-1]))
-    total = F.cross_entropy(enlarged, torch.where(labelled, labels, -100), ignore_index=-100, reduction="sum")
-    return total / labelled.sum().clamp(min=1)
+from methods.base import Batch, Classes, Method, Network, Prediction, pixel_cross_entropy
 
 
 class Softmax(Method):
@@ -36,7 +23,7 @@ class Softmax(Method):
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
         """Cross-entropy at the labels' own resolution."""
         logits = self.classifier(self.network(batch.images).dense)
-        return {"cross_entropy": cross_entropy(logits, batch.labels)}
+        return {"cross_entropy": pixel_cross_entropy(logits, batch.labels)}
 
     def predict(self, images: Tensor) -> Prediction:
         """Logits (B, C, h, w) at the resolution of the dense features."""
