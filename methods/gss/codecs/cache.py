@@ -1,0 +1,155 @@
+"""Fitted codecs on disk: each stage of a fit happens once per training labels and settings.
+
+A stage is ``codec-<key>.safetensors`` with its weights, and a JSON of the same name that says what they are, with their
+hash. Processes that want the same codec wait for the one that fits it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from methods.gss.codecs.base import Codec, LabelMaps, Progress
+from methods.gss.codecs.settings import CodecSettings
+
+FORMAT = 1
+"""Raised when a fit changes in a way that no setting shows."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the fit of a codec."""
+
+    colours: bool
+    """Whether it is the second, of the trained X and inverse."""
+    content: dict[str, Any]
+    """What decides its result."""
+
+    @property
+    def key(self) -> str:
+        """Name of its files."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def fitted_codec(codec: Codec, label_maps: LabelMaps, steps: int, cache: Path, progress: Progress) -> None:
+    """Load ``codec`` from the folder ``cache``, or fit it and store it there; freezes it.
+
+    Args:
+        codec: from ``build_codec``, on any device.
+        label_maps: iterates over the training label maps; read once to tell whether they are the same.
+        steps: optimiser steps of the run, from which those of the fit follow.
+        cache: outlives the run.
+        progress: iterates with a progress bar.
+
+    Raises:
+        MethodError: no labels, a diverging fit, or unusable weight files.
+    """
+    settings = codec.settings
+    steps = settings.resolved_steps(steps) if codec.fitted_by_steps else 0
+    stages = _stages(codec, settings, steps, label_maps, progress)
+    stored = [stage.colours or codec.caches_latents for stage in stages]
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "codec.lock"):
+        done = next((i for i in reversed(range(len(stages))) if stored[i] and _load(codec, cache, stages[i])), -1)
+        for stage, keep in zip(stages[done + 1 :], stored[done + 1 :]):
+            began = time.monotonic()
+            (codec.fit_colours if stage.colours else codec.fit_latents)(label_maps, steps, progress)
+            if keep:
+                _store(codec, cache, stage, time.monotonic() - began)
+    codec.freeze()
+
+
+def label_fingerprint(label_maps: LabelMaps, progress: Progress) -> str:
+    """SHA-256 of the size and content of all label maps, in their order."""
+    digest = hashlib.sha256()
+    for labels in progress(label_maps(), "reading training labels", None):
+        digest.update(f"{tuple(labels.shape)}".encode())
+        digest.update(labels.to(torch.uint8).cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _stages(
+    codec: Codec, settings: CodecSettings, steps: int, label_maps: LabelMaps, progress: Progress
+) -> list[Stage]:
+    if not codec.caches_latents and not codec.fits_colours:
+        return [Stage(False, {})]
+    palette = codec.palette
+    common = {
+        "format": FORMAT,
+        "classes": codec.num_classes,
+        "labels": label_fingerprint(label_maps, progress),
+        "steps": steps,
+        "source": codec.source_hash(),
+        "colours": None if palette is None else palette.tolist(),
+    }
+    # The palette is in ``common``: all variants that start from the same colours share the first stage.
+    stages = [Stage(False, {**common, "settings": settings.without_fitted_colours().settings_hash()})]
+    if codec.fits_colours:
+        stages.append(Stage(True, {**common, "settings": settings.settings_hash()}))
+    return stages
+
+
+def _state(codec: Codec, stage: Stage) -> dict[str, Tensor]:
+    return dict(codec.state_dict()) if stage.colours else codec.latent_state()
+
+
+def _load(codec: Codec, cache: Path, stage: Stage) -> bool:
+    """Load what is stored of ``stage``; False where nothing is, or nothing usable, which is said in one line."""
+    weights, description = _files(cache, stage)
+    if not description.exists():
+        return False
+    try:
+        content = weights.read_bytes()
+        if hashlib.sha256(content).hexdigest() != json.loads(description.read_text())["sha256"]:
+            raise ValueError("its hash differs")
+        state, expected = load(content), _state(codec, stage)
+        if {n: t.shape for n, t in state.items()} != {n: t.shape for n, t in expected.items()}:
+            raise ValueError("its tensors are others")
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        log.warning("the stored codec %s is damaged (%s) and is fitted again", weights, error)
+        return False
+    codec.load_state_dict(state, strict=False)
+    return True
+
+
+def _store(codec: Codec, cache: Path, stage: Stage, seconds: float) -> None:
+    """Write weights, then the description that makes them valid, each at once or not at all."""
+    weights, description = _files(cache, stage)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(codec, stage).items()}
+    content = save(state)
+    about = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "codec": codec.settings.codec,
+        "seconds": round(seconds, 1),
+        **stage.content,
+    }
+    _write(weights, content)
+    _write(description, json.dumps(about, indent=1).encode())
+
+
+def _files(cache: Path, stage: Stage) -> Iterator[Path]:
+    return iter((cache / f"codec-{stage.key}.safetensors", cache / f"codec-{stage.key}.json"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+import json
+import logging
+import threading
+
+import pytest
+import torch
+
+from methods.gss.codecs.cache import fitted_codec
+
+
+@pytest.fixture
+def fit(make_codec, maps, silent, tmp_path):
+    """Fit or load a codec and tell what was fitted on the way."""
+
+    def run(name="vqvae", label_maps=maps, steps=10, **settings):
+        codec = make_codec(name, **settings)
+        done = []
+        for stage in ("fit_latents", "fit_colours"):
+            original = getattr(codec, stage)
+
+            def noted(*arguments, stage=stage, original=original):
+                done.append(stage)
+                original(*arguments)
+
+            setattr(codec, stage, noted)
+        fitted_codec(codec, label_maps, steps, tmp_path, silent)
+        return codec, done
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["vqvae", "dvae", "patch"])
+def test_a_codec_is_fitted_once(name, fit):
+    first, fitted = fit(name)
+    assert fitted == ["fit_latents"]
+    second, fitted = fit(name)
+    assert fitted == []
+    assert second.fingerprint() == first.fingerprint()
+    assert not any(parameter.requires_grad for parameter in second.parameters())
+
+
+@pytest.mark.parametrize("change", [{"code_decay": 0.5}, {"codec_steps": 11}, {"palette": "grid"}, {"codec_seed": 1}])
+def test_other_settings_are_fitted_anew(change, fit):
+    fit()
+    assert fit(**change)[1] == ["fit_latents"]
+
+
+def test_other_labels_are_fitted_anew(fit, maps):
+    fit()
+    changed = [labels.clone() for labels in maps()]
+    changed[-1][-1, -1] = (changed[-1][-1, -1] + 1) % 5
+    assert fit(label_maps=lambda: iter(changed))[1] == ["fit_latents"]
+
+
+def test_the_length_of_the_run_counts_only_where_it_decides_the_fit(fit):
+    fit(codec_steps=None, steps=3)
+    assert fit(codec_steps=None, steps=4)[1] == ["fit_latents"]
+    fit("patch", codec_steps=None, steps=3)
+    assert fit("patch", codec_steps=None, steps=4)[1] == []
+
+
+def test_variants_share_what_they_have_in_common(fit):
+    free, _ = fit()
+    trained, fitted = fit(variant="ft")
+    assert fitted == ["fit_colours"]
+    assert torch.equal(trained.codebook, free.codebook)
+    again, fitted = fit(variant="ft")
+    assert fitted == []
+    assert again.fingerprint() == trained.fingerprint()
+    assert fit(variant="tf")[1] == ["fit_colours"]
+    assert fit(variant="ff-r")[1] == ["fit_latents"]
+
+
+def test_sharing_changes_no_result(fit, tmp_path):
+    _, fitted = fit(variant="tt")
+    assert fitted == ["fit_latents", "fit_colours"]
+    alone = fit(variant="tt")[0].fingerprint()
+    for path in tmp_path.glob("codec-*"):
+        path.unlink()
+    fit()
+    assert fit(variant="tt")[0].fingerprint() == alone
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "weights gone", "not json", "half json"])
+def test_damaged_files_are_fitted_again_with_one_line(damage, fit, tmp_path, caplog):
+    first, _ = fit()
+    (weights,) = tmp_path.glob("codec-*.safetensors")
+    description = weights.with_suffix(".json")
+    content = bytearray(weights.read_bytes())
+    if damage == "truncated":
+        weights.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[-5] ^= 1
+        weights.write_bytes(content)
+    elif damage == "weights gone":
+        weights.unlink()
+    else:
+        description.write_text("[1]" if damage == "half json" else "{")
+    with caplog.at_level(logging.WARNING):
+        second, fitted = fit()
+    assert fitted == ["fit_latents"]
+    assert second.fingerprint() == first.fingerprint()
+    (record,) = caplog.records
+    assert "damaged" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert fit()[1] == []
+
+
+def test_a_fit_that_did_not_finish_leaves_nothing_that_counts(fit, tmp_path):
+    fit()
+    (description,) = tmp_path.glob("codec-*.json")
+    description.unlink()
+    assert fit()[1] == ["fit_latents"]
+    assert not list(tmp_path.glob(".codec-*.safetensors*"))
+
+
+def test_the_description_says_what_the_weights_are(fit, tmp_path):
+    fit()
+    (description,) = tmp_path.glob("codec-*.json")
+    about = json.loads(description.read_text())
+    assert about["codec"] == "vqvae"
+    assert about["steps"] == 12
+    assert about["classes"] == 5
+
+
+def test_what_needs_no_fit_leaves_no_file(fit, tmp_path):
+    for name in ("identity", "colour"):
+        fit(name)
+    assert not list(tmp_path.glob("codec-*"))
+
+
+def test_two_processes_that_want_one_codec_fit_it_once(fit):
+    fits, barrier = [], threading.Barrier(2, timeout=20)
+
+    def want():
+        barrier.wait()
+        fits.extend(fit("patch")[1])
+
+    threads = [threading.Thread(target=want) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fits == ["fit_latents"]
