@@ -18,8 +18,9 @@ LabelMaps = Callable[[], Iterator[Tensor]]
 Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 """``progress(items, description, total)`` iterates with a progress bar."""
 
-TINY = torch.finfo(torch.float32).tiny
-"""Smallest probability that has a logarithm here: -87.3 nats."""
+IMPOSSIBLE = -200.0
+"""Score in nats of a class of probability zero. Its softmax is exactly zero in float32 but keeps all arithmetic finite;
+a floor at the smallest float32, -87.3, would come back as a probability that wins where all others are zero."""
 
 
 class Codec(nn.Module):
@@ -122,12 +123,13 @@ def embed(latents: Tensor, table: Tensor) -> Tensor:
 
 
 def log_one_hot(classes: Tensor, num_classes: int) -> Tensor:
-    """Class scores (B, C, H, W) of certain ``classes`` (B, H, W): 0 for the class, -87.3 nats for all others."""
+    """Class scores (B, C, H, W) of certain ``classes`` (B, H, W): 0 for the class, ``IMPOSSIBLE`` for all others."""
     shape = (len(classes), num_classes, *classes.shape[1:])
-    absent = torch.full((), TINY, device=classes.device).log()
-    return absent.expand(shape).clone().scatter_(1, classes.unsqueeze(1), 0.0)
+    return torch.full(shape, IMPOSSIBLE, device=classes.device).scatter_(1, classes.unsqueeze(1), 0.0)
 
 
 def log_probabilities(probabilities: Tensor) -> Tensor:
-    """Logarithm of ``probabilities``, not below -87.3 nats."""
-    return probabilities.float().clamp_min(TINY).log()
+    """Logarithm of ``probabilities``, ``IMPOSSIBLE`` and without gradient where they are zero."""
+    values = probabilities.float()
+    possible = values > 0
+    return torch.where(possible, torch.where(possible, values, 1.0).log(), IMPOSSIBLE)

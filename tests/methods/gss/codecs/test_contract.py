@@ -165,3 +165,15 @@ def test_a_random_palette_is_a_variant(tiny_classes):
     free = build_codec(CodecSettings(codec_width=8, vocabulary=8), tiny_classes(6))
     random = build_codec(CodecSettings(codec_width=8, vocabulary=8, variant="ff-r"), tiny_classes(6))
     assert not torch.equal(free.palette, random.palette)
+
+
+@pytest.mark.parametrize("name", ["identity", "patch"])
+def test_impossible_classes_have_probability_zero(name, make_codec):
+    codec = make_codec(name)
+    tokens = codec.encode(torch.zeros(1, 8, 8, dtype=torch.int64))
+    certain = F.one_hot(tokens, codec.vocabulary).movedim(3, 1).float().requires_grad_()
+    for scores in (codec.decode(tokens), codec.decode(certain)):
+        assert torch.isfinite(scores).all()
+        assert not scores.softmax(1)[:, 1:].any()
+    F.cross_entropy(codec.decode(certain), torch.ones(1, 8, 8, dtype=torch.int64)).backward()
+    assert torch.isfinite(certain.grad).all()
