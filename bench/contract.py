@@ -81,7 +81,8 @@ class Subject:
     def build(self, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})) -> Method:
         """A new method on a tiny network."""
         torch.manual_seed(seed)
-        return self.method_class(self.method_class.Config(**settings), TinyNetwork(), CLASSES)
+        config = self.method_class.Config.model_validate({**self.method_class.check_config, **settings})
+        return self.method_class(config, TinyNetwork(), CLASSES)
 
     def context(self, step: int = 0) -> Context:
         """A context whose training set is three small batches."""

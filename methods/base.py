@@ -23,6 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -233,6 +234,8 @@ class Method(nn.Module, ABC):
     """Buffers that only continued training needs: kept in training checkpoints, left out of the final model."""
     relabels: ClassVar[str | None] = None
     """What tables call ``relabel``, for a method that has it."""
+    check_config: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Configuration under which ``bench check`` runs, where the default one is larger than a check needs."""
 
     def __init__(self, config: Any, network: Network, classes: Classes) -> None:
         super().__init__()
