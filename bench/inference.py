@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from bench.config import InferenceConfig
 from methods.base import Diagnosis, Method, Prediction, upsample
 
-LOG_FLOOR = 1e-30
-"""Smallest probability whose logarithm is taken."""
+LOG_ZERO = -200.0
+"""Stands for the logarithm of 0: finite, yet its softmax is exactly 0, so that what is impossible stays so."""
 
 
 @dataclass
@@ -217,7 +217,7 @@ class Predictor:
     def _from_linear(self, maps: Prediction) -> Prediction:
         if self.method.window_average == "logits":
             return maps
-        return _map_scores(maps, lambda m: m.clamp(min=LOG_FLOOR).log())
+        return _map_scores(maps, lambda m: torch.where(m > 0, m.log(), LOG_ZERO))
 
 
 def _add_at(total: Prediction, maps: Prediction, top: int, left: int) -> None:
