@@ -1,0 +1,329 @@
+"""The GSS plugin: a codec of label maps fitted before the network, and a prior over its tokens trained on images."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.base import (
+    Batch,
+    Classes,
+    Context,
+    Diagnosis,
+    Method,
+    MethodError,
+    Network,
+    Prediction,
+    pixel_cross_entropy,
+)
+from methods.gss.codecs import build_codec
+from methods.gss.codecs.cache import fitted_codec
+from methods.gss.codecs.colour import ColourRegression
+from methods.gss.codecs.colours import ColourCodec
+from methods.gss.codecs.quality import reconstruction_report
+from methods.gss.config import GSSConfig
+from methods.gss.decoding import ColourLatents, Latents, TokenLatents, divergence, entropy, monte_carlo
+from methods.gss.label_maps import fill_void
+from methods.gss.losses import fill_with_classes, gaussian_nll, linear_cross_entropy, void_share
+from methods.gss.maskige import WindowInverse, palette_distance
+from methods.gss.prior import AggregationHead, LinearHead, Prior, resample
+
+QUALITY = ("miou", "boundary_f", "perplexity", "used_codes")
+"""Figures of a codec's reconstructions that a model keeps."""
+UNDEFINED = -1.0
+"""A figure that a codec does not have (perplexity without tokens), or not yet; not NaN, which equals nothing."""
+MEASURED_MAPS = 500
+"""Training label maps, evenly spread, on which they are measured, at most."""
+SAMPLING_SEED = 0
+"""Of the draws in prediction, which belong to the model and not to a run."""
+
+
+class Predicted(NamedTuple):
+    """What the prior says of images."""
+
+    latents: Latents
+    classes: Tensor
+    """(B, C, h, w) logits of the auxiliary head."""
+
+
+class Target(NamedTuple):
+    """What the prior is to say of a batch."""
+
+    labels: Tensor
+    """(B, H, W) int64, a class at every pixel."""
+    counted: Tensor
+    """(B, h, w) bool: cells of the codec's grid that have a loss."""
+
+
+class GSS(Method):
+    """Label maps as tokens of a frozen codec, which a prior predicts from the image in one pass.
+
+    log p(c | x) is bounded through discrete latents z: a codec, fitted once on label maps painted as images
+    ("maskiges"), gives z = E(c) and p(c | z), and a prior p(z | x) learns the tokens by cross-entropy. ``variant`` says
+    whether classes get their colours (X) and lose them (its inverse) by rule or by training.
+
+    Predictions have the images' own size, and ``logits`` are log-posteriors. Images are padded to whole cells, never
+    stretched. Anomaly scores:
+
+    - ``gss_entropy``: entropy of the class posterior of the soft decode;
+    - ``gss_token``: entropy of the tokens over log V (``colour``: mean log standard deviation);
+    - ``gss_colour``: distance of the soft decode's colours from the nearest class's, in [0, 1] RGB, if it has any;
+    - ``gss_monte_carlo``: mutual information between class and sampled tokens, with ``samples`` draws;
+    - ``gss_auxiliary``: Jensen-Shannon divergence between the soft decode and the auxiliary head.
+    """
+
+    name = "gss"
+    reference = "Chen et al., Generative Semantic Segmentation, CVPR 2023"
+    Config = GSSConfig
+    window_average = "probabilities"
+    training_only = ("step",)
+    check_config = MappingProxyType({"hidden": 16, "heads": 2, "vocabulary": 32, "code_dim": 8, "codec_width": 8})
+
+    config: GSSConfig
+    step: Tensor
+    """() int64: steps taken."""
+    codec_hash: Tensor
+    """(32,) uint8: fingerprint of the codec that the prior is trained for; zeros before ``prepare``."""
+    codec_quality: Tensor
+    """(4,) float32: figures of the codec's reconstructions, in the order of ``QUALITY``."""
+
+    def __init__(self, config: GSSConfig, network: Network, classes: Classes) -> None:
+        super().__init__(config, network, classes)
+        self.codec = build_codec(config, classes)
+        self.codec.freeze()
+        stride, outputs = self.codec.stride, self.codec.vocabulary
+        head: LinearHead | AggregationHead
+        if config.head == "linear":
+            head = LinearHead(network, len(classes), stride)
+        else:
+            head = AggregationHead(
+                network, len(classes), stride, config.hidden, config.depth, config.heads, config.window, config.dropout
+            )
+        self.prior = Prior(head, 2 * outputs if self.codec.continuous else outputs, stride)
+        self.inverse: nn.Module | None = None
+        if config.inverse_training == "predictions":
+            self.inverse = WindowInverse(len(classes), config.window_depth)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("codec_hash", torch.zeros(32, dtype=torch.uint8))
+        self.register_buffer("codec_quality", torch.full((len(QUALITY),), UNDEFINED))
+        self._fill_from = math.inf
+
+    def train(self, mode: bool = True) -> GSS:
+        """Set the mode; the codec's is always ``eval``."""
+        super().train(mode)
+        self.codec.eval()
+        return self
+
+    def prepare(self, context: Context) -> None:
+        """Fit the codec on the training label maps, or take it from the cache, and measure what it can express."""
+        fitted_codec(
+            self.codec,
+            label_maps=context.label_maps,
+            steps=context.steps,
+            cache=context.cache,
+            progress=context.progress,
+        )
+        every = -(-sum(1 for _ in context.label_maps()) // MEASURED_MAPS)
+        measured = itertools.islice(context.label_maps(), 0, None, max(every, 1))
+        quality = reconstruction_report(self.codec, context.progress(measured, "measuring the codec", None)).as_dict()
+        figures = torch.tensor([quality[name] for name in QUALITY])
+        self.codec_quality.copy_(torch.where(figures.isnan(), UNDEFINED, figures))
+        self.codec_hash.copy_(_hash_bytes(self.codec.fingerprint()))
+        self._fill_from = self.config.fill_after * context.steps
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self._figures().items() if value is not None)
+        context.note(f"codec {self.config.codec} on the training labels: {shown}")
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load a state whose prior and codec belong together.
+
+        Raises MethodError if the state's codec is not the one that its prior was trained for, or not the one that
+        ``prepare`` has made here.
+        """
+        told = state_dict.get("codec_hash")
+        if told is not None and self.codec_hash.any() and not torch.equal(told.cpu(), self.codec_hash.cpu()):
+            raise MethodError(
+                f"the checkpoint was trained for codec {_short(told)}, but these settings and labels give codec "
+                f"{_short(self.codec_hash)}: restore the labels that it was fitted on, or use --force to start anew"
+            )
+        result = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        if told is not None and told.any() and not torch.equal(told.cpu(), _hash_bytes(self.codec.fingerprint())):
+            raise MethodError(
+                f"the codec in the checkpoint is not {_short(told)}, for which its prior was trained: the checkpoint "
+                "was changed or made with other codec settings; run the run again with --force"
+            )
+        return result
+
+    def facts(self) -> Mapping[str, float | str | None]:
+        """The codec's fingerprint, and its reconstruction of the training labels: the bound of all predictions."""
+        return {"codec_fingerprint": bytes(self.codec_hash.tolist()).hex(), **self._figures()}
+
+    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Cross-entropy of tokens and of the auxiliary head's classes; that of the inverse where it learns here.
+
+        Means are over counted tokens and labelled pixels; a batch without any has zero losses, with a graph.
+        """
+        size = (batch.labels.shape[1], batch.labels.shape[2])
+        cells, classes = self.prior(self.network(batch.images), size)
+        config = self.config
+        terms = {
+            "token": config.token_weight * self._latent_loss(cells, self._target(batch.labels, classes.detach())),
+            "auxiliary": config.auxiliary_weight * pixel_cross_entropy(classes, batch.labels),
+        }
+        if self.inverse is not None:
+            with torch.no_grad():  # image by image: token logits of the whole batch are never held
+                hard = torch.cat([self._latents(part[None], size).hard() for part in cells.detach()])
+                colours = self._colours(hard)
+            scores = _cut(self.inverse(colours), size)
+            terms["inverse"] = pixel_cross_entropy(scores, batch.labels)
+        return terms
+
+    def after_step(self, batch: Batch, context: Context) -> None:
+        """Count steps, for the moment from which void pixels are filled by the auxiliary head."""
+        self.step.fill_(context.step + 1)
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Log-posteriors (B, C, H, W) and anomaly maps for ``images`` (B, 3, H, W)."""
+        size = (images.shape[2], images.shape[3])
+        predicted = self.latents(images)
+        with torch.autocast(images.device.type, enabled=False):
+            soft, colours = self.read(predicted.latents.soft(), size)
+            anomaly = {"gss_entropy": entropy(soft), "gss_token": predicted.latents.uncertainty()}
+            if colours is not None and self.codec.palette is not None:
+                anomaly["gss_colour"] = palette_distance(colours, self.codec.palette)
+            logits = soft
+            if self.config.samples:
+                sampled, anomaly["gss_monte_carlo"] = self._sampled(predicted.latents, size)
+                if self.config.decode == "monte-carlo":
+                    logits = sampled
+            if self.config.decode == "hard":
+                logits, _ = self.read(predicted.latents.hard(), size)
+            anomaly["gss_auxiliary"] = divergence(soft, self._auxiliary(predicted, size).log_softmax(dim=1))
+        return Prediction(logits=logits, anomaly=anomaly)
+
+    def diagnose(self, images: Tensor, labels: Tensor) -> Diagnosis:
+        """Every reading of the same tokens, beside what the codec makes of the labels and what the control says.
+
+        Readings: ``codec_bound``, the labels encoded and decoded; ``hard`` and ``soft`` decodes; ``auxiliary``, the
+        auxiliary head; with a trained inverse also ``codec_bound_nearest`` and ``hard_nearest``, by the nearest colour.
+        Counts: ``token_accuracy``, right tokens among those at most ``void_fraction`` void; ``decoded_accuracy``,
+        labelled pixels at which the predicted tokens decode to the class that the labels' tokens decode to, for
+        different tokens may mean the same.
+        """
+        size = (images.shape[2], images.shape[3])
+        predicted = self.latents(images)
+        valid = labels < len(self.classes)
+        filled = fill_void(labels)
+        with torch.autocast(images.device.type, enabled=False):
+            truth = self._encode(filled)
+            hard = predicted.latents.hard()
+            bound, decoded = (self.classes_of(latents, size) for latents in (truth, hard))
+            readings = {
+                "codec_bound": bound,
+                "hard": decoded,
+                "soft": self.classes_of(predicted.latents.soft(), size),
+                "auxiliary": self._auxiliary(predicted, size).argmax(dim=1),
+            }
+            if isinstance(self.codec, ColourCodec) and (self.inverse or self.codec.inverse) is not None:
+                for name, latents in (("codec_bound_nearest", truth), ("hard_nearest", hard)):
+                    nearest = self.codec.free_inverse(self.codec.maskige(latents))
+                    readings[name] = _cut(nearest, size).argmax(dim=1)
+        counts = {"decoded_accuracy": (int((decoded == bound)[valid].sum()), int(valid.sum()))}
+        if not self.codec.continuous:
+            counted = void_share(~valid, self.codec.stride) <= self.config.void_fraction
+            counts["token_accuracy"] = (int((hard == truth)[counted].sum()), int(counted.sum()))
+        return Diagnosis(readings, counts)
+
+    def latents(self, images: Tensor) -> Predicted:
+        """The distribution over the latents of ``images`` (B, 3, H, W), with the auxiliary head's logits."""
+        size = (images.shape[2], images.shape[3])
+        cells, classes = self.prior(self.network(images), size)
+        return Predicted(self._latents(cells, size), classes)
+
+    def read(self, latents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """Class log-posterior (B, C, H, W) and colours (B, 3, H, W), if any, at ``size`` of ``latents`` of any form."""
+        if self.inverse is None:
+            scores, colours = self.codec.decode_with_colours(latents)
+        else:
+            colours = self._colours(latents)
+            scores = self.inverse(colours)
+        return _cut(scores.float(), size).log_softmax(dim=1), None if colours is None else _cut(colours, size)
+
+    def classes_of(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        """The most likely class (B, H, W) int64 at ``size`` of ``latents`` of any form."""
+        return self.read(latents, size)[0].argmax(dim=1)
+
+    def _colours(self, latents: Tensor) -> Tensor:
+        colours = self.codec.maskige(latents)
+        assert colours is not None, "a trained inverse was refused for codecs without colours"
+        return colours
+
+    def _latents(self, cells: Tensor, size: tuple[int, int]) -> Latents:
+        outputs = self.prior.outputs(cells, size)
+        return ColourLatents(outputs) if self.codec.continuous else TokenLatents(outputs)
+
+    def _encode(self, labels: Tensor) -> Tensor:
+        return self.codec.targets(labels) if isinstance(self.codec, ColourRegression) else self.codec.encode(labels)
+
+    def _auxiliary(self, predicted: Predicted, size: tuple[int, int]) -> Tensor:
+        """Auxiliary logits (B, C, H, W) at ``size``."""
+        return resample(predicted.classes, self.prior.head.stride, 1, size)
+
+    def _sampled(self, latents: Latents, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(SAMPLING_SEED)
+        return monte_carlo(latents, lambda drawn: self.read(drawn, size)[0], self.config.samples, generator)
+
+    @torch.no_grad()
+    def _target(self, labels: Tensor, classes: Tensor) -> Target:
+        """A class at every pixel of ``labels`` (B, H, W), and which cells count, given auxiliary logits ``classes``."""
+        void = labels >= len(self.classes)
+        share = void_share(void, self.codec.stride)
+        if self.config.pseudo_fill and self.step >= self._fill_from:
+            guessed = fill_with_classes(labels, void, classes.argmax(dim=1), self.prior.head.stride)
+            return Target(guessed, share < 1)
+        return Target(fill_void(labels), share <= self.config.void_fraction)
+
+    def _latent_loss(self, cells: Tensor, target: Target) -> Tensor:
+        """Mean loss over the counted cells of the codec's grid, from the head's ``cells`` (B, D, ., .)."""
+        size = (target.labels.shape[1], target.labels.shape[2])
+        latents = self._encode(target.labels)
+        count = target.counted.sum().clamp(min=1)
+        if self.codec.continuous:
+            predicted = self._latents(cells, size)
+            assert isinstance(predicted, ColourLatents)
+            surprise = gaussian_nll(predicted.mean, predicted.variance, latents)
+            return torch.where(target.counted, surprise, 0).sum() / count
+        if not self.prior.on_codec_grid:
+            wanted = torch.where(target.counted, latents, -100)
+            outputs = self.prior.outputs(cells, size)
+            return F.cross_entropy(outputs, wanted, ignore_index=-100, reduction="sum") / count
+        rows = cells.permute(0, 2, 3, 1).flatten(0, 2)
+        counted = target.counted.flatten().nonzero().squeeze(1)
+        last = self.prior.classifier
+        assert last.bias is not None
+        total = linear_cross_entropy(
+            rows.index_select(0, counted), last.weight.flatten(1), last.bias, latents.flatten()[counted]
+        )
+        return total / count
+
+    def _figures(self) -> dict[str, float | None]:
+        values = self.codec_quality.tolist()
+        return {f"codec_{name}": None if value == UNDEFINED else value for name, value in zip(QUALITY, values)}
+
+
+def _cut(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return maps[..., : size[0], : size[1]]
+
+
+def _hash_bytes(fingerprint: str) -> Tensor:
+    return torch.tensor(list(bytes.fromhex(fingerprint)), dtype=torch.uint8)
+
+
+def _short(codec_hash: Tensor) -> str:
+    return bytes(codec_hash.tolist()).hex()[:8]

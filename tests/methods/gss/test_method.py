@@ -1,0 +1,347 @@
+"""GSS as a whole: what it equals, what it refuses, and what void, windows and class maps do to it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench import config as configuration
+from bench import contract, training
+from bench.config import InferenceConfig
+from bench.inference import Predictor
+from bench.protocols.cross_domain import Mapping
+from datasets.base import IGNORE, ClassMap, ClassSet
+from datasets.toyscapes_mini import ToyscapesMini
+from methods.base import UNLABELLED, Batch, MethodError, upsample
+from methods.gss import GSS, GSSConfig
+from methods.softmax import Softmax
+
+SMALL = {**GSS.check_config, "hidden": 8, "depth": 1, "window": 4, "codec_steps": 4, "codec_batch": 2, "codec_crop": 16}
+CODECS = ("identity", "patch", "colour", "vqvae", "dvae")
+CLASSES = contract.CLASSES
+OTHER = ClassSet("other", ("a", "b"), ((0, 0, 0), (1, 1, 1)))
+
+
+def build(**settings) -> GSS:
+    torch.manual_seed(0)
+    return GSS(GSSConfig(**{**SMALL, **settings}), contract.TinyNetwork(), CLASSES)
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """Built and prepared, with a training set of three small batches."""
+
+    def make(**settings) -> GSS:
+        method = build(**settings)
+        with torch.no_grad():
+            method.prepare(contract.Subject(GSS, tmp_path).context())
+        return method.train()
+
+    return make
+
+
+def batch(seed: int = 1, size: tuple[int, int] = contract.SIZE) -> Batch:
+    return contract.make_batch(seed, size=size)
+
+
+def predict(method: GSS, images: Tensor):
+    with torch.no_grad():
+        return method.eval().predict(images)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (45, 61)])
+def test_with_the_identity_codec_and_a_linear_head_it_is_softmax(prepared, size):
+    gss = prepared(codec="identity", head="linear", token_weight=1.0)
+    softmax = Softmax(None, gss.network, CLASSES)
+    with torch.no_grad():
+        gss.prior.classifier.weight.copy_(softmax.classifier.weight)
+        gss.prior.classifier.bias.copy_(softmax.classifier.bias)
+    given = batch(size=size)
+    gss.eval(), softmax.eval()
+    torch.testing.assert_close(gss.losses(given)["token"], softmax.losses(given)["cross_entropy"])
+    with torch.no_grad():
+        expected = upsample(softmax.predict(given.images).logits, size).log_softmax(1)
+    torch.testing.assert_close(predict(gss, given.images).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_with_the_same_weights_the_auxiliary_head_is_softmax_too(prepared):
+    gss = prepared(head="linear", auxiliary_weight=1.0).eval()
+    softmax = Softmax(None, gss.network, CLASSES).eval()
+    softmax.classifier.load_state_dict(gss.prior.head.auxiliary.state_dict())
+    torch.testing.assert_close(gss.losses(batch())["auxiliary"], softmax.losses(batch())["cross_entropy"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"codec": codec} for codec in CODECS),
+        {"variant": "ff-r"},
+        {"variant": "ft"},
+        {"variant": "ft-w", "window_depth": 1},
+        {"variant": "tf"},
+        {"variant": "tt"},
+        {"variant": "ft-w", "window_depth": 1, "inverse_training": "predictions"},
+    ],
+    ids=lambda s: "-".join(map(str, s.values())),
+)
+def test_every_variant_trains_and_improves_in_ten_steps(prepared, settings):
+    method = prepared(**settings, dropout=0.0)
+    optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
+    values = []
+    for _ in range(10):
+        terms = method.losses(batch(size=(24, 32)))
+        total = torch.stack(list(terms.values())).sum()
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        values.append(float(total.detach()))
+    assert values[-1] < values[0]
+    found = predict(method, batch(size=(24, 32)).images)
+    torch.testing.assert_close(found.logits.exp().sum(1), torch.ones(2, 24, 32))
+    assert {"gss_entropy", "gss_token", "gss_monte_carlo", "gss_auxiliary"} <= found.anomaly.keys()
+    assert ("gss_colour" in found.anomaly) == (method.codec.palette is not None)
+
+
+def test_the_codec_is_frozen_and_no_optimiser_sees_it(prepared):
+    method = prepared()
+    before = {n: t.clone() for n, t in method.codec.state_dict().items()}
+    own = {id(p) for p in method.codec.parameters()}
+    groups = training.parameter_groups(method, configuration.OptimiserConfig())
+    assert own
+    assert not own & {id(p) for group in groups for p in group["params"]}
+    torch.stack(list(method.losses(batch()).values())).sum().backward()
+    assert all(p.grad is None for p in method.codec.parameters())
+    assert not method.codec.training
+    assert all(torch.equal(t, before[n]) for n, t in method.codec.state_dict().items())
+
+
+def test_the_inverse_learns_from_predictions_without_touching_the_prior(prepared):
+    method = prepared(variant="ft-w", window_depth=1, inverse_training="predictions")
+    fingerprint = method.codec.fingerprint()
+    statistics = method.prior.head.perceptron[1].num_batches_tracked.clone()
+    method.losses(batch())["inverse"].backward()
+    touched = {n for n, p in method.named_parameters() if p.grad is not None and p.grad.any()}
+    assert touched
+    assert all(name.startswith("inverse.") for name in touched)
+    assert method.prior.head.perceptron[1].num_batches_tracked == statistics + 1
+    assert method.codec.fingerprint() == fingerprint
+
+
+def test_a_mostly_void_token_is_ignored_and_the_rest_takes_the_nearest_class(prepared):
+    method = prepared(codec="patch")
+    labels = torch.ones(1, 8, 8, dtype=torch.int64)
+    labels[:, :, 4:] = 2
+    labels[0, 0:4, 0:2] = IGNORE  # half of the first token
+    labels[0, 4:8, 0:2] = UNLABELLED
+    labels[0, 4, 2] = IGNORE  # more than half of the third
+    filled, counted = method._target(labels, torch.zeros(1, 4, 2, 2))
+    assert counted.tolist() == [[[True, True], [False, True]]]
+    assert filled[0, :, :4].eq(1).all()
+    assert filled[0, :, 4:].eq(2).all()
+
+
+def test_after_the_warm_up_void_takes_the_auxiliary_heads_class(prepared):
+    method = prepared(codec="patch", fill_after=0.5)
+    labels = torch.ones(1, 8, 8, dtype=torch.int64)
+    labels[0, 0:4, 0:4] = IGNORE
+    labels[0, 4:8, 0:4] = UNLABELLED
+    labels[0, 7, 3] = 1  # one labelled pixel is enough now
+    says_three = torch.zeros(1, 4, 2, 2)
+    says_three[:, 3] = 1
+    for step, one_is_enough in ((contract.STEPS // 2 - 1, False), (contract.STEPS // 2, True)):
+        method.step.fill_(step)
+        filled, counted = method._target(labels, says_three)
+        assert counted.tolist() == [[[False, True], [one_is_enough, True]]]
+        assert filled[0, 4, 0] == (3 if one_is_enough else 1)
+        assert filled[0, 7, 3] == 1
+    never = prepared(codec="patch", fill_after=0.0, pseudo_fill=False)
+    assert never._target(labels, says_three).labels[0, 4, 0] == 1
+
+
+def test_points_alone_train_the_prior_once_void_is_filled(prepared):
+    given = batch()
+    given.labels[:] = UNLABELLED
+    given.labels[:, ::16, ::16] = 1
+    method = prepared(fill_after=1.0)
+    assert method.losses(given)["token"] == 0
+    filling = prepared(fill_after=0.0)
+    assert filling.losses(given)["token"] > 0
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("label", [IGNORE, UNLABELLED])
+def test_a_batch_without_any_label_has_zero_losses_with_a_graph(prepared, codec, label):
+    given = batch()
+    given.labels[:] = label
+    for fill_after in (0.0, 1.0):
+        terms = prepared(codec=codec, fill_after=fill_after).losses(given)
+        assert all(float(term.detach()) == 0 for term in terms.values())
+        torch.stack(list(terms.values())).sum().backward()
+
+
+@pytest.mark.parametrize("decode", ["hard", "soft", "monte-carlo"])
+def test_overlapping_windows_keep_probabilities(prepared, decode):
+    """Not votes: a pixel's posterior is the mean of the windows' posteriors."""
+    method = prepared(decode=decode, colour_temperature=0.5).eval()
+    pixels = (batch().images[0] * 255).to(torch.uint8)
+    inference = InferenceConfig(mode="slide", window=(48, 32), stride=(48, 16))
+    posterior = Predictor(method, inference, torch.device("cpu"))(pixels).maps.logits.softmax(1)
+    first, second = (predict(method, (pixels / 255)[None, ..., x : x + 32]).logits.exp() for x in (0, 16))
+    cells = [F.interpolate(p, size=(12, 8), mode="bilinear", align_corners=False) for p in (first, second)]
+    torch.testing.assert_close(posterior[..., 4:8], (cells[0][..., 4:] + cells[1][..., :4]) / 2)
+    torch.testing.assert_close(posterior.sum(1), torch.ones_like(posterior[:, 0]))
+    assert ((posterior > 0.05) & (posterior < 0.95)).any(1).float().mean() > 0.2
+
+
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+@pytest.mark.parametrize("decode", ["hard", "soft", "monte-carlo"])
+@pytest.mark.parametrize("codec", ["identity", "patch"])
+def test_unmapped_classes_never_become_class_zero(prepared, codec, decode, mode):
+    """The prior is certain of a class that the target does not have: then there is no class, not the first."""
+    method = prepared(codec=codec, decode=decode)
+    unmapped = 2
+    token = method.codec.encode(torch.full((1, 48, 64), unmapped))[0, 0, 0]
+    with torch.no_grad():
+        method.prior.classifier.weight.zero_()
+        method.prior.classifier.bias.fill_(-500)
+        method.prior.classifier.bias[token] = 500
+    mapping = Mapping(ClassMap(CLASSES.name, "other", (0, 0, IGNORE, 1)), CLASSES, OTHER)
+    inference = InferenceConfig(mode=mode, window=(32, 32), stride=(16, 16))
+    prediction = Predictor(method, inference, torch.device("cpu"))((batch().images[0] * 255).to(torch.uint8))
+    predicted, mass = mapping.predict(prediction.logits((48, 64)))
+    assert predicted.eq(mapping.size).all()
+    assert mass.eq(1).all()
+
+
+def test_probabilities_are_mapped_by_their_sum(prepared):
+    method = prepared(codec="identity", head="linear")
+    logits = predict(method, batch().images).logits[0]
+    mapping = Mapping(ClassMap(CLASSES.name, "other", (0, 0, IGNORE, 1)), CLASSES, OTHER)
+    predicted, mass = mapping.predict(logits)
+    p = logits.exp()
+    assert torch.equal(predicted, torch.stack([p[0] + p[1], p[3]]).argmax(0))
+    torch.testing.assert_close(mass, p[2])
+
+
+@pytest.mark.parametrize("size", [(45, 61), (5, 7), (16, 16)])
+@pytest.mark.parametrize("codec", CODECS)
+def test_predictions_have_the_size_of_the_image(prepared, codec, size):
+    found = predict(prepared(codec=codec), torch.rand(1, 3, *size))
+    assert found.logits.shape == (1, 4, *size)
+    assert all(torch.isfinite(m).all() for m in found.anomaly.values())
+
+
+def test_odd_sizes_are_padded_not_stretched(prepared):
+    """What the codec can express stays where it is when the picture is cut within a cell."""
+    method = prepared(codec="patch").eval()
+    labels = torch.randint(4, (1, 12, 16), generator=torch.Generator().manual_seed(0))
+    labels = labels.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, :45, :61]
+    found = method.diagnose(torch.rand(1, 3, 45, 61), labels)
+    assert torch.equal(found.readings["codec_bound"], labels)
+
+
+def test_a_diagnosis_reads_the_same_tokens_in_every_way(prepared):
+    method = prepared(codec="patch", vocabulary=512).eval()
+    given = batch()
+    valid = given.labels < 4
+    with torch.no_grad():
+        found = method.diagnose(given.images, given.labels)
+    assert found.readings.keys() == {"codec_bound", "hard", "soft", "auxiliary"}
+    assert all(r.shape == given.labels.shape and r.dtype == torch.int64 for r in found.readings.values())
+    assert torch.equal(found.readings["soft"], predict(method, given.images).logits.argmax(1))
+    bound, hard = found.readings["codec_bound"], found.readings["hard"]
+    hits, total = found.counts["decoded_accuracy"]
+    assert (hits, total) == (int((bound == hard)[valid].sum()), int(valid.sum()))
+    right, tokens = found.counts["token_accuracy"]
+    assert 0 <= right <= tokens
+    assert tokens == int((F.avg_pool2d((~valid).float(), 4) <= 0.5).sum())
+    assert (bound == given.labels)[valid].float().mean() > 0.9
+
+
+def test_a_trained_inverse_is_read_beside_the_nearest_colour(prepared):
+    trained = prepared(variant="ft").eval()
+    with torch.no_grad():
+        found = trained.diagnose(batch().images, batch().labels)
+    assert {"codec_bound_nearest", "hard_nearest"} <= found.readings.keys()
+
+
+def test_a_state_whose_codec_is_not_its_own_is_refused(prepared):
+    method = prepared()
+    state = {n: t.clone() for n, t in method.state_dict().items()}
+    build().load_state_dict(state)
+    state["codec.codebook"][0, 0] += 0.5
+    with pytest.raises(MethodError, match="was changed or made with other codec settings"):
+        build().load_state_dict(state)
+
+
+def test_a_state_of_another_codec_is_refused_after_prepare(prepared):
+    state = prepared(codec_seed=1).state_dict()
+    with pytest.raises(MethodError, match="restore the labels"):
+        prepared().load_state_dict(state)
+
+
+def test_a_state_made_with_other_codec_settings_is_refused(prepared):
+    method = prepared(codec="patch", codec_seed=3)
+    other = build(codec="patch")
+    with pytest.raises(MethodError, match="other codec settings"):
+        other.load_state_dict(method.state_dict())
+
+
+def test_the_codec_is_the_same_for_all_seeds_of_a_run(tmp_path):
+    fingerprints = set()
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        method = GSS(GSSConfig(**SMALL), contract.TinyNetwork(), CLASSES)
+        context = contract.Subject(GSS, tmp_path / str(seed)).context()
+        context.seed = seed
+        method.prepare(context)
+        fingerprints.add(method.facts()["codec_fingerprint"])
+    assert len(fingerprints) == 1
+
+
+def test_facts_tell_the_bound(prepared):
+    facts = prepared(codec="identity").facts()
+    assert facts["codec_miou"] == 1
+    assert facts["codec_boundary_f"] == 1
+    assert 1 < facts["codec_perplexity"] <= 4
+    assert prepared(codec="colour").facts()["codec_perplexity"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"hidden": 10, "heads": 4}, "must divide"),
+        ({"decode": "monte-carlo", "samples": 0}, "at least one"),
+        ({"inverse_training": "predictions"}, "belongs to variant=ft-w"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        GSSConfig(**settings)
+
+
+def test_a_run_resumes_to_the_same_weights_and_is_read_back(data_root, tmp_path):
+    changes = {"method": dict(SMALL), "network": {"encoder": "resnet18"}}
+    run = configuration.build(GSS, "toyscapes_mini", "quick", 0, [changes])
+    data = ToyscapesMini(data_root, "train")
+    fabric = training.make_fabric("cpu", "32")
+
+    def kill(step):
+        raise KeyboardInterrupt
+
+    def train(name, **other):
+        return training.train(GSS, run, data, fabric, tmp_path / name, tmp_path / "cache", **other).method
+
+    straight = train("straight")
+    with pytest.raises(KeyboardInterrupt):
+        train("resumed", on_checkpoint=kill)
+    resumed = train("resumed").state_dict()
+    assert all(torch.equal(t, resumed[n]) for n, t in straight.state_dict().items())
+    read = training.load_model(GSS, run, data.classes, tmp_path / "resumed" / training.MODEL)
+    images = torch.rand(1, 3, 64, 128)
+    one, two = predict(straight, images), predict(read, images)
+    assert torch.equal(one.logits, two.logits)
+    assert all(torch.equal(one.anomaly[n], two.anomaly[n]) for n in one.anomaly)
+    assert read.facts() == straight.facts()
