@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from methods.gss.codecs.settings import CodecSettings
 FORMAT = 1
 """Raised when a fit changes in a way that no setting shows."""
 
-log = logging.getLogger(__name__)
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,9 @@ class Stage:
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def fitted_codec(codec: Codec, label_maps: LabelMaps, steps: int, cache: Path, progress: Progress) -> None:
+def fitted_codec(
+    codec: Codec, label_maps: LabelMaps, steps: int, cache: Path, progress: Progress, note: Note = lambda text: None
+) -> None:
     """Load ``codec`` from the folder ``cache``, or fit it and store it there; freezes it.
 
     Args:
@@ -55,6 +56,7 @@ def fitted_codec(codec: Codec, label_maps: LabelMaps, steps: int, cache: Path, p
         steps: optimiser steps of the run, from which those of the fit follow.
         cache: outlives the run.
         progress: iterates with a progress bar.
+        note: told in one line of a stored codec that is damaged and fitted again.
 
     Raises:
         MethodError: no labels, a diverging fit, or unusable weight files.
@@ -65,7 +67,7 @@ def fitted_codec(codec: Codec, label_maps: LabelMaps, steps: int, cache: Path, p
     stored = [stage.colours or codec.caches_latents for stage in stages]
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "codec.lock"):
-        done = next((i for i in reversed(range(len(stages))) if stored[i] and _load(codec, cache, stages[i])), -1)
+        done = next((i for i in reversed(range(len(stages))) if stored[i] and _load(codec, cache, stages[i], note)), -1)
         for stage, keep in zip(stages[done + 1 :], stored[done + 1 :]):
             began = time.monotonic()
             (codec.fit_colours if stage.colours else codec.fit_latents)(label_maps, steps, progress)
@@ -108,8 +110,8 @@ def _state(codec: Codec, stage: Stage) -> dict[str, Tensor]:
     return dict(codec.state_dict()) if stage.colours else codec.latent_state()
 
 
-def _load(codec: Codec, cache: Path, stage: Stage) -> bool:
-    """Load what is stored of ``stage``; False where nothing is, or nothing usable, which is said in one line."""
+def _load(codec: Codec, cache: Path, stage: Stage, note: Note) -> bool:
+    """Load what is stored of ``stage``; False where nothing is, or nothing usable, which ``note`` is told."""
     weights, description = _files(cache, stage)
     if not description.exists():
         return False
@@ -121,7 +123,7 @@ def _load(codec: Codec, cache: Path, stage: Stage) -> bool:
         if {n: t.shape for n, t in state.items()} != {n: t.shape for n, t in expected.items()}:
             raise ValueError("its tensors are others")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        log.warning("the stored codec %s is damaged (%s) and is fitted again", weights, error)
+        note(f"the stored codec {weights} is damaged ({error}) and is fitted again")
         return False
     codec.load_state_dict(state, strict=False)
     return True
