@@ -233,3 +233,15 @@ def test_a_diagnosis_is_of_the_whole_image_at_the_networks_size_and_comes_back_a
     assert found.counts == {"pixels": (1, 32 * 48)}
     assert torch.equal(found.readings["labels"][1:, 1:], label[1:, 1:])
     assert predictor().diagnose(ramp(64, 96), label) is None
+
+
+def test_what_no_window_thinks_possible_stays_impossible():
+    class Certain(Probable):
+        def predict(self, images):
+            logits = torch.full((1, 3, 4, 4), -300.0)
+            logits[:, 1] = 0
+            return Prediction(logits)
+
+    maps = predictor(Certain, mode="slide", window=(16, 16), stride=(8, 8))(ramp(32, 32)).maps
+    assert torch.isfinite(maps.logits).all()
+    assert torch.equal(maps.logits.softmax(1)[0, :, 0, 0], torch.tensor([0.0, 1.0, 0.0]))
