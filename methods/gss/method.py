@@ -69,8 +69,8 @@ class GSS(Method):
     ("maskiges"), gives z = E(c) and p(c | z), and a prior p(z | x) learns the tokens by cross-entropy. ``variant`` says
     whether classes get their colours (X) and lose them (its inverse) by rule or by training.
 
-    Predictions have the images' own size, and ``logits`` are log-posteriors. Images are padded to whole cells, never
-    stretched. Anomaly scores:
+    Predictions have the images' own size, and ``logits`` are log-posteriors (their energy is therefore constant).
+    Images are padded to whole cells, never stretched. Anomaly scores:
 
     - ``gss_entropy``: entropy of the class posterior of the soft decode;
     - ``gss_token``: entropy of the tokens over log V (``colour``: mean log standard deviation);
@@ -314,7 +314,9 @@ class GSS(Method):
 
     def _figures(self) -> dict[str, float | None]:
         values = self.codec_quality.tolist()
-        return {f"codec_{name}": None if value == UNDEFINED else value for name, value in zip(QUALITY, values)}
+        return {
+            f"codec_{name}": None if value == UNDEFINED else round(value, 6) for name, value in zip(QUALITY, values)
+        }
 
 
 def _cut(maps: Tensor, size: tuple[int, int]) -> Tensor:
