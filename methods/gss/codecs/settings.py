@@ -104,7 +104,9 @@ class CodecSettings(MethodConfig):
 
     def without_fitted_colours(self) -> CodecSettings:
         """The settings of the ``ff`` codec that a codec with a trained X or inverse builds on."""
-        return self.codec_settings().model_copy(update={"variant": "ff", "inverse_training": "reconstructions"})
+        defaults = CodecSettings()
+        colours = {name: getattr(defaults, name) for name in ("variant", "inverse_training", "window_depth")}
+        return self.codec_settings().model_copy(update=colours)
 
     def settings_hash(self) -> str:
         """SHA-256 of the settings. Paths do not enter: the weights themselves are hashed where they count."""

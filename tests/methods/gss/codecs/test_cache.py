@@ -72,6 +72,8 @@ def test_variants_share_what_they_have_in_common(fit):
     assert fitted == []
     assert again.fingerprint() == trained.fingerprint()
     assert fit(variant="tf")[1] == ["fit_colours"]
+    assert fit(variant="ft-w", window_depth=1)[1] == ["fit_colours"]
+    assert fit(variant="ft-w", inverse_training="predictions")[1] == []
     assert fit(variant="ff-r")[1] == ["fit_latents"]
 
 
