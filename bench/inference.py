@@ -1,11 +1,12 @@
 """Whole images to predictions: resizing, sliding windows, mirror and multi-scale averaging, for every method alike.
 
-Predictions stay on the grid of the network's stride until a protocol enlarges them to the label's resolution, so
-that windows and scales are averaged cheaply and a prediction can be kept for a second pass.
+Predictions stay on the method's grid, mostly that of the network's stride, until a protocol enlarges them to the
+label's resolution, so that windows and scales are averaged cheaply and a prediction can be kept for a second pass.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -167,7 +168,18 @@ class Predictor:
         maps = predict(image)
         if mirror:
             maps = _map(maps, lambda m: m.flip(-1))
-        return maps if scale == 1.0 else _map(maps, lambda m: _to_grid(m, grid))
+        if scale == 1.0 and not mirror:
+            return maps
+        cell = self._cell(maps, (image.shape[-2], image.shape[-1]))
+        full = (grid[0] * (self.stride // cell), grid[1] * (self.stride // cell))
+        return _map(maps, lambda m: _to_grid(m, full)[..., : -(-size[0] // cell), : -(-size[1] // cell)])
+
+    def _cell(self, maps: Prediction, size: tuple[int, int]) -> int:
+        """Image pixels per cell of ``maps`` of an image of ``size``: the network's stride, or a divisor of it."""
+        rows, columns = maps.logits.shape[-2:]
+        cell = -(-size[0] // rows)
+        fits = self.stride % cell == 0 and (-(-size[0] // cell), -(-size[1] // cell)) == (rows, columns)
+        return cell if fits else self.stride
 
     def _slide(self, image: Tensor) -> Prediction:
         """Average the predictions of overlapping windows; the last ones are shifted inside."""
@@ -179,22 +191,23 @@ class Predictor:
         padded = F.pad(image, (0, right, 0, bottom), mode="replicate")
         tops = _positions(padded.shape[-2], window[0], step[0])
         lefts = _positions(padded.shape[-1], window[1], step[1])
-        total: Prediction | None = None
-        grid = (padded.shape[-2] // stride, padded.shape[-1] // stride)
+
+        def predict(top: int, left: int) -> Prediction:
+            return self._linear(self.method.predict(padded[..., top : top + window[0], left : left + window[1]]))
+
+        maps = predict(0, 0)
+        cell = self._cell(maps, (window[0], window[1]))
+        grid = (padded.shape[-2] // cell, padded.shape[-1] // cell)
+        part = (window[0] // cell, window[1] // cell)
+        total = _map(maps, lambda m: m.new_zeros(*m.shape[:2], *grid))
         counts = torch.zeros(1, 1, *grid, device=image.device)
-        for top in tops:
-            for left in lefts:
-                maps = self.method.predict(padded[..., top : top + window[0], left : left + window[1]])
-                maps = self._linear(maps)
-                maps = _map(maps, lambda m: _to_grid(m, (window[0] // stride, window[1] // stride)))
-                if total is None:
-                    total = _map(maps, lambda m: m.new_zeros(*m.shape[:2], *grid))
-                _add_at(total, maps, top // stride, left // stride)
-                counts[
-                    ..., top // stride : (top + window[0]) // stride, left // stride : (left + window[1]) // stride
-                ] += 1
-        assert total is not None
-        h, w = -(-height // stride), -(-width // stride)
+        for top, left in itertools.product(tops, lefts):
+            if top or left:
+                maps = predict(top, left)
+            y, x = top // cell, left // cell
+            _add_at(total, _map(maps, lambda m: _to_grid(m, part)), y, x)
+            counts[..., y : y + part[0], x : x + part[1]] += 1
+        h, w = -(-height // cell), -(-width // cell)
         mean = _map(total, lambda m: (m / counts)[..., :h, :w])
         return self._from_linear(mean)
 

@@ -54,6 +54,13 @@ class Explained(Echo):
         return Diagnosis({"labels": labels}, {"pixels": (1, labels.numel())})
 
 
+class Fine(Echo):
+    """Predicts at the image's own size, with one score on the network's grid."""
+
+    def predict(self, images):
+        return Prediction(images, anomaly={"coarse": self.network(images).dense[:, 0]})
+
+
 class Probable(Echo):
     window_average = "probabilities"
 
@@ -245,3 +252,15 @@ def test_what_no_window_thinks_possible_stays_impossible():
     maps = predictor(Certain, mode="slide", window=(16, 16), stride=(8, 8))(ramp(32, 32)).maps
     assert torch.isfinite(maps.logits).all()
     assert torch.equal(maps.logits.softmax(1)[0, :, 0, 0], torch.tensor([0.0, 1.0, 0.0]))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 93)])
+@pytest.mark.parametrize(
+    "fields",
+    [{"mode": "slide", "window": (32, 32), "stride": (20, 20)}, {"flip": True}, {"mode": "slide", "flip": True}],
+)
+def test_what_is_predicted_finer_than_the_network_stays_so(size, fields):
+    image = torch.randint(256, (3, *size), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    found = predictor(Fine, **fields)(image)
+    assert torch.allclose(found.logits(size), image.float() / 255, atol=1e-6)
+    assert found.anomaly(size)["coarse"].shape == size
