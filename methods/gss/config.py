@@ -32,6 +32,10 @@ class GSSConfig(CodecSettings):
     """Weight of the auxiliary head's cross-entropy over pixels. It is taken at the labels' own resolution, as
     softmax's is, for the auxiliary head is the control that GSS is compared with."""
 
+    inverse_images: int = Field(default=2, ge=1)
+    """Images of a batch from which ``inverse_training=predictions`` learns: it works at the labels' resolution and
+    would otherwise cost several times the rest of a step (code: batches of 1 or 2)."""
+
     void_fraction: float = Field(default=0.5, ge=0, lt=1)
     """Before ``fill_after``: tokens with a larger share of void or unlabelled pixels are ignored, and what remains of
     such pixels takes the nearest class of the image."""

@@ -178,10 +178,9 @@ class GSS(Method):
         }
         if self.inverse is not None:
             with torch.no_grad():  # image by image: token logits of the whole batch are never held
-                hard = torch.cat([self._latents(part[None], size).hard() for part in cells.detach()])
-                colours = self._colours(hard)
-            scores = _cut(self.inverse(colours), size)
-            terms["inverse"] = pixel_cross_entropy(scores, batch.labels)
+                parts = cells[: config.inverse_images].detach().split(1)
+                colours = self._colours(torch.cat([self._latents(part, size).hard() for part in parts]))
+            terms["inverse"] = pixel_cross_entropy(_cut(self.inverse(colours), size), batch.labels[: len(parts)])
         return terms
 
     def after_step(self, batch: Batch, context: Context) -> None:
