@@ -54,7 +54,7 @@ class CodecSettings(MethodConfig):
     """Side of the crops in pixels, after random scaling by 0.5 to 2. With few steps, width buys more than pixels: at
     equal cost 48 channels on crops of 96 reconstruct better than 32 on crops of 128."""
     codec_lr: float = Field(default=1e-3, gt=0)
-    """AdamW's learning rate; decays to zero along a cosine. Meant for a thousand steps; 3e-4 suits ten times as many."""
+    """AdamW's learning rate; decays to zero along a cosine. For about a thousand steps; 3e-4 is usual in long fits."""
 
     codec_stride: Literal[2, 4, 8] = 4
     """Label pixels per token, along each axis; the side of a patch. ``identity`` always has 1, ``dalle`` 8 divided
