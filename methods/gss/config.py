@@ -45,9 +45,10 @@ class GSSConfig(CodecSettings):
     fill_after: float = Field(default=0.25, ge=0, le=1)
     """Share of the run after which the auxiliary head is trusted with that (code: 0)."""
 
-    decode: Literal["hard", "soft", "monte-carlo"] = "soft"
+    decode: Literal["hard", "soft", "monte-carlo"] = "hard"
     """Tokens to classes: of the most likely tokens (paper, code), of the expected code, or the mean posterior over
-    ``samples`` draws."""
+    ``samples`` draws. Only the last two carry the prior's doubt into the posterior. The expected code of an undecided
+    prior may look like a third class, so ``soft`` trails ``hard`` until training has made the tokens clear."""
     samples: int = Field(default=4, ge=0, le=1024)
     """Draws for ``decode="monte-carlo"`` and for the score ``gss_monte_carlo``; 0 leaves the score out."""
 

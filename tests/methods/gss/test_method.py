@@ -53,7 +53,7 @@ def predict(method: GSS, images: Tensor):
 
 @pytest.mark.parametrize("size", [(48, 64), (45, 61)])
 def test_with_the_identity_codec_and_a_linear_head_it_is_softmax(prepared, size):
-    gss = prepared(codec="identity", head="linear", token_weight=1.0)
+    gss = prepared(codec="identity", head="linear", token_weight=1.0, decode="soft")
     softmax = Softmax(None, gss.network, CLASSES)
     with torch.no_grad():
         gss.prior.classifier.weight.copy_(softmax.classifier.weight)
@@ -181,6 +181,19 @@ def test_a_batch_without_any_label_has_zero_losses_with_a_graph(prepared, codec,
         torch.stack(list(terms.values())).sum().backward()
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_autocast_changes_losses_little_and_keeps_predictions_in_float32(prepared, codec):
+    method = prepared(codec=codec).eval()
+    plain = method.losses(batch())
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = method.losses(batch())
+        found = predict(method, batch().images)
+    for name, term in plain.items():
+        assert reduced[name].dtype == torch.float32
+        torch.testing.assert_close(reduced[name], term, rtol=0.03, atol=0.01)
+    assert all(m.dtype == torch.float32 for m in (found.logits, *found.anomaly.values()))
+
+
 @pytest.mark.parametrize("decode", ["hard", "soft", "monte-carlo"])
 def test_overlapping_windows_keep_probabilities(prepared, decode):
     """Not votes: a pixel's posterior is the mean of the windows' posteriors."""
@@ -215,7 +228,7 @@ def test_unmapped_classes_never_become_class_zero(prepared, codec, decode, mode)
 
 
 def test_probabilities_are_mapped_by_their_sum(prepared):
-    method = prepared(codec="identity", head="linear")
+    method = prepared(codec="identity", head="linear", decode="soft")
     logits = predict(method, batch().images).logits[0]
     mapping = Mapping(ClassMap(CLASSES.name, "other", (0, 0, IGNORE, 1)), CLASSES, OTHER)
     predicted, mass = mapping.predict(logits)
@@ -249,7 +262,7 @@ def test_a_diagnosis_reads_the_same_tokens_in_every_way(prepared):
         found = method.diagnose(given.images, given.labels)
     assert found.readings.keys() == {"codec_bound", "hard", "soft", "auxiliary"}
     assert all(r.shape == given.labels.shape and r.dtype == torch.int64 for r in found.readings.values())
-    assert torch.equal(found.readings["soft"], predict(method, given.images).logits.argmax(1))
+    assert torch.equal(found.readings["hard"], predict(method, given.images).logits.argmax(1))
     bound, hard = found.readings["codec_bound"], found.readings["hard"]
     hits, total = found.counts["decoded_accuracy"]
     assert (hits, total) == (int((bound == hard)[valid].sum()), int(valid.sum()))
