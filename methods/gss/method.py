@@ -30,6 +30,7 @@ from methods.gss.codecs.colours import ColourCodec
 from methods.gss.codecs.quality import reconstruction_report
 from methods.gss.config import GSSConfig
 from methods.gss.decoding import ColourLatents, Latents, TokenLatents, divergence, entropy, monte_carlo
+from methods.gss.generation import token_prior
 from methods.gss.label_maps import fill_void
 from methods.gss.losses import fill_with_classes, gaussian_nll, linear_cross_entropy, void_share
 from methods.gss.maskige import WindowInverse, palette_distance
@@ -70,7 +71,9 @@ class GSS(Method):
     whether classes get their colours (X) and lose them (its inverse) by rule or by training.
 
     Predictions have the images' own size, and ``logits`` are log-posteriors (their energy is therefore constant).
-    Images are padded to whole cells, never stretched. Anomaly scores:
+    Images are padded to whole cells, never stretched. Readings beside the decoding that was asked for are ``hard`` or
+    ``soft``, ``nearest`` (the hard decode's colours by the nearest one, where a trained inverse decodes them) and
+    ``auxiliary``, the head whose classes never pass through latents: the control. Anomaly scores:
 
     - ``gss_entropy``: entropy of the class posterior of the soft decode;
     - ``gss_token``: entropy of the tokens over log V (``colour``: mean log standard deviation);
@@ -196,15 +199,16 @@ class GSS(Method):
             anomaly = {"gss_entropy": entropy(soft), "gss_token": predicted.latents.uncertainty()}
             if colours is not None and self.codec.palette is not None:
                 anomaly["gss_colour"] = palette_distance(colours, self.codec.palette)
-            logits = soft
+            hard, painted = self.read(predicted.latents.hard(), size)
+            decoded = {"hard": hard, "soft": soft}
             if self.config.samples:
-                sampled, anomaly["gss_monte_carlo"] = self._sampled(predicted.latents, size)
-                if self.config.decode == "monte-carlo":
-                    logits = sampled
-            if self.config.decode == "hard":
-                logits, _ = self.read(predicted.latents.hard(), size)
-            anomaly["gss_auxiliary"] = divergence(soft, self._auxiliary(predicted, size).log_softmax(dim=1))
-        return Prediction(logits=logits, anomaly=anomaly)
+                decoded["monte-carlo"], anomaly["gss_monte_carlo"] = self._sampled(predicted.latents, size)
+            auxiliary = self._auxiliary(predicted, size)
+            anomaly["gss_auxiliary"] = divergence(soft, auxiliary.log_softmax(dim=1))
+            nearest = {} if painted is None or not self._inverts_by_training else {"nearest": self._nearest(painted)}
+        logits = decoded.pop(self.config.decode)
+        decoded.pop("monte-carlo", None)  # a row of its own only where it was asked for
+        return Prediction(logits=logits, anomaly=anomaly, readings={**decoded, **nearest, "auxiliary": auxiliary})
 
     def diagnose(self, images: Tensor, labels: Tensor) -> Diagnosis:
         """Every reading of the same tokens, beside what the codec makes of the labels and what the control says.
@@ -229,15 +233,32 @@ class GSS(Method):
                 "soft": self.classes_of(predicted.latents.soft(), size),
                 "auxiliary": self._auxiliary(predicted, size).argmax(dim=1),
             }
-            if isinstance(self.codec, ColourCodec) and (self.inverse or self.codec.inverse) is not None:
+            if self._inverts_by_training:
                 for name, latents in (("codec_bound_nearest", truth), ("hard_nearest", hard)):
-                    nearest = self.codec.free_inverse(self.codec.maskige(latents))
-                    readings[name] = _cut(nearest, size).argmax(dim=1)
+                    readings[name] = self._nearest(_cut(self._colours(latents), size)).argmax(dim=1)
         counts = {"decoded_accuracy": (int((decoded == bound)[valid].sum()), int(valid.sum()))}
         if not self.codec.continuous:
             counted = void_share(~valid, self.codec.stride) <= self.config.void_fraction
             counts["token_accuracy"] = (int((hard == truth)[counted].sum()), int(counted.sum()))
         return Diagnosis(readings, counts)
+
+    def sample(self, images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Draw label maps (count, B, H, W) of ``images`` (B, 3, H, W): tokens from p(z | x), decoded hard."""
+        size = (images.shape[2], images.shape[3])
+        latents = self.latents(images).latents
+        with torch.autocast(images.device.type, enabled=False):
+            return torch.stack([self.classes_of(drawn, size) for drawn in latents.samples(count, generator)])
+
+    def generate(self, context: Context, count: int, generator: torch.Generator) -> Tensor:
+        """Draw label maps (count, H, W) without an image, from a prior over the tokens of the training label maps.
+
+        The prior is an autoregressive network (``token_prior``), since the paper's own needs an image, and cells are
+        not independent as it draws them. Raises MethodError for a codec without tokens.
+        """
+        prior = token_prior(self.codec, context.label_maps, self.config.codec_seed, context.cache, context.progress)
+        tokens = prior.sample(count, generator, context.progress)
+        size = (tokens.shape[1] * self.codec.stride, tokens.shape[2] * self.codec.stride)
+        return torch.cat([self.classes_of(part, size) for part in tokens.split(1)])
 
     def latents(self, images: Tensor) -> Predicted:
         """The distribution over the latents of ``images`` (B, 3, H, W), with the auxiliary head's logits."""
@@ -257,6 +278,16 @@ class GSS(Method):
     def classes_of(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
         """The most likely class (B, H, W) int64 at ``size`` of ``latents`` of any form."""
         return self.read(latents, size)[0].argmax(dim=1)
+
+    @property
+    def _inverts_by_training(self) -> bool:
+        """Whether colours become classes by a trained inverse, beside which stands that of the nearest colour."""
+        return isinstance(self.codec, ColourCodec) and (self.inverse or self.codec.inverse) is not None
+
+    def _nearest(self, colours: Tensor) -> Tensor:
+        """Class scores of ``colours`` (B, 3, H, W) by the nearest colour."""
+        assert isinstance(self.codec, ColourCodec)
+        return self.codec.free_inverse(colours)
 
     def _colours(self, latents: Tensor) -> Tensor:
         colours = self.codec.maskige(latents)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from bench.protocols.cross_domain import Mapping
 from datasets.base import IGNORE, ClassMap, ClassSet
 from datasets.toyscapes_mini import ToyscapesMini
 from methods.base import UNLABELLED, Batch, MethodError, upsample
-from methods.gss import GSS, GSSConfig
+from methods.gss import GSS, GSSConfig, generation
 from methods.softmax import Softmax
 
 SMALL = {**GSS.check_config, "hidden": 8, "depth": 1, "window": 4, "codec_steps": 4, "codec_batch": 2, "codec_crop": 16}
@@ -357,3 +359,46 @@ def test_a_run_resumes_to_the_same_weights_and_is_read_back(data_root, tmp_path)
     assert torch.equal(one.logits, two.logits)
     assert all(torch.equal(one.anomaly[n], two.anomaly[n]) for n in one.anomaly)
     assert read.facts() == straight.facts()
+
+
+def test_readings_are_the_same_tokens_read_in_other_ways(prepared):
+    """Beside the decoding that was asked for stand the other one, the control and, if trained, the nearest colour."""
+    image = batch(3).images
+    hard, soft = prepared(decode="hard"), prepared(decode="soft")
+    soft.load_state_dict(hard.state_dict())
+    first, second = predict(hard, image), predict(soft, image)
+    assert set(first.readings) == {"soft", "auxiliary"}
+    assert set(second.readings) == {"hard", "auxiliary"}
+    torch.testing.assert_close(first.logits, second.readings["hard"])
+    torch.testing.assert_close(second.logits, first.readings["soft"])
+    torch.testing.assert_close(first.readings["auxiliary"], second.readings["auxiliary"])
+
+    trained = prepared(variant="ft-w", inverse_training="predictions", samples=0)
+    with torch.no_grad():
+        reading = predict(trained, image).readings["nearest"].argmax(1)
+        diagnosis = trained.diagnose(image, batch(3).labels)
+    assert torch.equal(reading, diagnosis.readings["hard_nearest"])
+
+
+def test_sampled_label_maps_follow_the_distribution_over_tokens(prepared):
+    method = prepared(codec="identity", head="linear").eval()
+    image = batch(5).images[:1]
+    drawn = method.sample(image, 400, torch.Generator().manual_seed(0))
+    assert drawn.shape == (400, 1, *contract.SIZE)
+    posterior = predict(method, image).readings["soft"].softmax(1)[0]
+    shares = torch.stack([(drawn[:, 0] == c).float().mean(0) for c in range(len(posterior))])
+    assert (shares - posterior).abs().max() < 6 * math.sqrt(0.25 / 400)
+    assert torch.equal(drawn, method.sample(image, 400, torch.Generator().manual_seed(0)))
+
+
+def test_generated_label_maps_need_no_image(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(generation, "STEPS", 2)
+    method = prepared()
+    maps = [torch.randint(0, 3, (24, 32), generator=torch.Generator().manual_seed(s)) for s in range(3)]
+    context = contract.Subject(GSS, tmp_path).context()
+    context.label_maps = lambda: iter(maps)
+    drawn = method.generate(context, 3, torch.Generator().manual_seed(0))
+    assert drawn.shape == (3, 24, 32)
+    assert drawn.max() < len(contract.CLASSES)
+    assert torch.equal(drawn, method.generate(context, 3, torch.Generator().manual_seed(0)))
+    assert not torch.equal(drawn, method.generate(context, 3, torch.Generator().manual_seed(1)))
