@@ -173,6 +173,8 @@ class RunConfig(Part):
     """SHA-256 of a local weights file, so that a changed file is a different run."""
     regions_hash: str | None = None
     """SHA-256 over the region maps in ``data.regions``, for the same reason."""
+    method_files: dict[str, str] = {}
+    """SHA-256 of the files that the method's configuration names, by field."""
 
     def fingerprint(self) -> str:
         """SHA-256 over everything that can change the result."""
@@ -192,16 +194,21 @@ class RunConfig(Part):
         del content["data"]["regions"]
         if self.regions_hash is None:
             del content["regions_hash"]
+        for key in self.method_files:
+            del content["method"][key]
+        if not self.method_files:
+            del content["method_files"]
         return content
 
     def portable(self) -> RunConfig:
-        """The same run without this machine's paths to weights and region maps, whose hashes tell them."""
+        """The same run without this machine's paths to weights, region maps and others, whose hashes tell them."""
         network, data = self.network, self.data
+        method = {key: Path(value).name if key in self.method_files else value for key, value in self.method.items()}
         if self.encoder_weights_hash is not None and network.encoder_weights is not None:
             network = network.model_copy(update={"encoder_weights": Path(network.encoder_weights).name})
         if data.regions is not None:
             data = data.model_copy(update={"regions": Path(data.regions).name})
-        return self.model_copy(update={"network": network, "data": data})
+        return self.model_copy(update={"network": network, "data": data, "method": method})
 
     def run_id(self) -> str:
         """The name of the run's folder and record: readable, and unique through the fingerprint."""
@@ -364,6 +371,7 @@ def build(
         ranks=int(os.environ.get("WORLD_SIZE", "1")),
         encoder_weights_hash=file_hash(Path(weights)) if weights and Path(weights).is_file() else None,
         regions_hash=None if regions is None else regions_fingerprint(Path(regions)),
+        method_files={key: file_hash(path) for key, path in method_config if isinstance(path, Path) and path.is_file()},
         **parts,
     )
 

@@ -73,7 +73,8 @@ def variant_of(record: Record) -> Variant:
     """The row that ``record`` belongs to."""
     config = record.config
     regions = {} if config.regions_hash is None else {"region_maps": config.regions_hash[:8]}
-    return Variant(config.method_name, config.method_version, _canonical({**config.method, **regions}))
+    files = {key: f"{config.method[key]}@{digest[:8]}" for key, digest in config.method_files.items()}
+    return Variant(config.method_name, config.method_version, _canonical({**config.method, **files, **regions}))
 
 
 def variant_labels(variants: Iterable[Variant]) -> dict[Variant, str]:

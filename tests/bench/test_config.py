@@ -6,6 +6,7 @@ from datasets.base import DataError
 
 SOFTMAX = registry.methods.get("softmax")
 GMMSEG = registry.methods.get("gmmseg")
+GSS = registry.methods.get("gss")
 SEGSORT = registry.methods.get("segsort")
 
 
@@ -133,6 +134,15 @@ def test_damaged_configuration_file_is_named(tmp_path, content):
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match=r"bad\.toml"):
         config.read_toml(path)
+
+
+def test_files_of_a_method_change_the_run_by_content_and_not_by_path(tmp_path):
+    one, two, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "c.safetensors"
+    one.write_bytes(b"x"), two.write_bytes(b"x"), other.write_bytes(b"y")
+    first, second, third = (build(f"method.dalle_encoder={p}", method=GSS) for p in (one, two, other))
+    assert first.fingerprint() == second.fingerprint() != third.fingerprint()
+    assert first.portable().method["dalle_encoder"] == "a.safetensors"
+    assert first.portable().fingerprint() == first.fingerprint()
 
 
 def test_region_maps_change_the_run_by_content_and_not_by_path(tmp_path):
