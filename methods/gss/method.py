@@ -132,6 +132,7 @@ class GSS(Method):
             steps=context.steps,
             cache=context.cache,
             progress=context.progress,
+            note=context.note,
         )
         every = -(-sum(1 for _ in context.label_maps()) // MEASURED_MAPS)
         measured = itertools.islice(context.label_maps(), 0, None, max(every, 1))
