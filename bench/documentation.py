@@ -155,6 +155,7 @@ def _run(record: Record) -> str:
         for target, scores in result.targets.items():
             lines += [f"  {target}", *_table({"": scores.metrics})]
             lines += _table(scores.by_score)
+            lines += _table({f"reading {reading}": values for reading, values in scores.by_reading.items()})
             if scores.decomposition:
                 lines += ["    decomposition", *_table(scores.decomposition)]
     lines += ["", "Configuration of the method:", *_flat(config.method)]

@@ -242,6 +242,7 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
         dataset=DatasetInfo(name="toyscapes_mini", split="test", images=3, fingerprint="f"),
         metrics={"miou": 0.5, "empty": None},
         decomposition={"miou": {"codec_bound": 0.875}},
+        by_reading={"auxiliary": {"miou": 0.4375}},
     )
     record = Record(
         run_id=made.run_id(),
@@ -256,7 +257,13 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
     store.require_writable()
     store.write(record)
     text = bench("show", record.run_id[:25], "--results", str(tmp_path)).stdout
-    for piece in (record.run_id, "codec_miou = 0.75", "miou 0.5000  empty n/a", "miou              codec_bound 0.8750"):
+    pieces = (
+        "codec_miou = 0.75",
+        "miou 0.5000  empty n/a",
+        "miou              codec_bound 0.8750",
+        "reading auxiliary ",
+    )
+    for piece in (record.run_id, *pieces):
         assert piece in text
 
 
