@@ -47,8 +47,9 @@ class GSSConfig(CodecSettings):
 
     decode: Literal["hard", "soft", "monte-carlo"] = "hard"
     """Tokens to classes: of the most likely tokens (paper, code), of the expected code, or the mean posterior over
-    ``samples`` draws. Only the last two carry the prior's doubt into the posterior. The expected code of an undecided
-    prior may look like a third class, so ``soft`` trails ``hard`` until training has made the tokens clear."""
+    ``samples`` draws. A hard decode knows no doubt, so ``hard`` gives its classes with the probabilities of the soft
+    one. The expected code of an undecided prior may look like a third class, so the classes of ``soft`` trail those of
+    ``hard`` until training has made the tokens clear."""
     samples: int = Field(default=4, ge=0, le=1024)
     """Draws for ``decode="monte-carlo"`` and for the score ``gss_monte_carlo``; 0 leaves the score out."""
 

@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+MARGIN = 0.01
+"""Nats by which ``put_first`` puts a class ahead."""
+
 VARIANCE_FLOOR = (1 / 255) ** 2
 """Smallest predicted variance of a colour in [0, 1]: one step of 8 bits. Class colours are single points, so without a
 floor the density of a pixel that is never in doubt grows without bound."""
@@ -95,6 +98,21 @@ class ColourLatents(Latents):
     def uncertainty(self) -> Tensor:
         """Mean log standard deviation of the channels, which is their mean differential entropy up to a constant."""
         return 0.5 * self.variance.log().mean(dim=1)
+
+
+def put_first(log_probabilities: Tensor, classes: Tensor) -> Tensor:
+    """``log_probabilities`` (B, C, h, w) changed as little as makes ``classes`` (B, h, w) the most likely ones.
+
+    Where another class is ahead, the wanted one is raised ``MARGIN`` above it, and all are normalised again. A hard
+    decode is one label map, whose own scores are nearly one-hot however undecided the prior was; this way its classes
+    come with the probabilities of the soft decode.
+    """
+    best = log_probabilities.amax(dim=1, keepdim=True)
+    wanted = classes.unsqueeze(1)
+    own = log_probabilities.gather(1, wanted)
+    ahead = log_probabilities.argmax(dim=1, keepdim=True) != wanted
+    raised = log_probabilities.scatter(1, wanted, torch.where(ahead, best + MARGIN, own))
+    return raised.log_softmax(dim=1)
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:

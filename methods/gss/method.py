@@ -29,7 +29,7 @@ from methods.gss.codecs.colour import ColourRegression
 from methods.gss.codecs.colours import ColourCodec
 from methods.gss.codecs.quality import reconstruction_report
 from methods.gss.config import GSSConfig
-from methods.gss.decoding import ColourLatents, Latents, TokenLatents, divergence, entropy, monte_carlo
+from methods.gss.decoding import ColourLatents, Latents, TokenLatents, divergence, entropy, monte_carlo, put_first
 from methods.gss.generation import token_prior
 from methods.gss.label_maps import fill_void
 from methods.gss.losses import fill_with_classes, gaussian_nll, linear_cross_entropy, void_share
@@ -201,7 +201,7 @@ class GSS(Method):
             if colours is not None and self.codec.palette is not None:
                 anomaly["gss_colour"] = palette_distance(colours, self.codec.palette)
             hard, painted = self.read(predicted.latents.hard(), size)
-            decoded = {"hard": hard, "soft": soft}
+            decoded = {"hard": put_first(soft, hard.argmax(dim=1)), "soft": soft}
             if self.config.samples:
                 decoded["monte-carlo"], anomaly["gss_monte_carlo"] = self._sampled(predicted.latents, size)
             auxiliary = self._auxiliary(predicted, size)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from methods.gss.decoding import ColourLatents, TokenLatents, divergence, entropy, monte_carlo
+from methods.gss.decoding import ColourLatents, TokenLatents, divergence, entropy, monte_carlo, put_first
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -76,6 +76,22 @@ def test_samples_of_one_class_do_not_disagree():
     logits[:, :2] = 0.0  # both mean class 0
     _, disagreement = monte_carlo(TokenLatents(logits), posterior, 8, generator())
     torch.testing.assert_close(disagreement, torch.zeros(1, 2, 2), atol=1e-6, rtol=0)
+
+
+def test_putting_a_class_first_changes_no_more_than_that():
+    generator = torch.Generator().manual_seed(0)
+    soft = (4 * torch.randn(2, 5, 6, 7, generator=generator)).log_softmax(1)
+    classes = torch.randint(5, (2, 6, 7), generator=generator)
+    changed = put_first(soft, classes)
+    assert torch.equal(changed.argmax(1), classes)
+    torch.testing.assert_close(changed.exp().sum(1), torch.ones(2, 6, 7))
+    agree = soft.argmax(1) == classes
+    assert agree.any()
+    torch.testing.assert_close(changed.permute(0, 2, 3, 1)[agree], soft.permute(0, 2, 3, 1)[agree])
+    others = torch.ones_like(soft, dtype=torch.bool).scatter(1, classes[:, None], False)
+    rest = torch.where(others, changed - soft, torch.nan)
+    spread = rest.nan_to_num(-torch.inf).amax(1) - rest.nan_to_num(torch.inf).amin(1)
+    assert spread.abs().max() < 1e-4, "the other classes keep their ratios"
 
 
 def test_divergence_lies_between_zero_and_log_two():

@@ -370,6 +370,11 @@ def test_readings_are_the_same_tokens_read_in_other_ways(prepared):
     assert set(first.readings) == {"soft", "auxiliary"}
     assert set(second.readings) == {"hard", "auxiliary"}
     torch.testing.assert_close(first.logits, second.readings["hard"])
+    with torch.no_grad():
+        tokens = hard.latents(image).latents.hard()
+        assert torch.equal(first.logits.argmax(1), hard.classes_of(tokens, contract.SIZE))
+    doubt = first.logits.softmax(1).amax(1)
+    assert torch.all(doubt <= second.logits.softmax(1).amax(1) * 1.011), "hard classes, with the soft decode's doubt"
     torch.testing.assert_close(second.logits, first.readings["soft"])
     torch.testing.assert_close(first.readings["auxiliary"], second.readings["auxiliary"])
 
