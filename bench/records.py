@@ -109,6 +109,8 @@ class Record(BaseModel):
     """Kind of labels and the share of the pixels that they label."""
     data: DatasetInfo | None = None
     environment: Environment = Field(default_factory=Environment)
+    scoring_environment: Environment | None = None
+    """Where and with what the model was scored, if not in the process that trained it."""
     training: Training | None = None
     checkpoint_hash: str | None = None
     protocols: dict[str, ProtocolResult] = {}

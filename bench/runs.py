@@ -216,6 +216,7 @@ def _execute(
             method = training.load_model(method_class, config, source.classes, folder / training.MODEL)
     else:
         method = training.load_model(method_class, config, source.classes, folder / training.MODEL)
+        record.scoring_environment = environment.describe(fabric.device, fabric.world_size)
     record.checkpoint_hash = gather_one(_hash(folder, fabric))[0]
     method = method.to(fabric.device).eval()
     record.method_facts = dict(method.facts())

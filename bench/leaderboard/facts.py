@@ -23,7 +23,12 @@ def facts_of(group: Group, protocol: str, records: list[Record]) -> dict[str, st
         "training data": "" if group.data is None else f"{group.data[2]} images ({group.data[3][:8]})",
         "hardware": _few({r.environment.hardware or r.environment.device for r in records}),
         "commits": _few(
-            {(r.environment.commit or "unknown")[:8] + (" (dirty)" if r.environment.dirty else "") for r in records}
+            {
+                (made.commit or "unknown")[:8] + (" (dirty)" if made.dirty else "")
+                for r in records
+                for made in (r.environment, r.scoring_environment)
+                if made is not None
+            }
         ),
     }
     return {name: text for name, text in facts.items() if text}

@@ -115,6 +115,9 @@ def test_evaluation_renews_the_record_with_the_same_numbers(bench, copy):
     new = next(r for r in records(copy) if r["config"]["method_name"] == "gmmseg")
     assert new["training"] == old["training"]
     assert new["checkpoint_hash"] == old["checkpoint_hash"]
+    assert new["environment"] == old["environment"]
+    assert old["scoring_environment"] is None
+    assert new["scoring_environment"]["packages"]["torch"]
     for result in (*old["protocols"].values(), *new["protocols"].values()):
         del result["seconds"]
     assert new["protocols"] == old["protocols"]

@@ -7,7 +7,7 @@ import pytest
 
 from bench.leaderboard import build, render
 from bench.metrics import confusion
-from bench.records import DatasetInfo, ProtocolResult, Scores, Store
+from bench.records import DatasetInfo, Environment, ProtocolResult, Scores, Store
 
 
 def tables(bench, records, **options):
@@ -112,6 +112,12 @@ def test_mean_std_and_n(bench):
 def test_single_seed_has_no_spread(bench):
     (table,) = tables(bench, [bench.record()])
     assert "| 1 | softmax | 1 | 50.00 |" in render(table, "md")
+
+
+def test_a_table_names_the_commits_of_training_and_of_a_later_scoring(bench):
+    record = bench.record("softmax", 0, 0.5, scoring_environment=Environment(commit="fedcba9876543210", dirty=True))
+    (table,) = tables(bench, [record])
+    assert table.facts["commits"] == "01234567, fedcba98 (dirty)"
 
 
 def test_failed_runs_are_rows_with_their_reason_and_never_averaged(bench):
