@@ -172,8 +172,9 @@ class DalleCodec(ColourCodec):
         files: dict[str, Path] = {}
         for part, path in (("encoder", self.settings.dalle_encoder), ("decoder", self.settings.dalle_decoder)):
             if path is None or not path.is_file():
+                lack = f"no file of its {part} is named" if path is None else f"there is no {part} at {path}"
                 raise MethodError(
-                    f"codec=dalle needs the published weights in local files, and there is no {part} at {path}; "
+                    f"codec=dalle needs the published weights in local files, and {lack}; "
                     f"set method.dalle_encoder and method.dalle_decoder, or choose method.codec=vqvae"
                 )
             files[part] = path

@@ -130,7 +130,7 @@ def test_trained_colours_build_on_the_frozen_weights(make_dalle, maps, silent):
 
 
 def test_missing_files_are_one_sentence(make_dalle, tmp_path, silent):
-    with pytest.raises(MethodError, match=r"there is no encoder at None; set method\.dalle_encoder"):
+    with pytest.raises(MethodError, match=r"no file of its encoder is named; set method\.dalle_encoder"):
         make_dalle().fit_latents(lambda: iter(()), 0, silent)
     paths = stored(make_dalle(), tmp_path, "pt")
     paths["dalle_decoder"].unlink()
