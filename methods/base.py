@@ -266,7 +266,7 @@ class Method(nn.Module, ABC):
         ``generator`` is a CPU one. Called like ``predict``; only for methods with a distribution over whole label maps.
         Raises MethodError for the others.
         """
-        raise MethodError(f"{self.name} draws no label maps; take a run of a method that does, such as gss")
+        raise self._undrawn()
 
     def generate(self, context: Context, count: int, generator: torch.Generator) -> Tensor:
         """Draw ``count`` label maps (count, H, W) int64 without an image, from what training label maps are like.
@@ -274,7 +274,10 @@ class Method(nn.Module, ABC):
         May estimate what it needs from ``context.label_maps`` and keep it in ``context.cache``. Raises MethodError for
         methods without a distribution over label maps.
         """
-        raise MethodError(f"{self.name} draws no label maps; take a run of a method that does, such as gss")
+        raise self._undrawn()
+
+    def _undrawn(self) -> MethodError:
+        return MethodError(f"{self.name} draws no label maps; take a run of a method that does, such as gss")
 
     def relabel(self, table: Sequence[int], num_classes: int) -> None:
         """Predict other classes from here on, without training: class c of training counts as ``table[c]``.
