@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from methods.base import MethodError, subsample
 from methods.gss.codecs.base import Codec, LabelMaps, Progress
+from methods.gss.codecs.cache import write_whole
 from methods.gss.label_maps import whole_maps
 from methods.gss.token_prior import TokenPrior, fit_token_prior
 
@@ -52,14 +52,7 @@ def token_prior(codec: Codec, label_maps: LabelMaps, seed: int, cache: Path, pro
     except (OSError, RuntimeError, ValueError, SafetensorError):  # absent, or cut off: it is estimated (again)
         prior = fit_token_prior(tokens, codec.vocabulary, STEPS, BATCH_SIZE, seed, progress)
         cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(
-                save({name: tensor.cpu().contiguous() for name, tensor in prior.state_dict().items()})
-            )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, save({name: tensor.cpu().contiguous() for name, tensor in prior.state_dict().items()}))
     return prior.eval().requires_grad_(False)
 
 

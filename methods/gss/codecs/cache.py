@@ -140,15 +140,16 @@ def _store(codec: Codec, cache: Path, stage: Stage, seconds: float) -> None:
         "seconds": round(seconds, 1),
         **stage.content,
     }
-    _write(weights, content)
-    _write(description, json.dumps(about, indent=1).encode())
+    write_whole(weights, content)
+    write_whole(description, json.dumps(about, indent=1).encode())
 
 
 def _files(cache: Path, stage: Stage) -> Iterator[Path]:
     return iter((cache / f"codec-{stage.key}.safetensors", cache / f"codec-{stage.key}.json"))
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` at once or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)
