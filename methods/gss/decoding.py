@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,28 +50,33 @@ class TokenLatents(Latents):
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits.float()
 
+    @cached_property
+    def rows(self) -> Tensor:
+        """Probabilities (B, h, w, V), computed once: nothing else of an image is as large."""
+        return self.logits.movedim(1, -1).softmax(dim=-1)
+
     def hard(self) -> Tensor:
         """Tokens (B, h, w)."""
         return self.logits.argmax(dim=1)
 
     def soft(self) -> Tensor:
         """Probabilities (B, V, h, w)."""
-        return self.logits.softmax(dim=1)
+        return self.rows.movedim(-1, 1)
 
     def samples(self, count: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Tokens (B, h, w), by inversion of the distribution function."""
         images, vocabulary, height, width = self.logits.shape
-        rows = self.soft().permute(0, 2, 3, 1).reshape(-1, vocabulary)
-        function = rows.cumsum(dim=1)
+        function = self.rows.flatten(0, 2).cumsum(dim=1)
         for _ in range(count):
-            uniform = torch.rand(height * width, generator=generator).to(rows.device).repeat(images)
+            uniform = torch.rand(height * width, generator=generator).to(function.device).repeat(images)
             # Scaled by the last value, which rounding keeps from being exactly one.
             drawn = torch.searchsorted(function, (uniform * function[:, -1])[:, None], right=True)
             yield drawn.clamp_(max=vocabulary - 1).view(images, height, width)
 
     def uncertainty(self) -> Tensor:
         """Entropy over log V, in [0, 1]. Tokens that mean the same class make it larger than that of the classes."""
-        return entropy(self.logits.log_softmax(dim=1)) / math.log(max(self.logits.shape[1], 2))
+        surprise = self.rows.clamp_min(torch.finfo(self.rows.dtype).tiny).log()
+        return -(self.rows * surprise).sum(dim=-1) / math.log(max(self.logits.shape[1], 2))
 
 
 class ColourLatents(Latents):

@@ -157,4 +157,6 @@ class Prior(nn.Module):
     def outputs(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
         """Outputs (B, V, ceil(H/f), ceil(W/f)) in float32 of the head's ``cells``, for images of ``size`` (H, W)."""
         grid = (-(-size[0] // self.codec_stride), -(-size[1] // self.codec_stride))
-        return resample(self.classifier(cells).float(), self.head.stride, self.codec_stride, grid)
+        # As a matrix product: cells lie with their channels innermost, and so do the outputs, over which softmax runs.
+        rows = F.linear(cells.movedim(1, -1), self.classifier.weight.flatten(1), self.classifier.bias)
+        return resample(rows.float().movedim(-1, 1), self.head.stride, self.codec_stride, grid)
