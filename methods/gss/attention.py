@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+BAND_CELLS, CACHED_BAND_CELLS = 1 << 18, 1 << 12
+"""Cells that go through a block at once, about: as many as fill a GPU, or on a CPU as fit its cache."""
+
 
 class WindowBlock(nn.Module):
     """A pre-norm transformer block whose attention stays within square windows: (B, C, H, W) to (B, C, H, W).
@@ -47,17 +50,32 @@ class WindowBlock(nn.Module):
         self.register_buffer("offsets", down * span + right, persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Apply attention and perceptron, each with a residual, to ``maps`` (B, C, H, W)."""
-        cells = maps.permute(0, 2, 3, 1)
-        cells = cells + self._attend(self.attention_norm(cells))
-        cells = cells + self.perceptron(cells)
-        return cells.permute(0, 3, 1, 2).contiguous()
+        """Apply attention and perceptron, each with a residual, to ``maps`` (B, C, H, W).
 
-    def _attend(self, cells: Tensor) -> Tensor:
-        """Attention output (B, H, W, C) of normalised ``cells`` (B, H, W, C)."""
+        The result has its channels innermost in memory, which is also the layout that costs no copy. Rows of windows
+        go through in bands that no window crosses, so that intermediate maps stay small however large the grid is.
+        """
+        cells = maps.movedim(1, -1)
+        images, height, width, _ = cells.shape
+        at_once = CACHED_BAND_CELLS if cells.device.type == "cpu" else BAND_CELLS
+        rows = max(1, at_once // (images * width * self.window)) * self.window
+        top, _ = self._margins(height)
+        first = min(rows - top, height)
+        whole, rest = divmod(height - first, rows)
+        bands = cells.split([first, *[rows] * whole, *[rest] * (rest > 0)], dim=1)
+        done = [self._band(band, 0 if i else top) for i, band in enumerate(bands)]
+        return (done[0] if len(done) == 1 else torch.cat(done, dim=1)).movedim(-1, 1)
+
+    def _band(self, cells: Tensor, top: int) -> Tensor:
+        """The block on a band of ``cells`` (B, h, W, C) whose first windows reach ``top`` cells over its upper edge."""
+        cells = cells + self._attend(self.attention_norm(cells), top)
+        return cells + self.perceptron(cells)
+
+    def _attend(self, cells: Tensor, top: int) -> Tensor:
+        """Attention output (B, h, W, C) of a band of normalised ``cells`` (B, h, W, C)."""
         images, height, width, channels = cells.shape
         window, size = self.window, channels // self.heads
-        top, bottom = self._margins(height)
+        bottom = -(top + height) % window
         left, right = self._margins(width)
         qkv = F.pad(self.qkv(cells), (0, 0, left, right, top, bottom))
         across, down = qkv.shape[2] // window, qkv.shape[1] // window

@@ -84,9 +84,11 @@ class WindowInverse(nn.Module):
 
     def forward(self, colours: Tensor) -> Tensor:
         """Class scores (B, C, H, W) of ``colours`` (B, 3, H, W)."""
-        hidden = F.relu(_over_channels(self.first_norm, self.first(colours)))
-        return self.last(_over_channels(self.last_norm, self.blocks(hidden)))
+        hidden = F.relu(self.first_norm(_linear(self.first, colours.movedim(1, -1))), inplace=True)
+        blended = self.blocks(hidden.movedim(-1, 1))
+        return _linear(self.last, self.last_norm(blended.movedim(1, -1))).movedim(-1, 1)
 
 
-def _over_channels(norm: nn.LayerNorm, maps: Tensor) -> Tensor:
-    return norm(maps.movedim(1, -1)).movedim(-1, 1).contiguous()
+def _linear(convolution: nn.Conv2d, cells: Tensor) -> Tensor:
+    """A 1x1 ``convolution`` of ``cells`` (B, H, W, C), whose channels are innermost in memory."""
+    return F.linear(cells, convolution.weight.flatten(1), convolution.bias)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from methods.gss import attention
 from methods.gss.attention import WindowBlock
 
 
@@ -62,6 +63,18 @@ def test_odd_windows_are_exact_too(shifted):
     maps = torch.randn(1, 6, 7, 4, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(block(maps), written_out(block, maps))
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("height", [3, 4, 13, 14, 16])
+def test_bands_of_windows_change_nothing(monkeypatch, height, shifted):
+    block = make_block(shifted=shifted)
+    maps = torch.randn(2, 6, height, 9, dtype=torch.float64, requires_grad=True)
+    whole = block(maps)
+    (gradient,) = torch.autograd.grad(whole.square().sum(), maps)
+    monkeypatch.setattr(attention, "CACHED_BAND_CELLS", 1)
+    torch.testing.assert_close(block(maps), whole)
+    torch.testing.assert_close(torch.autograd.grad(block(maps).square().sum(), maps)[0], gradient)
 
 
 @pytest.mark.parametrize("shifted", [False, True])
