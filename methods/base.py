@@ -159,8 +159,8 @@ class Diagnosis:
     """What a method's errors are made of, on images with known labels: the closed-set protocol adds it up."""
 
     readings: dict[str, Tensor] = field(default_factory=dict)
-    """Alternative class maps (B, H, W) int64, 0..C-1, each scored like a prediction: an upper bound, an auxiliary
-    head, another way of decoding."""
+    """Class maps (B, H, W) int64, 0..C-1, that need the labels and are scored like a prediction: an upper bound, say.
+    What needs none belongs to the readings of a ``Prediction``."""
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Hits and total of what is not counted in labelled pixels: right tokens, say."""
 

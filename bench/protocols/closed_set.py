@@ -17,6 +17,9 @@ from bench.protocols.readings import OWN, ReadingMeters
 from bench.records import ProtocolResult, Scores
 from datasets.base import Dataset, Item
 
+PREDICTION = "prediction"
+"""The method's own prediction among the parts of its errors."""
+
 
 class ClosedSet(Protocol):
     """mIoU, IoU per class, mean and pixel accuracy from one confusion matrix of the whole split.
@@ -51,12 +54,14 @@ class ClosedSet(Protocol):
                 meters = cls._measure(evaluation, dataset)
                 counted.append((set(dataset.items), meters))
             meter = meters.readings.own
+            metrics = closed_set_metrics(meter.total)
+            by_reading = {reading: closed_set_metrics(m.total) for reading, m in meters.readings.others.items()}
             result.targets[split] = Scores(
                 dataset=evaluation.describe(dataset),
-                metrics=closed_set_metrics(meter.total),
+                metrics=metrics,
                 per_class={"iou": numbers(dict(zip(names, confusion.class_iou(meter.total))))},
-                by_reading={reading: closed_set_metrics(m.total) for reading, m in meters.readings.others.items()},
-                decomposition={kind: numbers(values) for kind, values in meters.decomposition.summary().items()},
+                by_reading=by_reading,
+                decomposition=_decomposition(meters.decomposition, {PREDICTION: metrics, **by_reading}),
             )
             evaluation.statistics[f"{cls.name}/{split}/ids"] = np.array(meter.ids)
             evaluation.statistics[f"{cls.name}/{split}/confusion"] = meter.per_image
@@ -95,6 +100,16 @@ class _Meters:
     def merge(self, other: _Meters) -> None:
         self.readings.merge(other.readings)
         self.decomposition.merge(other.decomposition)
+
+
+def _decomposition(
+    meter: DecompositionMeter, readings: dict[str, dict[str, float | None]]
+) -> dict[str, dict[str, float | None]]:
+    """What a method says of its errors, beside the same numbers of its prediction and ``readings``; or nothing."""
+    found = {kind: numbers(values) for kind, values in meter.summary().items()}
+    for kind in found.keys() & {"miou", "pixel_accuracy"}:
+        found[kind] |= {reading: metrics[kind] for reading, metrics in readings.items()}
+    return found
 
 
 def closed_set_metrics(matrix: NDArray[np.int64]) -> dict[str, float | None]:

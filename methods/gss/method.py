@@ -212,31 +212,23 @@ class GSS(Method):
         return Prediction(logits=logits, anomaly=anomaly, readings={**decoded, **nearest, "auxiliary": auxiliary})
 
     def diagnose(self, images: Tensor, labels: Tensor) -> Diagnosis:
-        """Every reading of the same tokens, beside what the codec makes of the labels and what the control says.
+        """What the codec makes of the labels, and how much of that is predicted.
 
-        Readings: ``codec_bound``, the labels encoded and decoded; ``hard`` and ``soft`` decodes; ``auxiliary``, the
-        auxiliary head; with a trained inverse also ``codec_bound_nearest`` and ``hard_nearest``, by the nearest colour.
-        Counts: ``token_accuracy``, right tokens among those at most ``void_fraction`` void; ``decoded_accuracy``,
-        labelled pixels at which the predicted tokens decode to the class that the labels' tokens decode to, for
-        different tokens may mean the same.
+        Readings: ``codec_bound``, the labels encoded and decoded; with a trained inverse also ``codec_bound_nearest``,
+        decoded by the nearest colour. Counts: ``token_accuracy``, right tokens among those at most ``void_fraction``
+        void; ``decoded_accuracy``, labelled pixels at which the predicted tokens decode to the class that the labels'
+        tokens decode to, for different tokens may mean the same.
         """
         size = (images.shape[2], images.shape[3])
-        predicted = self.latents(images)
         valid = labels < len(self.classes)
-        filled = fill_void(labels)
+        hard = self.latents(images).latents.hard()
         with torch.autocast(images.device.type, enabled=False):
-            truth = self._encode(filled)
-            hard = predicted.latents.hard()
+            truth = self._encode(fill_void(labels))
             bound, decoded = (self.classes_of(latents, size) for latents in (truth, hard))
-            readings = {
-                "codec_bound": bound,
-                "hard": decoded,
-                "soft": self.classes_of(predicted.latents.soft(), size),
-                "auxiliary": self._auxiliary(predicted, size).argmax(dim=1),
-            }
+            readings = {"codec_bound": bound}
             if self._inverts_by_training:
-                for name, latents in (("codec_bound_nearest", truth), ("hard_nearest", hard)):
-                    readings[name] = self._nearest(_cut(self._colours(latents), size)).argmax(dim=1)
+                painted = _cut(self._colours(truth), size)
+                readings["codec_bound_nearest"] = self._nearest(painted).argmax(dim=1)
         counts = {"decoded_accuracy": (int((decoded == bound)[valid].sum()), int(valid.sum()))}
         if not self.codec.continuous:
             counted = void_share(~valid, self.codec.stride) <= self.config.void_fraction
