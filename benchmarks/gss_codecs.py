@@ -10,7 +10,8 @@ python benchmarks/gss_codecs.py --bounds toyscapes --data-root data --out bounds
 from contours, where bilinear enlargement rounds corners) before anything is timed.
 
 ``--bounds`` fits every codec and variant on the training labels of a data set, and prints the reconstruction of its
-validation labels at the grid that is deployed: the upper bound of the method. It writes a Markdown table and JSON.
+validation labels at the grid that is deployed: the upper bound of the method. It writes a Markdown table and JSON after
+each of them; what these already hold for the same number of steps stays, so that codecs can be added one by one.
 
 Times are medians of rounds taken in turns: processor time of one thread on the CPU, elapsed time on an accelerator.
 Memory is the peak beyond what was held before, each measured in a fresh process.
@@ -226,7 +227,7 @@ def candidates(names: list[str]) -> Iterator[CodecSettings]:
 
 
 def bounds(arguments: argparse.Namespace) -> None:
-    from bench import registry
+    from bench import environment, registry
     from bench.console import progress
     from bench.errors import UserError
     from datasets.base import DataError
@@ -241,7 +242,13 @@ def bounds(arguments: argparse.Namespace) -> None:
     def of(split) -> Callable[[], Iterator[Tensor]]:
         return lambda: (split.label(index) for index in range(len(split)))
 
-    rows = []
+    steps = CodecSettings().resolved_steps(arguments.run_steps)
+    table = arguments.out / f"{arguments.bounds}.json"
+    rows = {}
+    if table.exists():
+        known = [row for row in json.loads(table.read_text()) if row["steps"] == steps]
+        rows = {(row["codec"], row["variant"]): row for row in known}
+    made = environment.describe(arguments.device)
     for settings in candidates(arguments.codec):
         codec = build_codec(settings, dataset.classes).to(arguments.device)
         start = time.monotonic()
@@ -252,21 +259,31 @@ def bounds(arguments: argparse.Namespace) -> None:
         seconds = time.monotonic() - start
         report = reconstruction_report(codec, of(validation)())
         vocabulary = None if codec.continuous else codec.vocabulary
-        rows.append(
-            {
-                "codec": settings.codec,
-                "variant": settings.variant,
-                "stride": codec.stride,
-                "vocabulary": vocabulary,
-                "seconds": round(seconds, 1),
-                **{name: None if math.isnan(value) else value for name, value in report.as_dict().items()},
-            }
-        )
-        console.print(rows[-1])
-    steps = CodecSettings().resolved_steps(arguments.run_steps)
-    labels = f"{arguments.bounds} {dataset.selection_split}"
+        row = {
+            "codec": settings.codec,
+            "variant": settings.variant,
+            "steps": steps,
+            "codec_seed": settings.codec_seed,
+            "stride": codec.stride,
+            "vocabulary": vocabulary,
+            "seconds": round(seconds, 1),
+            **{name: None if math.isnan(value) else value for name, value in report.as_dict().items()},
+            "commit": made.commit,
+            "dirty": made.dirty,
+            "hardware": made.hardware,
+        }
+        console.print(row)
+        rows[settings.codec, settings.variant] = row
+        places = {(c.codec, c.variant): place for place, c in enumerate(candidates([]))}
+        rows = dict(sorted(rows.items(), key=lambda item: places[item[0]]))
+        write_bounds(table, list(rows.values()), f"{arguments.bounds} {dataset.selection_split}")
+    console.print(f"{table} and .md written")
+
+
+def write_bounds(path: Path, rows: list[dict], labels: str) -> None:
+    """Write ``rows`` as JSON to ``path``, and as a Markdown table beside it."""
     lines = [
-        f"Reconstruction of {labels} labels; autoencoders fitted for {steps} steps.",
+        f"Reconstruction of {labels} labels; autoencoders fitted for {rows[0]['steps']} steps.",
         "",
         "| codec | variant | stride | V | mIoU | boundary F | perplexity | used codes |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
@@ -276,10 +293,9 @@ def bounds(arguments: argparse.Namespace) -> None:
         shown = ["-" if row[name] is None else format(scale * row[name], form) for name, scale, form in figures]
         left = [row["codec"], row["variant"], str(row["stride"]), str(row["vocabulary"] or "-")]
         lines.append("| " + " | ".join([*left, *shown]) + " |")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"{arguments.bounds}.md").write_text("\n".join(lines) + "\n")
-    (arguments.out / f"{arguments.bounds}.json").write_text(json.dumps(rows, indent=1) + "\n")
-    console.print(f"{arguments.out / arguments.bounds}.md and .json written")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def main() -> None:
