@@ -286,7 +286,7 @@ _LATEX_SPECIAL = {
 def _latex(table: Table) -> str:
     parts = (table.title, table.caption[:1].upper() + table.caption[1:], *table.rules)
     caption = ". ".join(_tex(part.rstrip(".")) for part in parts if part)
-    notes = "".join(f" Note: {_tex(note)}." for note in table.notes)
+    notes = "".join(f" Note: {_tex(note.rstrip('.'))}." for note in table.notes)
     lines: list[str] = []
     if table.rows or table.incomplete:
         identity = layout.identity_headings(table)

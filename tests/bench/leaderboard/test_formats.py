@@ -53,6 +53,12 @@ def test_golden_markdown(table):
     ]
 
 
+@pytest.mark.parametrize("note", ["a map of our own", "a map of our own."])
+def test_a_latex_caption_ends_every_note_with_one_full_stop(table, note):
+    table.notes.append(note)
+    assert " Note: a map of our own.}" in render(table, "tex")
+
+
 def test_golden_latex(table):
     text = render(table, "tex")
     assert r"\textbf{60.00}" in text
