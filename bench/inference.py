@@ -71,7 +71,8 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Ids (H, W) at ``size`` of a grid of ids (h, w) that spans an image of ``network_size``, aligned with ``enlarge``.
 
-    Each pixel takes the id of the cell in which its centre lies.
+    Each pixel takes the id of the cell in which its centre lies. The way back, from pixels to cells of the grid, is
+    ``methods.base.subsample``.
     """
     strides = {-(-extent // cells) for extent, cells in zip(network_size, ids.shape)}
     stride = strides.pop()
@@ -87,7 +88,10 @@ def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int
 
 
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """``labels`` (B, h, w) int64 at ``size`` by nearest neighbours."""
+    """``labels`` (B, h, w) int64 of images that were resized to ``size``, by nearest neighbours.
+
+    For label maps, whose pixels fill the image; a network's grid may reach over its edge (``enlarge_ids``).
+    """
     if tuple(labels.shape[-2:]) == size:
         return labels
     return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()

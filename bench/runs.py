@@ -188,14 +188,8 @@ def _execute(
     for sentences in planned.absent.values():
         for sentence in sentences:
             note(f"skipped: {sentence}")
-    record = _progress(folder, config) or Record(
-        run_id=run_id,
-        fingerprint=config.fingerprint(),
-        status="complete",
-        created="",
-        config=config.portable(),
-        encoder_weights=config.weights_label(),
-        inference=config.recipe.inference.label(),
+    record = _progress(folder, config) or _new_record(
+        config,
         supervision=_supervision(train_set, method_class),
         data=data.describe(dense),
         environment=environment.describe(fabric.device, fabric.world_size),
@@ -317,17 +311,27 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def _new_record(config: RunConfig, **facts: Any) -> Record:
+    """A record that says what ``config`` does, and ``facts``; complete, if these do not say otherwise."""
+    described: dict[str, Any] = {
+        "run_id": config.run_id(),
+        "fingerprint": config.fingerprint(),
+        "status": "complete",
+        "created": "",
+        "config": config.portable(),
+        "encoder_weights": config.weights_label(),
+        "inference": config.recipe.inference.label(),
+    }
+    return Record(**{**described, **facts})
+
+
 def write_failure(store: Store, config: RunConfig, reason: str) -> Record:
     """Leave a row for a run that failed."""
-    record = Record(
-        run_id=config.run_id(),
-        fingerprint=config.fingerprint(),
+    record = _new_record(
+        config,
         status="failed",
         reason=reason,
         created=now(),
-        config=config.portable(),
-        encoder_weights=config.weights_label(),
-        inference=config.recipe.inference.label(),
         supervision={"kind": config.data.supervision, "labelled_fraction": None},
         environment=environment.describe(torch.device("cpu")),
     )
