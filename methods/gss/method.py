@@ -83,6 +83,7 @@ class GSS(Method):
     """
 
     name = "gss"
+    version = "2"
     reference = "Chen et al., Generative Semantic Segmentation, CVPR 2023"
     Config = GSSConfig
     window_average = "probabilities"

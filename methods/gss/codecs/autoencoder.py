@@ -1,7 +1,9 @@
 """The small convolutional encoder and decoder of the codecs that are fitted here.
 
 Half the stride costs most: the first convolution halves the resolution at once, and the last enlargement is a
-rearrangement of channels, so that no map of many channels exists at the resolution of the labels.
+rearrangement of channels, so that no map of many channels exists at the resolution of the labels. Normalisation is
+over the batch while fitting, and fixed afterwards: a token then depends on the labels near it alone, which is what a
+prior can predict from the image, and means the same in a crop, a window and a whole image.
 """
 
 from __future__ import annotations
@@ -10,21 +12,19 @@ import math
 
 from torch import Tensor, nn
 
-GROUPS = 8
-"""Of every GroupNorm."""
 RESIDUAL_BLOCKS = 2
 
 
 class ResidualBlock(nn.Module):
-    """GroupNorm, SiLU and a 3x3 convolution, then the same with 1x1, added to the input (B, C, H, W)."""
+    """BatchNorm, SiLU and a 3x3 convolution, then the same with 1x1, added to the input (B, C, H, W)."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            nn.GroupNorm(GROUPS, channels),
+            nn.BatchNorm2d(channels),
             nn.SiLU(),
             nn.Conv2d(channels, hidden, 3, padding=1),
-            nn.GroupNorm(GROUPS, hidden),
+            nn.BatchNorm2d(hidden),
             nn.SiLU(),
             nn.Conv2d(hidden, channels, 1),
         )
@@ -42,11 +42,11 @@ def make_encoder(stride: int, width: int, out_channels: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1)]
     channels = width
     for _ in range(int(math.log2(stride)) - 1):
-        layers += [nn.GroupNorm(GROUPS, channels), nn.SiLU()]
+        layers += [nn.BatchNorm2d(channels), nn.SiLU()]
         layers += [nn.Conv2d(channels, 2 * width, 4, stride=2, padding=1)]
         channels = 2 * width
     layers += [ResidualBlock(channels, width) for _ in range(RESIDUAL_BLOCKS)]
-    layers += [nn.GroupNorm(GROUPS, channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 1)]
+    layers += [nn.BatchNorm2d(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 1)]
     return nn.Sequential(*layers)
 
 
@@ -56,11 +56,11 @@ def make_decoder(stride: int, width: int, in_channels: int) -> nn.Sequential:
     channels = 2 * width if halvings else width
     layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1)]
     layers += [ResidualBlock(channels, width) for _ in range(RESIDUAL_BLOCKS)]
-    layers += [nn.GroupNorm(GROUPS, channels), nn.SiLU()]
+    layers += [nn.BatchNorm2d(channels), nn.SiLU()]
     for left in reversed(range(halvings)):
         narrower = 2 * width if left else width
         layers += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(channels, narrower, 3, padding=1)]
-        layers += [nn.GroupNorm(GROUPS, narrower), nn.SiLU()]
+        layers += [nn.BatchNorm2d(narrower), nn.SiLU()]
         channels = narrower
     layers += [nn.Conv2d(channels, 12, 3, padding=1), nn.PixelShuffle(2), nn.Sigmoid()]
     return nn.Sequential(*layers)

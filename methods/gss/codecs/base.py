@@ -94,8 +94,8 @@ class Codec(nn.Module):
         return ""
 
     def freeze(self) -> None:
-        """No parameter learns."""
-        self.requires_grad_(False)
+        """No parameter learns, and no statistic follows what is shown."""
+        self.requires_grad_(False).eval()
 
     def fingerprint(self) -> str:
         """SHA-256 of settings, palette and weights; a model is only valid with the codec that it was trained with."""

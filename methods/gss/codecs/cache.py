@@ -24,8 +24,8 @@ from torch import Tensor
 from methods.gss.codecs.base import Codec, LabelMaps, Progress
 from methods.gss.codecs.settings import CodecSettings
 
-FORMAT = 1
-"""Raised when a fit changes in a way that no setting shows."""
+FORMAT = 2
+"""Raised when a codec or its fit changes in a way that no setting shows."""
 
 Note = Callable[[str], None]
 

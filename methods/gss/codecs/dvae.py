@@ -12,7 +12,7 @@ from methods.base import Classes
 from methods.gss.codecs.autoencoder import make_decoder, make_encoder
 from methods.gss.codecs.base import LabelMaps, Progress, embed
 from methods.gss.codecs.colours import ColourCodec
-from methods.gss.codecs.fitting import crops_of, optimise, seeded
+from methods.gss.codecs.fitting import crops_of, normalising_by_batch, optimise, seeded, settle
 from methods.gss.codecs.settings import CodecSettings
 from methods.gss.maskige import paint
 
@@ -64,5 +64,7 @@ class DVAECodec(ColourCodec):
             return terms + settings.kl_weight * divergence
 
         trained = [*self.encoder.parameters(), *self.decoder.parameters(), self.codebook]
-        with seeded(settings.codec_seed, device):
+        networks = (self.encoder, self.decoder)
+        with seeded(settings.codec_seed, device), normalising_by_batch(*networks):
             optimise(trained, loss, steps, settings.codec_lr, progress, "fitting the codec")
+        settle(networks, lambda: self.maskige(self.encode(crops.draw(settings.codec_batch).to(device))))

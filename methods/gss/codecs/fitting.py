@@ -7,12 +7,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.base import MethodError
 from methods.gss.codecs.base import LabelMaps, Progress
 from methods.gss.codecs.settings import CodecSettings
 from methods.gss.label_maps import CropSampler, whole_maps
+
+SETTLING = 16
+"""Batches over which the statistics of a fitted codec are taken."""
 
 
 @contextlib.contextmanager
@@ -21,6 +24,36 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def normalising_by_batch(*modules: nn.Module) -> Iterator[None]:
+    """Let ``modules`` normalise by each batch inside, and by their own statistics outside."""
+    for module in modules:
+        module.train()
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.eval()
+
+
+@torch.no_grad()
+def settle(modules: Sequence[nn.Module], show: Callable[[], object]) -> None:
+    """Set the statistics of ``modules`` to the mean over ``SETTLING`` batches, each of which ``show`` passes through.
+
+    Those gathered while fitting are of weights, and of relaxed tokens, that have changed since.
+    """
+    norms = [m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all batches
+    with normalising_by_batch(*modules):
+        for _ in range(SETTLING):
+            show()
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
 
 
 def crops_of(label_maps: LabelMaps, settings: CodecSettings) -> CropSampler:

@@ -63,7 +63,7 @@ class CodecSettings(MethodConfig):
     """V, number of tokens. ``identity`` has one per class, ``dalle`` always 8192."""
     code_dim: int = Field(default=64, ge=1)
     """Dimensions of a code."""
-    codec_width: int = Field(default=48, ge=8, multiple_of=8)
+    codec_width: int = Field(default=48, ge=8)
     """Channels w of the autoencoder at half resolution; 2w below."""
     code_decay: float = Field(default=0.99, ge=0, lt=1)
     """``vqvae``: what a code keeps of its moving average in a step."""

@@ -10,7 +10,7 @@ from methods.base import Classes
 from methods.gss.codecs.autoencoder import make_decoder, make_encoder
 from methods.gss.codecs.base import LabelMaps, Progress, embed
 from methods.gss.codecs.colours import ColourCodec
-from methods.gss.codecs.fitting import crops_of, optimise, seeded
+from methods.gss.codecs.fitting import crops_of, normalising_by_batch, optimise, seeded, settle
 from methods.gss.codecs.settings import CodecSettings
 from methods.gss.maskige import paint
 
@@ -83,8 +83,10 @@ class VQVAECodec(ColourCodec):
             if (step + 1) % interval == 0 and step + 1 < SETTLED * steps:
                 averages.restart(seen[0], averages.unused)
 
-        with seeded(settings.codec_seed, device):
+        networks = (self.encoder, self.decoder)
+        with seeded(settings.codec_seed, device), normalising_by_batch(*networks):
             optimise(trained, loss, steps, settings.codec_lr, progress, "fitting the codec", move_codes)
+        settle(networks, lambda: self.maskige(self.encode(crops.draw(settings.codec_batch).to(device))))
 
     def _vectors(self, colours: Tensor) -> Tensor:
         """Unit vectors (B, d, h, w)."""

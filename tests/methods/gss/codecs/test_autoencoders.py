@@ -25,6 +25,17 @@ def test_fitting_reconstructs_labels(name, make_codec, maps, silent):
     assert loss_of(codec, maps) < 0.7 * before
 
 
+@pytest.mark.parametrize("name", ["vqvae", "dvae"])
+def test_a_fitted_codec_normalises_by_what_it_has_seen_not_by_what_is_beside(name, make_codec, maps, silent):
+    codec = make_codec(name, variant="tf")
+    codec.fit_latents(maps, 3, silent)
+    before = {n: t.clone() for n, t in codec.state_dict().items()}
+    labels = torch.stack([fill_void(m) for m in maps()])
+    assert torch.equal(codec.encode(labels)[:1], codec.encode(labels[:1]))
+    codec.fit_colours(maps, 2, silent)
+    assert all(torch.equal(t, before[n]) for n, t in codec.state_dict().items() if n != "palette")
+
+
 @pytest.mark.parametrize("variant", ["ft", "ft-w", "tf", "tt"])
 @pytest.mark.parametrize("name", ["vqvae", "dvae"])
 def test_a_trained_x_or_inverse_improves_on_a_poor_codec(name, variant, make_codec, maps, silent):

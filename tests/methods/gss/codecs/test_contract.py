@@ -29,6 +29,21 @@ def test_certain_probabilities_decode_like_tokens(name, make_codec, maps, silent
 
 
 @pytest.mark.parametrize("name", TOKENS)
+def test_tokens_and_what_they_decode_to_depend_on_what_is_near_alone(name, make_codec, maps, silent):
+    codec = make_codec(name)
+    codec.fit_latents(maps, 3, silent)
+    labels = labels_of((16, 160))
+    changed = labels.clone()
+    changed[:, :, 120:] = 0
+    near = 40 // codec.stride
+    tokens = codec.encode(labels)
+    assert torch.equal(tokens[..., :near], codec.encode(changed)[..., :near])
+    other = tokens.clone()
+    other[..., 3 * near :] = 0
+    torch.testing.assert_close(codec.decode(tokens)[..., :40], codec.decode(other)[..., :40])
+
+
+@pytest.mark.parametrize("name", TOKENS)
 @pytest.mark.parametrize("size", [(1, 1), (16, 24), (13, 18)])
 @pytest.mark.parametrize("stride", [2, 4, 8])
 def test_shapes_follow_the_stride_and_odd_sizes_are_padded(name, size, stride, make_codec):
