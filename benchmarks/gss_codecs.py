@@ -1,12 +1,13 @@
 """What GSS's codecs cost, and what they keep of label maps.
 
-python benchmarks/gss_codecs.py                    # colour decoding, label enlargement, codec in a training step
-python benchmarks/gss_codecs.py --colour           # one section: --colour, --labels or --step
+python benchmarks/gss_codecs.py           # colour decoding, label enlargement, windows, codec in a training step
+python benchmarks/gss_codecs.py --colour           # one section: --colour, --labels, --window or --step
 python benchmarks/gss_codecs.py --small            # a quick look at a sixteenth of the pixels
 python benchmarks/gss_codecs.py --bounds toyscapes --data-root data --out bounds
 
 ``plain`` colour decoding is the squared distance of every pixel to every colour, by way of a (1, K, 3, H, W) tensor;
-``plain`` enlargement is bilinear on one-hot maps, then argmax. Both are checked to give the same classes as ours (away
+``plain`` enlargement is bilinear on one-hot maps, then argmax; ``plain`` windows are FT-W's inverse on a whole map at
+once, of 512 x 1024 at most, where ours goes through it in bands. All are checked to give the same classes as ours (away
 from contours, where bilinear enlargement rounds corners) before anything is timed.
 
 ``--bounds`` fits every codec and variant on the training labels of a data set, and prints the reconstruction of its
@@ -38,10 +39,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.base import Batch, Collectives, Context, MethodError
+from methods.gss import attention
 from methods.gss.codecs import CodecSettings, build_codec
 from methods.gss.codecs.cache import fitted_codec
 from methods.gss.codecs.quality import reconstruction_report
-from methods.gss.maskige import nearest_colour, paint
+from methods.gss.maskige import WindowInverse, nearest_colour, paint
 from methods.gss.palette import make_palette
 
 console = Console()
@@ -95,9 +97,31 @@ def our_enlargement(inputs: Inputs) -> Tensor:
     return F.interpolate(paint(inputs.labels, inputs.palette), scale_factor=2.0, mode="nearest")
 
 
+@torch.no_grad()
+def inverse_at_once(inputs: Inputs, cells: tuple[int, int]) -> Tensor:
+    """Scores of 19 classes by FT-W's inverse, in bands of ``cells`` on a GPU and on a CPU."""
+    torch.manual_seed(0)
+    inverse = WindowInverse(19, depth=1).to(inputs.colours.device)
+    before = attention.BAND_CELLS, attention.CACHED_BAND_CELLS
+    attention.BAND_CELLS, attention.CACHED_BAND_CELLS = cells
+    try:
+        return inverse(inputs.colours[..., :512, :1024])
+    finally:
+        attention.BAND_CELLS, attention.CACHED_BAND_CELLS = before
+
+
+def plain_window(inputs: Inputs) -> Tensor:
+    return inverse_at_once(inputs, (1 << 40, 1 << 40))
+
+
+def our_window(inputs: Inputs) -> Tensor:
+    return inverse_at_once(inputs, (attention.BAND_CELLS, attention.CACHED_BAND_CELLS))
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Inputs], Tensor], Callable[[Inputs], Tensor]]] = {
     "colour": ("colours to class scores", plain_colour, our_colour),
     "labels": ("labels to a maskige of twice the size", plain_enlargement, our_enlargement),
+    "window": ("FT-W's inverse in bands, on 512 x 1024 at most and 19 classes, of", plain_window, our_window),
 }
 
 
@@ -113,7 +137,7 @@ def compare(section: str, size: Size, arguments: argparse.Namespace) -> None:
     title, plain, ours = SECTIONS[section]
     inputs = make_inputs(size, device)
     expected, found = plain(inputs), ours(inputs)
-    if section == "colour":
+    if section != "labels":
         expected, found = expected.argmax(1), found.argmax(1)
     same = (expected == found).float().mean().item()
     assert same > 0.99, f"only {100 * same:.2f}% of the pixels agree"
@@ -321,11 +345,11 @@ def main() -> None:
     if arguments.bounds is not None:
         bounds(arguments)
         return
-    everything = not (arguments.colour or arguments.labels or arguments.step)
+    named = [section for section in (*SECTIONS, "step") if getattr(arguments, section)]
     for section in SECTIONS:
-        if everything or getattr(arguments, section):
+        if not named or section in named:
             compare(section, size, arguments)
-    if everything or arguments.step:
+    if not named or "step" in named:
         training_step(arguments)
 
 
