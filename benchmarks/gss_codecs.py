@@ -241,13 +241,14 @@ def training_step(arguments: argparse.Namespace) -> None:
     console.print()
 
 
-def candidates(names: list[str]) -> Iterator[CodecSettings]:
+def candidates(names: list[str], window_depth: int) -> Iterator[CodecSettings]:
     """Every codec, and every variant of those that are fitted, at one vocabulary and stride."""
     for codec in ("identity", "colour", "patch", "vqvae", "dvae"):
         trained = codec in ("vqvae", "dvae")
         for variant in ("ff", "ff-r", "ft", "ft-w", "tf", "tt") if trained else ("ff",):
             if not names or f"{codec}/{variant}" in names or codec in names:
-                yield CodecSettings(codec=codec, variant=variant)
+                blocks = {"window_depth": window_depth} if variant == "ft-w" else {}
+                yield CodecSettings(codec=codec, variant=variant, **blocks)
 
 
 def bounds(arguments: argparse.Namespace) -> None:
@@ -273,7 +274,7 @@ def bounds(arguments: argparse.Namespace) -> None:
         known = [row for row in json.loads(table.read_text()) if row["steps"] == steps]
         rows = {(row["codec"], row["variant"]): row for row in known}
     made = environment.describe(arguments.device)
-    for settings in candidates(arguments.codec):
+    for settings in candidates(arguments.codec, arguments.window_depth):
         codec = build_codec(settings, dataset.classes).to(arguments.device)
         start = time.monotonic()
         try:
@@ -288,6 +289,7 @@ def bounds(arguments: argparse.Namespace) -> None:
             "variant": settings.variant,
             "steps": steps,
             "codec_seed": settings.codec_seed,
+            **({"window_depth": settings.window_depth} if settings.variant == "ft-w" else {}),
             "stride": codec.stride,
             "vocabulary": vocabulary,
             "seconds": round(seconds, 1),
@@ -298,7 +300,7 @@ def bounds(arguments: argparse.Namespace) -> None:
         }
         console.print(row)
         rows[settings.codec, settings.variant] = row
-        places = {(c.codec, c.variant): place for place, c in enumerate(candidates([]))}
+        places = {(c.codec, c.variant): place for place, c in enumerate(candidates([], 1))}
         rows = dict(sorted(rows.items(), key=lambda item: places[item[0]]))
         write_bounds(table, list(rows.values()), f"{arguments.bounds} {dataset.selection_split}")
     console.print(f"{table} and .md written")
@@ -335,6 +337,7 @@ def main() -> None:
     parser.add_argument("--out", default=Path("codec-bounds"), type=Path, help="tables and fitted codecs")
     parser.add_argument("--run-steps", default=450, type=int, help="steps of the run that the fit belongs to")
     parser.add_argument("--codec", action="append", default=[], help="only this codec, or codec/variant; repeatable")
+    parser.add_argument("--window-depth", default=2, type=int, help="window blocks of ft-w")
     parser.add_argument("--peak", nargs=2, help="print only the peak bytes of a section's plain or ours")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
