@@ -27,6 +27,7 @@ def describe(device: torch.device, ranks: int = 1) -> Environment:
         hardware=hardware(device),
         device=device.type,
         ranks=ranks,
+        threads=torch.get_num_threads(),
     )
 
 

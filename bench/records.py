@@ -34,6 +34,8 @@ class Environment(BaseModel):
     hardware: str = ""
     device: str = "cpu"
     ranks: int = 1
+    threads: int | None = None
+    """Of the processor that computed one operation: another number rounds otherwise. None in older records."""
 
 
 class Training(BaseModel):
