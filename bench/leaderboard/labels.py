@@ -69,8 +69,12 @@ def labels_of(records: Sequence[Record]) -> Labels:
 
 
 def source_of(record: Record) -> str:
-    """Where a run's labels come from; empty if it failed before it saw them."""
-    return str(record.supervision.get("source", ""))
+    """Where a run's labels come from; empty if it failed before it saw them.
+
+    Dense labels have one source, which records did not name at first.
+    """
+    dense = record.config.data.supervision == "dense" and record.data is not None
+    return str(record.supervision.get("source", "dense" if dense else ""))
 
 
 def _mean(records: Sequence[Record], key: str) -> float | None:

@@ -48,6 +48,17 @@ def test_caption_says_source_share_and_number_of_labelled_pixels(bench):
     assert not any("seed" in rule and "labels" in rule for rule in dense.rules)
 
 
+def test_dense_labels_that_a_record_does_not_name_are_the_dense_labels(bench):
+    records = [
+        bench.record("softmax"),
+        trained(bench, "segsort", "dense"),
+        bench.record("gss", status="failed", seen=None),
+    ]
+    (table,) = build(records, bench.statistics, published="none")
+    assert {row.label for row in table.rows} == {"softmax", "segsort"}
+    assert [item.label for item in table.incomplete] == ["gss"]
+
+
 @pytest.mark.parametrize(
     ("kind", "source"), [("coarse", "derived: coarse@1"), ("points", "official: pascal_voc/point")]
 )
