@@ -21,7 +21,8 @@ def per_class_svg(table: Table) -> str:
 
     classes = list(dict.fromkeys(name for row in rows for name in row.per_class[target]))
     width = 0.8 / len(rows)
-    with matplotlib.rc_context({"svg.hashsalt": table.slug, "font.size": 9}):
+    # Text as text: as outlines it makes most of a page of many figures.
+    with matplotlib.rc_context({"svg.hashsalt": table.slug, "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(max(6.0, 0.25 * len(classes) * (1 + len(rows) / 2)), 3.6), layout="constrained")
         axes = figure.add_subplot()
         for i, row in enumerate(rows):

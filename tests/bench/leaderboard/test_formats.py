@@ -106,6 +106,7 @@ def test_write_makes_one_file_a_format(table, tmp_path):
     assert [p.name for p in paths] == list(FILES.values())
     report = paths[3].read_text(encoding="utf-8")
     assert "<svg" in report
+    assert "traffic sign</text>" in report, "figures hold text, not its outlines"
     assert "traffic sign" in report
     # Self-contained: nothing is loaded from elsewhere.
     assert not re.search(r'(src|href)="(?!#)', report.replace('xlink:href="#', ""))
