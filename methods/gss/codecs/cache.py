@@ -6,6 +6,7 @@ hash. Processes that want the same codec wait for the one that fits it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -66,7 +67,8 @@ def fitted_codec(
     stages = _stages(codec, settings, steps, label_maps, progress)
     stored = [stage.colours or codec.caches_latents for stage in stages]
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / "codec.lock"):
+    turn = FileLock(cache / f"codec-{stages[0].key}.lock") if any(stored) else contextlib.nullcontext()
+    with turn:  # which other codecs need not wait for
         done = next((i for i in reversed(range(len(stages))) if stored[i] and _load(codec, cache, stages[i], note)), -1)
         for stage, keep in zip(stages[done + 1 :], stored[done + 1 :]):
             began = time.monotonic()

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 import torch
+from filelock import FileLock
 
 from methods.gss.codecs.cache import fitted_codec
 
@@ -75,6 +76,16 @@ def test_variants_share_what_they_have_in_common(fit):
     assert fit(variant="ft-w", window_depth=1)[1] == ["fit_colours"]
     assert fit(variant="ft-w", inverse_training="predictions")[1] == []
     assert fit(variant="ff-r")[1] == ["fit_latents"]
+
+
+def test_another_codec_does_not_wait(fit, tmp_path):
+    fit()
+    (lock,) = tmp_path.glob("*.lock")
+    with FileLock(lock):
+        other = threading.Thread(target=fit, kwargs={"codec_seed": 1}, daemon=True)
+        other.start()
+        other.join(60)
+        assert not other.is_alive()
 
 
 def test_sharing_changes_no_result(fit, tmp_path):
