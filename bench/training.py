@@ -82,6 +82,19 @@ def make_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
+def synchronise_norms(module: nn.Module) -> None:
+    """Let the batch norms in ``module`` that learn see the batches of all ranks.
+
+    Frozen ones stay as they are: they follow no batch, and a codec that one rank fits must not wait for the others.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            if any(parameter.requires_grad for parameter in child.parameters()):
+                setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+        else:
+            synchronise_norms(child)
+
+
 def build_method(method_class: type[Method], config: RunConfig, classes: Classes) -> Method:
     """A new method on a new network, initialised from the run's seed."""
     torch.manual_seed(config.seed)
@@ -285,7 +298,7 @@ def train(
     cache.mkdir(parents=True, exist_ok=True)
     method = build_method(method_class, config, dataset.classes).to(device)
     if fabric.world_size > 1 and device.type == "cuda":  # it has no CPU version
-        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
+        synchronise_norms(method)
     context = Context(
         device=device,
         seed=config.seed,

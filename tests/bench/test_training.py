@@ -4,6 +4,7 @@ import signal
 
 import pytest
 import torch
+from torch import nn
 
 from bench import registry, sweeps, training
 from bench.config import OptimiserConfig
@@ -247,3 +248,18 @@ def test_without_labels_steps_see_none_and_finish_sees_the_dense_ones(mini, fabr
     assert seen["prepare"] <= {UNLABELLED, IGNORE}
     assert seen["present"] == {False}
     assert seen["finish"] == seen["maps"] == classes
+
+
+def test_ranks_share_the_statistics_of_what_learns_alone():
+    """A codec that one rank fits while the others wait for it would otherwise wait for them."""
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
+            self.codec = nn.Sequential(nn.BatchNorm2d(4)).requires_grad_(False)
+
+    method = Both()
+    training.synchronise_norms(method)
+    assert isinstance(method.network[1][0], nn.SyncBatchNorm)
+    assert type(method.codec[0]) is nn.BatchNorm2d
