@@ -10,6 +10,11 @@ BAND_CELLS, CACHED_BAND_CELLS = 1 << 18, 1 << 12
 """Cells that go through a block at once, about: as many as fill a GPU, or on a CPU as fit its cache."""
 
 
+def pointwise(convolution: nn.Conv2d, cells: Tensor) -> Tensor:
+    """A 1x1 ``convolution`` of ``cells`` (B, H, W, C), whose channels are innermost in memory, as a matrix product."""
+    return F.linear(cells, convolution.weight.flatten(1), convolution.bias)
+
+
 class WindowBlock(nn.Module):
     """A pre-norm transformer block whose attention stays within square windows: (B, C, H, W) to (B, C, H, W).
 

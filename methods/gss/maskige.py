@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.gss.attention import WindowBlock
+from methods.gss.attention import WindowBlock, pointwise
 
 WINDOW_CHANNELS, WINDOW_HEADS, WINDOW_SIDE, WINDOW_HIDDEN = 128, 4, 7, 256
 """Of the block behind ``ft-w`` [released code]."""
@@ -84,11 +84,6 @@ class WindowInverse(nn.Module):
 
     def forward(self, colours: Tensor) -> Tensor:
         """Class scores (B, C, H, W) of ``colours`` (B, 3, H, W)."""
-        hidden = F.relu(self.first_norm(_linear(self.first, colours.movedim(1, -1))), inplace=True)
+        hidden = F.relu(self.first_norm(pointwise(self.first, colours.movedim(1, -1))), inplace=True)
         blended = self.blocks(hidden.movedim(-1, 1))
-        return _linear(self.last, self.last_norm(blended.movedim(1, -1))).movedim(-1, 1)
-
-
-def _linear(convolution: nn.Conv2d, cells: Tensor) -> Tensor:
-    """A 1x1 ``convolution`` of ``cells`` (B, H, W, C), whose channels are innermost in memory."""
-    return F.linear(cells, convolution.weight.flatten(1), convolution.bias)
+        return pointwise(self.last, self.last_norm(blended.movedim(1, -1))).movedim(-1, 1)

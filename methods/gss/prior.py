@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.base import Features, Network
-from methods.gss.attention import WindowBlock
+from methods.gss.attention import WindowBlock, pointwise
 
 FINEST, COARSEST = 4, 32
 """Strides of the encoder levels that are aggregated, inclusive."""
@@ -157,6 +157,6 @@ class Prior(nn.Module):
     def outputs(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
         """Outputs (B, V, ceil(H/f), ceil(W/f)) in float32 of the head's ``cells``, for images of ``size`` (H, W)."""
         grid = (-(-size[0] // self.codec_stride), -(-size[1] // self.codec_stride))
-        # As a matrix product: cells lie with their channels innermost, and so do the outputs, over which softmax runs.
-        rows = F.linear(cells.movedim(1, -1), self.classifier.weight.flatten(1), self.classifier.bias)
+        # Outputs then lie with their channels innermost, over which softmax runs.
+        rows = pointwise(self.classifier, cells.movedim(1, -1))
         return resample(rows.float().movedim(-1, 1), self.head.stride, self.codec_stride, grid)
