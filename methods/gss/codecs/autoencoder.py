@@ -15,16 +15,21 @@ from torch import Tensor, nn
 RESIDUAL_BLOCKS = 2
 
 
+def _norm(channels: int) -> nn.BatchNorm2d:
+    """Its statistics are plain means over batches: those of ``settle``, for while fitting none are used."""
+    return nn.BatchNorm2d(channels, momentum=None)
+
+
 class ResidualBlock(nn.Module):
     """BatchNorm, SiLU and a 3x3 convolution, then the same with 1x1, added to the input (B, C, H, W)."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            nn.BatchNorm2d(channels),
+            _norm(channels),
             nn.SiLU(),
             nn.Conv2d(channels, hidden, 3, padding=1),
-            nn.BatchNorm2d(hidden),
+            _norm(hidden),
             nn.SiLU(),
             nn.Conv2d(hidden, channels, 1),
         )
@@ -42,11 +47,11 @@ def make_encoder(stride: int, width: int, out_channels: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1)]
     channels = width
     for _ in range(int(math.log2(stride)) - 1):
-        layers += [nn.BatchNorm2d(channels), nn.SiLU()]
+        layers += [_norm(channels), nn.SiLU()]
         layers += [nn.Conv2d(channels, 2 * width, 4, stride=2, padding=1)]
         channels = 2 * width
     layers += [ResidualBlock(channels, width) for _ in range(RESIDUAL_BLOCKS)]
-    layers += [nn.BatchNorm2d(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 1)]
+    layers += [_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 1)]
     return nn.Sequential(*layers)
 
 
@@ -56,11 +61,11 @@ def make_decoder(stride: int, width: int, in_channels: int) -> nn.Sequential:
     channels = 2 * width if halvings else width
     layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1)]
     layers += [ResidualBlock(channels, width) for _ in range(RESIDUAL_BLOCKS)]
-    layers += [nn.BatchNorm2d(channels), nn.SiLU()]
+    layers += [_norm(channels), nn.SiLU()]
     for left in reversed(range(halvings)):
         narrower = 2 * width if left else width
         layers += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(channels, narrower, 3, padding=1)]
-        layers += [nn.BatchNorm2d(narrower), nn.SiLU()]
+        layers += [_norm(narrower), nn.SiLU()]
         channels = narrower
     layers += [nn.Conv2d(channels, 12, 3, padding=1), nn.PixelShuffle(2), nn.Sigmoid()]
     return nn.Sequential(*layers)

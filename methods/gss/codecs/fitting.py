@@ -44,16 +44,13 @@ def settle(modules: Sequence[nn.Module], show: Callable[[], object]) -> None:
 
     Those gathered while fitting are of weights, and of relaxed tokens, that have changed since.
     """
-    norms = [m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean of all batches
+    for module in modules:
+        for norm in module.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.reset_running_stats()
     with normalising_by_batch(*modules):
         for _ in range(SETTLING):
             show()
-    for norm, momentum in zip(norms, momenta):
-        norm.momentum = momentum
 
 
 def crops_of(label_maps: LabelMaps, settings: CodecSettings) -> CropSampler:
