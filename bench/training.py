@@ -88,8 +88,9 @@ def synchronise_norms(module: nn.Module) -> None:
     Frozen ones stay as they are: they follow no batch, and a codec that one rank fits must not wait for the others.
     """
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            if any(parameter.requires_grad for parameter in child.parameters()):
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            learnt = [parameter.requires_grad for parameter in child.parameters()]
+            if any(learnt) or not learnt:  # one without parameters follows its batches all the same
                 setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
         else:
             synchronise_norms(child)
