@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.config import NOT_OF_THE_RESULT
@@ -17,6 +17,9 @@ DataKey = tuple[str, str, int, str]
 """Name, split, number of images, fingerprint."""
 
 _ABSENT = "\0absent"
+
+NAMED_SETTINGS = 3
+"""A label names all settings in which a method's rows differ if they are at most this many."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,18 @@ class Variant:
     version: str
     config: str
     """The method's configuration as canonical JSON."""
+    keys: tuple[str, ...] = field(default=(), compare=False)
+    """Its settings in the order in which the method declares them."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the rows of a table are called."""
+
+    label: dict[Variant, str]
+    """The method's name, and the settings that tell a variant from the method's others in the table."""
+    notes: list[str]
+    """The settings in which variants differ and which their labels leave out."""
 
 
 def group_of(record: Record) -> Group:
@@ -74,25 +89,57 @@ def variant_of(record: Record) -> Variant:
     config = record.config
     regions = {} if config.regions_hash is None else {"region_maps": config.regions_hash[:8]}
     files = {key: f"{config.method[key]}@{digest[:8]}" for key, digest in config.method_files.items()}
-    return Variant(config.method_name, config.method_version, _canonical({**config.method, **files, **regions}))
+    settings = {**config.method, **files, **regions}
+    return Variant(config.method_name, config.method_version, _canonical(settings), tuple(flat(settings)))
 
 
-def variant_labels(variants: Iterable[Variant]) -> dict[Variant, str]:
-    """A name for each variant: the method's, and what tells it from its other variants in the table."""
+def named(variants: Iterable[Variant]) -> Naming:
+    """Names for the ``variants`` that share a table, all different."""
     by_method: dict[str, list[Variant]] = defaultdict(list)
     for variant in sorted(set(variants), key=lambda v: (v.method, v.version, v.config)):
         by_method[variant.method].append(variant)
-    labels = {}
+    naming = Naming({}, [])
     for method, members in by_method.items():
-        configs = {v: flat(json.loads(v.config)) for v in members}
-        keys = sorted({key for config in configs.values() for key in config})
-        varying = [k for k in keys if len({_canonical(c.get(k, _ABSENT)) for c in configs.values()}) > 1]
-        mixed_versions = len({v.version for v in members}) > 1
-        for variant, config in configs.items():
-            parts = [f"version {variant.version}"] if mixed_versions else []
-            parts += [f"{key}={_plain(config[key])}" for key in varying if key in config]
-            labels[variant] = f"{method} ({', '.join(parts)})" if parts else method
-    return labels
+        settings = {v: flat(json.loads(v.config)) for v in members}
+        if len({v.version for v in members}) > 1:
+            settings = {v: {"version": v.version, **found} for v, found in settings.items()}
+        keys = list(dict.fromkeys(k for v in members for k in ("version", *v.keys, *settings[v])))
+        varying = [k for k in keys if len({_said(found, k) for found in settings.values()}) > 1]
+        many = len(varying) > NAMED_SETTINGS
+        telling = _telling(list(settings.values()), varying) if many else varying
+        for variant, found in settings.items():
+            parts = _listed(found, telling)
+            naming.label[variant] = f"{method} ({parts})" if parts else method
+            if rest := _listed(found, [k for k in varying if k not in telling]):
+                naming.notes.append(f"{naming.label[variant]} differs from other rows of {method} also in {rest}")
+    return naming
+
+
+def _telling(settings: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
+    """A small choice of the ``varying`` keys, in their order, by which all ``settings`` are told apart.
+
+    Greedy: always the key that leaves the fewest alike, the first declared of equals.
+    """
+    chosen: list[str] = []
+
+    def kinds(keys: Sequence[str]) -> int:
+        return len({tuple(_said(found, key) for key in keys) for found in settings})
+
+    while kinds(chosen) < kinds(varying):
+        chosen.append(max((k for k in varying if k not in chosen), key=lambda k: kinds([*chosen, k])))
+    return [key for key in varying if key in chosen]
+
+
+def _said(settings: Mapping[str, Any], key: str) -> str:
+    return _canonical(settings.get(key, _ABSENT))
+
+
+def _listed(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return ", ".join(
+        f"version {settings[key]}" if key == "version" else f"{key}={_plain(settings[key])}"
+        for key in keys
+        if key in settings
+    )
 
 
 def grouped(records: Sequence[Record]) -> dict[Group, list[Record]]:

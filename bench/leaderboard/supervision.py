@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from bench.leaderboard.columns import Column, ColumnKey, metric
 from bench.leaderboard.comparison import rank, ranked_cells, sort_rows
 from bench.leaderboard.facts import facts_of
-from bench.leaderboard.grouping import Group, Variant, definition, flat, variant_labels
+from bench.leaderboard.grouping import Group, Variant, definition, flat, named
 from bench.leaderboard.labels import SEEDED_RULE, Labels, labels_of
 from bench.leaderboard.model import Cell, Row, Table
 from bench.leaderboard.selection import headline, select
@@ -83,7 +83,8 @@ def _table(family: Group, version: str, runs: _Runs) -> Table:
     splits = [_Split(target, data) for data in sorted({definition(scores) for scores in scored})]
     labels = _in_order([labels_of([r for s in by_v.values() for r in s.values()]) for by_v in runs.values()])
     variants = {variant for by_variant in runs.values() for variant in by_variant}
-    names = variant_labels(variants)
+    naming = named(variants)
+    names = naming.label
     by_variant = {v: {place: complete[v] for place, complete in runs.items() if v in complete} for v in variants}
     upper = _upper_line(by_variant)
     for variant in sorted(variants, key=lambda v: names[v]):
@@ -101,6 +102,7 @@ def _table(family: Group, version: str, runs: _Runs) -> Table:
         "has labels and otherwise the same settings"
         for variant, settings in counterparts.items()
     ]
+    table.notes += naming.notes
     return table
 
 

@@ -19,7 +19,7 @@ from bench.leaderboard import statistics as stats
 from bench.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.leaderboard.comparison import Statistics, compare, rank, sort_rows
 from bench.leaderboard.facts import facts_of
-from bench.leaderboard.grouping import Group, Variant, definition, grouped, variant_labels, variant_of
+from bench.leaderboard.grouping import Group, Variant, definition, grouped, named, variant_of
 from bench.leaderboard.labels import SEEDED_RULE, labels_of
 from bench.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.leaderboard.published import load, matching, shares_of_supervised
@@ -106,24 +106,26 @@ def _tables_of_group(group: Group, records: list[Record], statistics: Statistics
 
 def _bare_table(group: Group, records: list[Record]) -> Table:
     """Runs of which no protocol has anything to show."""
-    labels = variant_labels(map(variant_of, records))
+    naming = named(map(variant_of, records))
     table = Table("Runs without scores", "none", facts_of(group, "none", records))
     table.incomplete = _merge_incomplete(
         Incomplete(
-            labels[variant_of(r)],
+            naming.label[variant_of(r)],
             (r.config.seed,),
             "failed" if r.status == "failed" else "not scored",
             sentence(r.reason or first_reason(r) or "no protocol was run"),
         )
         for r in records
     )
+    table.notes = naming.notes
     return table
 
 
 def _table(
     group: Group, protocol: str, version: str, records: list[Record], statistics: Statistics, resamples: int
 ) -> Table:
-    labels = variant_labels(map(variant_of, records))
+    naming = named(map(variant_of, records))
+    labels = naming.label
     selection = select(records, protocol, version)
     complete, used = selection.complete, selection.used
     notes = [
@@ -152,6 +154,7 @@ def _table(
     rank(table)
     notes += _version_notes(table, labels) + _score_notes(used, protocol)
     _hide_incomparable_costs(table, used, notes)
+    notes += naming.notes
     if resamples:
         notes += compare(table, runs, statistics, resamples)
     table.notes = list(dict.fromkeys(notes))

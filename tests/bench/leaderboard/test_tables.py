@@ -91,6 +91,34 @@ def test_configurations_are_rows_with_what_tells_them_apart(bench):
     }
 
 
+def test_of_many_settings_a_label_names_the_fewest_that_tell_and_a_note_the_rest(bench):
+    def config(codec, variant, **rest):
+        return {"zebra": codec, "variant": variant, "images": 2, "samples": 4, "alpha": 1} | rest
+
+    records = [
+        bench.record("gss", config=config("vqvae", "ff")),
+        bench.record("gss", config=config("patch", "ff")),
+        bench.record("gss", config=config("vqvae", "ft", samples=0, alpha=2, images=1)),
+        bench.record("gss", config=config("vqvae", "ft", samples=0, alpha=3)),
+    ]
+    (table,) = tables(bench, records)
+    # In the order in which the method declares its settings, whatever order the labels of others would take.
+    assert {r.label for r in table.rows} == {
+        "gss (zebra=vqvae, alpha=1)",
+        "gss (zebra=patch, alpha=1)",
+        "gss (zebra=vqvae, alpha=2)",
+        "gss (zebra=vqvae, alpha=3)",
+    }
+    assert (
+        "gss (zebra=vqvae, alpha=2) differs from other rows of gss also in variant=ft, images=1, samples=0"
+        in table.notes
+    )
+    assert (
+        "gss (zebra=patch, alpha=1) differs from other rows of gss also in variant=ff, images=2, samples=4"
+        in table.notes
+    )
+
+
 def test_method_versions_are_rows_and_warned_of(bench):
     (table,) = tables(bench, [bench.record("gmmseg"), bench.record("gmmseg", 1, method_version="2")])
     assert {r.label for r in table.rows} == {"gmmseg (version 1)", "gmmseg (version 2)"}
