@@ -66,7 +66,9 @@ class AugmentationConfig(Part):
 
     crop: tuple[int, int] = Field((256, 256), description="height and width in pixels")
     scale: tuple[float, float] = Field((0.5, 2.0), description="range of the random resize")
-    short_side: int | None = Field(None, gt=0, description="resize the short side before the random resize")
+    short_side: int | None = Field(
+        None, gt=0, description="resize the short side before the random resize; none: as for inference"
+    )
     max_class_share: float = Field(1.0, gt=0, le=1, description="redraw a crop in which one class has more (10 tries)")
     flip: float = Field(0.5, ge=0, le=1, description="probability of the mirror image")
     colour: float = Field(0.5, ge=0, le=1, description="probability of the photometric distortion")
@@ -98,6 +100,16 @@ class InferenceConfig(Part):
         if not self.scales or min(self.scales) <= 0:
             raise ValueError("scales must be positive")
         return self
+
+    def factor(self, height: int, width: int) -> float:
+        """By how much an image of this size is resized before it enters the network."""
+        factor = 1.0 if self.short_side is None else self.short_side / min(height, width)
+        return factor if self.max_long_side is None else min(factor, self.max_long_side / max(height, width))
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size at which an image of this size enters the network."""
+        factor = self.factor(height, width)
+        return max(round(height * factor), 1), max(round(width * factor), 1)
 
     def label(self) -> str:
         """A short name for tables, such as ``whole@360`` or ``slide512+flip``."""

@@ -19,7 +19,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 from torchvision.transforms.v2 import functional as TF
 
-from bench.config import AugmentationConfig, Recipe
+from bench.config import AugmentationConfig, InferenceConfig, Recipe
+from bench.inference import resize_labels
 from bench.records import DatasetInfo, atomic
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
 from datasets.regions import RegionMaps
@@ -47,10 +48,15 @@ class Augmentation:
     """Random resize, crop, mirror and photometric distortion of an image with its label map and other maps of it.
 
     The crop is taken first and then resized, which is the same as the other way round and touches fewer pixels.
+
+    Args:
+        config: of training.
+        inference: whose scale is the middle of training's, unless ``config`` has its own.
     """
 
-    def __init__(self, config: AugmentationConfig) -> None:
+    def __init__(self, config: AugmentationConfig, inference: InferenceConfig) -> None:
         self.config = config
+        self.inference = inference
         self.distort = transforms.RandomPhotometricDistort(p=0.5)
 
     def __call__(self, image: Tensor, label: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
@@ -60,7 +66,7 @@ class Augmentation:
         """
         c = self.config
         height, width = label.shape
-        base = 1.0 if c.short_side is None else c.short_side / min(height, width)
+        base = self.inference.factor(height, width) if c.short_side is None else c.short_side / min(height, width)
         factor = base * float(torch.empty(()).uniform_(*c.scale))
         box_h, box_w = round(c.crop[0] / factor), round(c.crop[1] / factor)
         box_h, box_w = max(box_h, 1), max(box_w, 1)
@@ -73,7 +79,8 @@ class Augmentation:
         image = TF.crop(image, *box)
         if (box_h, box_w) != c.crop:
             image = TF.resize(image, list(c.crop), InterpolationMode.BILINEAR, antialias=True)
-        label, *others = (self._cut(m, fill, *box) for m, fill in ((label, IGNORE), *((m, 0) for m in maps)))
+        label = self._shrink(self._place(label, IGNORE, *box)) if base < 1 else self._cut(label, IGNORE, *box)
+        others = [self._cut(m, 0, *box) for m in maps]
         if torch.rand(()) < c.flip:
             image, label, *others = (TF.horizontal_flip(m) for m in (image, label, *others))
         if torch.rand(()) < c.colour:
@@ -82,14 +89,28 @@ class Augmentation:
 
     def _cut(self, map_: Tensor, fill: int, top: int, left: int, box_h: int, box_w: int) -> Tensor:
         """Cut the box, which may reach over the map (H, W), and resize it to the crop; outside is ``fill``."""
+        placed = self._place(map_, fill, top, left, box_h, box_w)
+        if (box_h, box_w) == self.config.crop:
+            return placed
+        return TF.resize(placed[None], list(self.config.crop), InterpolationMode.NEAREST_EXACT)[0]
+
+    def _shrink(self, label: Tensor) -> Tensor:
+        """Resize a label map to the crop so that single labelled pixels are kept.
+
+        The random resize may lose some of them, now these, now those, as it always has. But where a recipe shrinks
+        every image, to half or a third, too few would be left in any crop.
+        """
+        return resize_labels(label[None].long(), self.config.crop)[0].to(label.dtype)
+
+    @staticmethod
+    def _place(map_: Tensor, fill: int, top: int, left: int, box_h: int, box_w: int) -> Tensor:
+        """The box out of the map (H, W), over which it may reach; outside is ``fill``."""
         height, width = map_.shape
         rows = slice(max(top, 0), min(top + box_h, height))
         columns = slice(max(left, 0), min(left + box_w, width))
-        padded = torch.full((box_h, box_w), fill, dtype=map_.dtype)
-        padded[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = map_[rows, columns]
-        if (box_h, box_w) == self.config.crop:
-            return padded
-        return TF.resize(padded[None], list(self.config.crop), InterpolationMode.NEAREST_EXACT)[0]
+        placed = torch.full((box_h, box_w), fill, dtype=map_.dtype)
+        placed[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = map_[rows, columns]
+        return placed
 
 
 def _offset(size: int, box: int) -> int:
@@ -223,7 +244,7 @@ def training_batches(
     regions: RegionMaps | None = None,
 ) -> Iterator[Batch]:
     """All batches of a run from ``first_step`` on, ``recipe.accumulate`` for each step."""
-    training = TrainingSet(dataset, Augmentation(recipe.augmentation), seed, regions)
+    training = TrainingSet(dataset, Augmentation(recipe.augmentation, recipe.inference), seed, regions)
     addresses = Addresses(len(dataset), recipe, seed, rank, world, first_step, presence)
     loader: DataLoader = DataLoader(
         training,

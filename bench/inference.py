@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.config import InferenceConfig
-from methods.base import Diagnosis, Method, Prediction, upsample
+from datasets.base import UNLABELLED
+from methods.base import Diagnosis, Method, Prediction, downsample_labels, upsample
 
 LOG_ZERO = -200.0
 """Stands for the logarithm of 0: finite, yet its softmax is exactly 0, so that what is impossible stays so."""
@@ -90,10 +91,13 @@ def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """``labels`` (B, h, w) int64 of images that were resized to ``size``, by nearest neighbours.
 
-    For label maps, whose pixels fill the image; a network's grid may reach over its edge (``enlarge_ids``).
+    For label maps, whose pixels fill the image; a network's grid may reach over its edge (``enlarge_ids``). A pixel
+    that nobody annotated takes a label that it covers, if any: single labelled pixels outlast shrinking.
     """
     if tuple(labels.shape[-2:]) == size:
         return labels
+    if (labels == UNLABELLED).any():
+        return downsample_labels(labels, size, stretched=True)
     return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
 
 
@@ -106,18 +110,10 @@ class Predictor:
         self.device = device
         self.stride = method.network.stride
 
-    def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size at which an image enters the network."""
-        c = self.config
-        factor = 1.0 if c.short_side is None else c.short_side / min(height, width)
-        if c.max_long_side is not None:
-            factor = min(factor, c.max_long_side / max(height, width))
-        return max(round(height * factor), 1), max(round(width * factor), 1)
-
     @torch.no_grad()
     def __call__(self, image: Tensor) -> ImagePrediction:
         """Predict ``image`` (3, H, W) uint8."""
-        size = self.network_size(*image.shape[-2:])
+        size = self.config.network_size(*image.shape[-2:])
         whole = image.to(self.device).float().div_(255)[None]
         views = [self._view(whole, size, scale, mirror) for scale, mirror in self._views()]
         return ImagePrediction(self._average(views), size)
@@ -129,7 +125,7 @@ class Predictor:
         Raises MethodError if the method draws none. Windows and views are not averaged: a draw is one label map.
         """
         height, width = image.shape[-2:]
-        size = self.network_size(height, width)
+        size = self.config.network_size(height, width)
         whole = image.to(self.device).float().div_(255)[None]
         drawn = self.method.sample(resize(whole, size), count, generator)[:, 0]
         return torch.stack([enlarge_ids(labels, size, (height, width)) for labels in drawn])
@@ -144,7 +140,7 @@ class Predictor:
         if type(self.method).diagnose is Method.diagnose:
             return None
         given = (label.shape[0], label.shape[1])
-        size = self.network_size(*given)
+        size = self.config.network_size(*given)
         whole = image.to(self.device).float().div_(255)[None]
         result = self.method.diagnose(resize(whole, size), resize_labels(label[None].to(self.device), size))
         readings = {name: resize_labels(reading, given)[0] for name, reading in result.readings.items()}

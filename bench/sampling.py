@@ -76,7 +76,7 @@ def of_nothing(store: Store, record: Record, root: Path, count: int, seed: int, 
         step=config.recipe.steps,
         collectives=Collectives(),
         cache=store.cache,
-        label_maps=lambda: (dataset.label(i) for i in range(len(dataset))),
+        label_maps=lambda: training.whole_label_maps(dataset, config.recipe.inference),
         images=lambda: training.whole_batches(dataset, config.recipe.inference, fabric.device, method),
         progress=progress,
     )

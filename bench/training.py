@@ -154,9 +154,10 @@ def _cosine(start: float, end: float, t: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2
 
 
-def whole_label_maps(dataset: Dataset) -> Iterator[Tensor]:
-    """Training label maps (H, W) int64, whole and not augmented."""
-    return (dataset.label(index) for index in range(len(dataset)))
+def whole_label_maps(dataset: Dataset, inference: InferenceConfig) -> Iterator[Tensor]:
+    """Training label maps (H, W) int64, whole and not augmented, at the scale of inference."""
+    labels = (dataset.label(index) for index in range(len(dataset)))
+    return (resize_labels(label[None], inference.network_size(*label.shape))[0] for label in labels)
 
 
 def whole_batches(
@@ -170,7 +171,7 @@ def whole_batches(
 
 def whole_batch(sample: Sample, predictor: Predictor) -> Batch:
     """One image with its labels, whole and not augmented, at the scale and on the device of ``predictor``."""
-    size = predictor.network_size(*sample.label.shape)
+    size = predictor.config.network_size(*sample.label.shape)
     image = sample.image.to(predictor.device).float().div_(255)[None]
     label = sample.label[None]
     return Batch(resize(image, size), resize_labels(label, size).to(predictor.device), (sample.id,))
@@ -307,7 +308,7 @@ def train(
         step=0,
         collectives=FabricCollectives(fabric) if fabric.world_size > 1 else Collectives(),
         cache=cache,
-        label_maps=partial(whole_label_maps, dataset),
+        label_maps=partial(whole_label_maps, dataset, recipe.inference),
         images=partial(whole_batches, dataset, recipe.inference, device, method),
         progress=progress,
         note=note,
@@ -337,7 +338,7 @@ def train(
         )
     method.eval()
     if after_training is not None:
-        context.label_maps = partial(whole_label_maps, after_training)
+        context.label_maps = partial(whole_label_maps, after_training, recipe.inference)
         context.images = partial(whole_batches, after_training, recipe.inference, device, method)
     with torch.no_grad():
         method.finish(context)

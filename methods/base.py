@@ -202,7 +202,7 @@ class Context:
     cache: Path
     """A folder that outlives the run, for what is fitted once per dataset and settings."""
     label_maps: Callable[[], Iterator[Tensor]]
-    """Iterate over the training label maps (H, W) int64, whole and not augmented."""
+    """Iterate over the training label maps (H, W) int64, whole and not augmented, at inference scale."""
     images: Callable[[], Iterator[Batch]]
     """Iterate over the training images with labels, whole, not augmented, one per batch, at inference scale."""
     progress: Callable[[Iterable[Any], str, int | None], Iterable[Any]] = _no_progress
@@ -344,23 +344,24 @@ def subsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = maps.shape[-2:]
     if size == (height, width):
         return maps
-    rows, columns = _centres(height, width, size, maps.device)
+    rows, columns = _centres(height, width, size, _stride(height, width, size), maps.device)
     return maps[:, rows][:, :, columns]
 
 
-def downsample_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+def downsample_labels(labels: Tensor, size: tuple[int, int], stretched: bool = False) -> Tensor:
     """Labels (B, h, w) int64 of the cells of ``labels`` (B, H, W), aligned with ``upsample``.
 
     Each cell takes the label at its centre. Where nobody annotated that pixel, it takes the nearest label within the
-    cell: by centres alone, a grid of stride 4 would lose 15 of 16 points.
+    cell: by centres alone, a grid of stride 4 would lose 15 of 16 points. ``stretched``: the cells fill the map
+    exactly, as the pixels of a resized image do; otherwise cells of a whole stride may reach over its edge.
     """
     height, width = labels.shape[-2:]
-    centres = subsample(labels, size)
+    stride = None if stretched else _stride(height, width, size)
+    rows, columns = _centres(height, width, size, stride, labels.device)
+    centres = labels if size == (height, width) else labels[:, rows][:, :, columns]
     if size == (height, width) or not bool((centres == UNLABELLED).any()):
         return centres
     h, w = size
-    rows, columns = _centres(height, width, size, labels.device)
-    stride = _stride(height, width, size)
     cell_rows, cell_columns = _cells(height, h, stride, labels.device), _cells(width, w, stride, labels.device)
     down = torch.arange(height, device=labels.device) - rows[cell_rows]
     right = torch.arange(width, device=labels.device) - columns[cell_columns]
@@ -387,9 +388,10 @@ def _cells(pixels: int, cells: int, stride: int | None, device: torch.device) ->
     return numbers * cells // pixels if stride is None else numbers // stride
 
 
-def _centres(height: int, width: int, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+def _centres(
+    height: int, width: int, size: tuple[int, int], stride: int | None, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Rows (h,) and columns (w,) of the cells' centres."""
-    stride = _stride(height, width, size)
 
     def along(pixels: int, cells: int) -> Tensor:
         numbers = torch.arange(cells, device=device)

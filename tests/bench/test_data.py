@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from bench import data
-from bench.config import AugmentationConfig, Recipe
+from bench.config import AugmentationConfig, InferenceConfig, Recipe
 from datasets.base import IGNORE, UNLABELLED, DataError
 from datasets.regions import RegionMaps
 from datasets.toyscapes_mini import ToyscapesMini
@@ -87,7 +87,7 @@ def test_image_and_labels_stay_aligned_under_any_crop(size, crop, factor, seed):
     label = label.repeat_interleave(8, 0).repeat_interleave(8, 1)
     image = (label[None].repeat(3, 1, 1) * 255).to(torch.uint8)
     torch.manual_seed(seed)
-    image, label = data.Augmentation(config)(image, label)
+    image, label = data.Augmentation(config, InferenceConfig())(image, label)
     assert image.shape == (3, *crop)
     assert label.shape == crop
     inside = label != IGNORE
@@ -106,13 +106,15 @@ def test_region_maps_go_the_way_of_the_label(factor, seed):
     label = torch.randint(0, 19, (50, 40), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
     image = torch.zeros(3, 50, 40, dtype=torch.uint8)
     torch.manual_seed(seed)
-    _, cropped, regions = data.Augmentation(config)(image, label, label.int() * 70_000)
+    _, cropped, regions = data.Augmentation(config, InferenceConfig())(image, label, label.int() * 70_000)
     inside = cropped != IGNORE
     assert inside.any()
     assert torch.equal(regions[inside], cropped[inside].int() * 70_000)
     assert not regions[~inside].any()
     torch.manual_seed(seed)
-    assert torch.equal(data.Augmentation(config)(image, label)[1], cropped), "the draws are those of a run without"
+    assert torch.equal(data.Augmentation(config, InferenceConfig())(image, label)[1], cropped), (
+        "the draws are those of a run without"
+    )
 
 
 def test_batches_carry_the_region_maps_of_their_images(mini, tmp_path):
@@ -135,9 +137,32 @@ def test_a_damaged_region_map_is_the_users_error_also_from_a_loader_process(mini
         batches(mini, recipe(workers=1), regions=RegionMaps(tmp_path, mini))
 
 
+def test_images_are_trained_on_at_the_scale_at_which_they_are_predicted():
+    config = AugmentationConfig(crop=(36, 64), scale=(1.0, 1.0), colour=0.0, flip=0.0)
+    label = torch.zeros(108, 192, dtype=torch.uint8)
+    label[:, 96:] = 1
+    image = (label[None].repeat(3, 1, 1) * 255).to(torch.uint8)
+    shrunk, labels = data.Augmentation(config, InferenceConfig(short_side=36))(image, label)
+    assert torch.equal(labels, torch.arange(64).ge(32).to(torch.uint8).expand(36, 64)), "the whole image is one crop"
+    assert ((shrunk[0] > 127) == (labels == 1)).all()
+    own = data.Augmentation(config.model_copy(update={"short_side": 108}), InferenceConfig(short_side=36))
+    edge = torch.zeros(108, 192, dtype=torch.uint8)
+    edge[0] = edge[-1] = 1
+    assert own(image, edge)[1].sum() in (0, 64), "a crop of the image as it is sees one border at most"
+
+
+def test_points_outlast_the_shrinking_of_every_image_by_a_recipe():
+    label = torch.full((400, 600), UNLABELLED, dtype=torch.uint8)
+    label[10::50, 10::50] = torch.arange(96, dtype=torch.uint8).view(8, 12)
+    config = AugmentationConfig(crop=(100, 150), scale=(1.0, 1.0), colour=0.0, flip=0.0)
+    augment = data.Augmentation(config, InferenceConfig(short_side=100))
+    _, labels = augment(torch.zeros(3, 400, 600, dtype=torch.uint8), label)
+    assert set(labels.unique().tolist()) == {*range(96), UNLABELLED}
+
+
 def test_outside_of_the_image_is_void():
     config = AugmentationConfig(crop=(64, 64), scale=(1.0, 1.0), colour=0.0, flip=0.0)
-    _, label = data.Augmentation(config)(
+    _, label = data.Augmentation(config, InferenceConfig())(
         torch.ones(3, 20, 30, dtype=torch.uint8), torch.ones(20, 30, dtype=torch.uint8)
     )
     assert int((label == 1).sum()) == 600

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.config import InferenceConfig
-from bench.inference import ImagePrediction, Predictor, enlarge, enlarge_ids, score_maps
+from bench.inference import ImagePrediction, Predictor, enlarge, enlarge_ids, resize_labels, score_maps
 from methods.base import (
     IGNORE,
     UNLABELLED,
@@ -123,9 +123,26 @@ def test_methods_say_whether_logits_or_probabilities_are_averaged():
 
 
 def test_scale_of_the_recipe_is_the_short_side_within_the_long_one():
-    assert predictor(short_side=360).network_size(720, 1280) == (360, 640)
-    assert predictor(short_side=512, max_long_side=600).network_size(500, 1000) == (300, 600)
-    assert predictor().network_size(123, 45) == (123, 45)
+    assert InferenceConfig(short_side=360).network_size(720, 1280) == (360, 640)
+    assert InferenceConfig(short_side=512, max_long_side=600).network_size(500, 1000) == (300, 600)
+    assert InferenceConfig().network_size(123, 45) == (123, 45)
+
+
+@pytest.mark.parametrize("size", [(40, 60), (36, 25), (9, 100)])
+def test_shrunk_label_maps_keep_single_labelled_pixels(size):
+    labels = torch.full((1, 100, 100), UNLABELLED)
+    labels[0, 3::20, 5::20] = torch.arange(25).view(5, 5)
+    labels[0, 50:60, 80:] = IGNORE
+    small = resize_labels(labels, size)
+    assert small.shape == (1, *size)
+    assert set(small.unique().tolist()) == {*range(25), UNLABELLED, IGNORE}
+
+
+def test_resized_dense_labels_are_the_nearest_ones():
+    labels = torch.randint(0, 9, (2, 37, 50), generator=torch.Generator().manual_seed(0))
+    for size in ((18, 25), (74, 100), (40, 31)):
+        expected = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+        assert torch.equal(resize_labels(labels, size), expected)
 
 
 def test_enlarging_in_one_step_keeps_the_grid():

@@ -250,6 +250,26 @@ def test_without_labels_steps_see_none_and_finish_sees_the_dense_ones(mini, fabr
     assert seen["finish"] == seen["maps"] == classes
 
 
+def test_methods_see_whole_label_maps_at_the_scale_of_inference(mini, fabric, tmp_path):
+    seen = []
+
+    class Curious(Softmax):
+        name = "curious"
+
+        def prepare(self, context):
+            seen.extend(context.label_maps())
+
+        def finish(self, context):
+            for labels, batch in zip(context.label_maps(), context.images(), strict=True):
+                assert torch.equal(labels, batch.labels[0])
+
+    config = build()
+    inference = config.recipe.inference.model_copy(update={"short_side": 24})
+    config = config.model_copy(update={"recipe": config.recipe.model_copy(update={"inference": inference})})
+    train(config, mini, fabric, tmp_path / "run", Curious)
+    assert {labels.shape for labels in seen} == {(24, 48)}
+
+
 def test_ranks_share_the_statistics_of_what_learns_alone():
     """A codec that one rank fits while the others wait for it would otherwise wait for them."""
 
