@@ -38,6 +38,9 @@ STRIDE = 2 ** (len(MULTIPLES) - 1)
 LOGIT_LAPLACE_EPS = 0.1
 """Colours are mapped from [0, 1] to [0.1, 0.9] before encoding, and back after decoding."""
 
+UNREADABLE = (SafetensorError, OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError)
+"""What reading raises where a file is damaged, or is something else: the unpickler trusts its input to be a pickle."""
+
 
 class Convolution(nn.Module):
     """A convolution that keeps the size, with the published names of its parameters."""
@@ -185,14 +188,15 @@ def _load(module: nn.Module, path: Path) -> None:
     """Load a state from ``path`` without running anything that is in it."""
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" not in str(error):
+            raise _unreadable(path, "it is no file of weights") from None
         raise MethodError(
             f"{path} is a pickled module, which would run code when opened; where you trust it, convert it with the "
             f"dall_e package installed: torch.save(torch.load(path, weights_only=False).state_dict(), 'weights.pt')"
         ) from None
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise MethodError(f"{path} cannot be read ({cause}); download and convert the weights again") from None
+    except UNREADABLE as error:
+        raise _unreadable(path, (str(error).splitlines() or [type(error).__name__])[0]) from None
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {n: tuple(t.shape) for n, t in state.items() if isinstance(t, Tensor)} if _is_mapping(state) else {}
     if found != expected:
@@ -202,6 +206,10 @@ def _load(module: nn.Module, path: Path) -> None:
             f"instead of {expected.get(name, 'absent')}; give the state dict of the right half of the autoencoder"
         )
     module.load_state_dict(state)
+
+
+def _unreadable(path: Path, cause: str) -> MethodError:
+    return MethodError(f"{path} cannot be read ({cause}); download and convert the weights again")
 
 
 def _is_mapping(state: object) -> bool:

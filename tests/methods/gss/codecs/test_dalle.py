@@ -158,6 +158,25 @@ def test_a_pickled_module_is_never_opened(make_dalle, tmp_path, silent):
     assert not Payload.opened
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello world",
+        b"<html></html>",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+        bytes(range(256)),
+        b"",
+    ],
+)
+def test_a_file_of_something_else_is_no_module_to_be_opened(content, make_dalle, tmp_path, silent):
+    paths = stored(make_dalle(), tmp_path, "pt")
+    paths["dalle_encoder"].write_bytes(content)
+    with pytest.raises(MethodError, match=r"cannot be read .*; download and convert the weights again") as caught:
+        make_dalle(**paths).fit_latents(lambda: iter(()), 0, silent)
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "pt"])
 def test_damaged_files_are_one_sentence(kind, make_dalle, tmp_path, silent):
     paths = stored(make_dalle(), tmp_path, kind)
