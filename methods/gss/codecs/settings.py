@@ -45,14 +45,14 @@ class CodecSettings(MethodConfig):
 
     codec_seed: int = Field(default=0, ge=0)
     """Seed of palette and fitting, apart from the run's, so that all seeds of a grid share one codec."""
-    codec_steps: int | None = Field(default=None, ge=0)
+    codec_steps: int | None = Field(default=None, ge=1)
     """Optimiser steps of fitting; by default twice the run's, at most 20,000. A trained X or inverse takes half as
     many again."""
     codec_batch: int = Field(default=8, ge=1)
     """Crops of label maps per step of fitting."""
-    codec_crop: int = Field(default=96, ge=16)
-    """Side of the crops in pixels, after random scaling by 0.5 to 2. With few steps, width buys more than pixels: at
-    equal cost 48 channels on crops of 96 reconstruct better than 32 on crops of 128."""
+    codec_crop: int = Field(default=96, ge=16, multiple_of=8)
+    """Side of the crops in pixels, in whole tokens of any stride, after random scaling by 0.5 to 2. With few steps,
+    width buys more than pixels: at equal cost 48 channels on crops of 96 reconstruct better than 32 on crops of 128."""
     codec_lr: float = Field(default=1e-3, gt=0)
     """AdamW's learning rate; decays to zero along a cosine. For about a thousand steps; 3e-4 is usual in long fits."""
 

@@ -7,9 +7,10 @@ from methods.gss.palette import make_palette, minimum_distance
 KINDS = ("max_distance", "grid", "random", "dataset")
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("classes", "distance"), [(19, 130), (150, 55), (194, 50)])
-def test_max_distance_reaches_the_spread_it_promises(classes, distance, tiny_classes):
-    palette = make_palette("max_distance", tiny_classes(classes), seed=0)
+def test_max_distance_reaches_the_spread_it_promises(classes, distance, seed, tiny_classes):
+    palette = make_palette("max_distance", tiny_classes(classes), seed=seed)
     assert palette.shape == (classes, 3)
     assert 255 * minimum_distance(palette) >= distance
 

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from methods.base import MethodError
 from methods.gss.codecs.quality import reconstruction_report
-from methods.gss.codecs.vqvae import CodeAverages
+from methods.gss.codecs.vqvae import SETTLED, CodeAverages
 from methods.gss.label_maps import fill_void
 
 LONGER = {"codec_lr": 1e-2, "codec_batch": 4, "codec_crop": 16}
@@ -101,14 +101,32 @@ def test_dead_codes_come_back():
     torch.testing.assert_close(codebook.norm(dim=1), torch.ones(6))
 
 
-def test_restarts_use_more_of_the_codebook(make_codec, maps, silent):
-    used = {}
-    for interval in (3, 10_000):
-        codec = make_codec("vqvae", vocabulary=32, restart_every=interval, codec_lr=3e-3)
-        codec.fit_latents(maps, 40, silent)
-        used[interval] = reconstruction_report(codec, maps()).used_codes
-    assert used[3] >= used[10_000]
-    assert used[3] > 8
+def test_restarts_use_more_of_the_codebook(make_codec, maps, silent, monkeypatch):
+    used, restart = {}, CodeAverages.restart
+
+    def only_the_first(self, vectors, codes):
+        if codes.all():
+            restart(self, vectors, codes)
+
+    for name, method in (("with", restart), ("without", only_the_first)):
+        monkeypatch.setattr(CodeAverages, "restart", method)
+        codec = make_codec("vqvae", vocabulary=64, restart_every=3, codec_lr=1e-2)
+        codec.fit_latents(maps, 60, silent)
+        used[name] = reconstruction_report(codec, maps()).used_codes
+    assert used["with"] > used["without"]
+
+
+@pytest.mark.parametrize(("every", "interval"), [(3, 3), (10_000, 5)])
+def test_codes_are_restarted_as_often_as_asked_and_20_times_at_least_until_the_fit_settles(
+    every, interval, make_codec, maps, silent, monkeypatch
+):
+    steps = []
+    monkeypatch.setattr(CodeAverages, "update", lambda self, vectors, tokens: steps.append(None))
+    restarted = []
+    monkeypatch.setattr(CodeAverages, "restart", lambda self, vectors, codes: restarted.append(len(steps)))
+    make_codec("vqvae", restart_every=every).fit_latents(maps, 100, silent)
+    assert len(steps) == 100
+    assert restarted == [0, *range(interval, int(SETTLED * 100), interval)]
 
 
 def test_codes_move_to_the_moving_average_of_their_vectors():
