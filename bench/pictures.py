@@ -112,7 +112,9 @@ def score_picture(
 
 
 def headline_score(method: Method) -> str:
-    """The score that a method is usually judged by: its density if it has one, else the largest softmax."""
+    """The score that a method is usually judged by: its own choice, else its density, else the largest softmax."""
+    if method.headline_score is not None:
+        return method.headline_score
     return method.density_score if method.density_score != "nll" else "msp"
 
 

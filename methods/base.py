@@ -228,6 +228,8 @@ class Method(nn.Module, ABC):
     """False for methods without gradient steps: the harness then calls ``prepare`` and ``finish`` only."""
     density_score: ClassVar[str] = "nll"
     """Name under which the harness reports -max_c ``log_density`` as an anomaly score."""
+    headline_score: ClassVar[str | None] = None
+    """The anomaly score that pictures show; None: the density if it has a name of its own, else ``msp``."""
     window_average: ClassVar[Literal["logits", "probabilities"]] = "logits"
     """What overlapping windows and test-time augmentations average."""
     training_only: ClassVar[Sequence[str]] = ()

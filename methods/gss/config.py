@@ -49,7 +49,7 @@ class GSSConfig(CodecSettings):
     """Tokens to classes: of the most likely tokens (paper, code), of the expected code, or the mean posterior over
     ``samples`` draws. A hard decode knows no doubt, so ``hard`` gives its classes with the probabilities of the soft
     one. The expected code of an undecided prior may look like a third class, so the classes of ``soft`` trail those of
-    ``hard`` until training has made the tokens clear."""
+    ``hard`` until training has made the tokens clear. ``colour`` has one decode, of its mean colours."""
     samples: int = Field(default=4, ge=0, le=1024)
     """Draws for ``decode="monte-carlo"`` and for the score ``gss_monte_carlo``; 0 leaves the score out."""
 

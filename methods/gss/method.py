@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from methods.base import (
     Batch,
@@ -24,10 +22,9 @@ from methods.base import (
     pixel_cross_entropy,
 )
 from methods.gss.codecs import build_codec
-from methods.gss.codecs.cache import fitted_codec
+from methods.gss.codecs.cache import fitted_codec, measured_quality, read_labels
 from methods.gss.codecs.colour import ColourRegression
 from methods.gss.codecs.colours import ColourCodec
-from methods.gss.codecs.quality import reconstruction_report
 from methods.gss.config import GSSConfig
 from methods.gss.decoding import ColourLatents, Latents, TokenLatents, divergence, entropy, monte_carlo, put_first
 from methods.gss.generation import token_prior
@@ -40,8 +37,6 @@ QUALITY = ("miou", "boundary_f", "perplexity", "used_codes")
 """Figures of a codec's reconstructions that a model keeps."""
 UNDEFINED = -1.0
 """A figure that a codec does not have (perplexity without tokens), or not yet; not NaN, which equals nothing."""
-MEASURED_MAPS = 500
-"""Training label maps, evenly spread, on which they are measured, at most."""
 SAMPLING_SEED = 0
 """Of the draws in prediction, which belong to the model and not to a run."""
 
@@ -86,6 +81,7 @@ class GSS(Method):
     version = "2"
     reference = "Chen et al., Generative Semantic Segmentation, CVPR 2023"
     Config = GSSConfig
+    headline_score = "gss_entropy"
     window_average = "probabilities"
     training_only = ("step",)
     check_config = MappingProxyType({"hidden": 16, "heads": 2, "vocabulary": 32, "code_dim": 8, "codec_width": 8})
@@ -127,17 +123,19 @@ class GSS(Method):
 
     def prepare(self, context: Context) -> None:
         """Fit the codec on the training label maps, or take it from the cache, and measure what it can express."""
+        labels = read_labels(context.label_maps, context.progress)
         fitted_codec(
             self.codec,
             label_maps=context.label_maps,
+            labels=labels,
             steps=context.steps,
             cache=context.cache,
             progress=context.progress,
             note=context.note,
         )
-        every = -(-sum(1 for _ in context.label_maps()) // MEASURED_MAPS)
-        measured = itertools.islice(context.label_maps(), 0, None, max(every, 1))
-        quality = reconstruction_report(self.codec, context.progress(measured, "measuring the codec", None)).as_dict()
+        quality = measured_quality(
+            self.codec, context.label_maps, labels=labels, cache=context.cache, progress=context.progress
+        )
         figures = torch.tensor([quality[name] for name in QUALITY])
         self.codec_quality.copy_(torch.where(figures.isnan(), UNDEFINED, figures))
         self.codec_hash.copy_(_hash_bytes(self.codec.fingerprint()))
@@ -166,7 +164,11 @@ class GSS(Method):
         return result
 
     def facts(self) -> Mapping[str, float | str | None]:
-        """The codec's fingerprint, and its reconstruction of the training labels: the bound of all predictions."""
+        """The codec's fingerprint, and its reconstruction of the training labels, the bound of all predictions.
+
+        It is that of the codec's own inverse of X. One that learns from predictions has another bound, which
+        ``diagnose`` measures.
+        """
         return {"codec_fingerprint": bytes(self.codec_hash.tolist()).hex(), **self._figures()}
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -182,10 +184,8 @@ class GSS(Method):
             "auxiliary": config.auxiliary_weight * pixel_cross_entropy(classes, batch.labels),
         }
         if self.inverse is not None:
-            with torch.no_grad():  # image by image: token logits of the whole batch are never held
-                parts = cells[: config.inverse_images].detach().split(1)
-                colours = self._colours(torch.cat([self._latents(part, size).hard() for part in parts]))
-            terms["inverse"] = pixel_cross_entropy(_cut(self.inverse(colours), size), batch.labels[: len(parts)])
+            colours = self._predicted_colours(batch.images[: config.inverse_images])
+            terms["inverse"] = pixel_cross_entropy(_cut(self.inverse(colours), size), batch.labels[: len(colours)])
         return terms
 
     def after_step(self, batch: Batch, context: Context) -> None:
@@ -203,6 +203,8 @@ class GSS(Method):
                 anomaly["gss_colour"] = palette_distance(colours, self.codec.palette)
             hard, painted = self.read(predicted.latents.hard(), size)
             decoded = {"hard": put_first(soft, hard.argmax(dim=1)), "soft": soft}
+            if self.codec.continuous:  # whose most likely colour is the mean one: another row would repeat the first
+                decoded = {self.config.decode: soft}
             if self.config.samples:
                 decoded["monte-carlo"], anomaly["gss_monte_carlo"] = self._sampled(predicted.latents, size)
             auxiliary = self._auxiliary(predicted, size)
@@ -273,6 +275,21 @@ class GSS(Method):
         """The most likely class (B, H, W) int64 at ``size`` of ``latents`` of any form."""
         return self.read(latents, size)[0].argmax(dim=1)
 
+    @torch.no_grad()
+    def _predicted_colours(self, images: Tensor) -> Tensor:
+        """Colours (B, 3, H, W) that ``predict`` would decode of ``images``: without dropout, by settled statistics.
+
+        Image by image, so that token logits of a whole batch are never held.
+        """
+        modules: tuple[nn.Module, ...] = (self.network, self.prior)
+        modes = [module.training for module in modules]
+        for module in modules:
+            module.eval()
+        tokens = [self.latents(image).latents.hard() for image in images.split(1)]
+        for module, mode in zip(modules, modes):
+            module.train(mode)
+        return self._colours(torch.cat(tokens))
+
     @property
     def _inverts_by_training(self) -> bool:
         """Whether colours become classes by a trained inverse, beside which stands that of the nearest colour."""
@@ -323,11 +340,8 @@ class GSS(Method):
             assert isinstance(predicted, ColourLatents)
             surprise = gaussian_nll(predicted.mean, predicted.variance, latents)
             return torch.where(target.counted, surprise, 0).sum() / count
-        if not self.prior.on_codec_grid:
-            wanted = torch.where(target.counted, latents, -100)
-            outputs = self.prior.outputs(cells, size)
-            return F.cross_entropy(outputs, wanted, ignore_index=-100, reduction="sum") / count
-        rows = cells.permute(0, 2, 3, 1).flatten(0, 2)
+        # Enlarging and the last layer are both linear: the other way round, logits are never held all at once.
+        rows = self.prior.on_codec_grid(cells, size).permute(0, 2, 3, 1).flatten(0, 2)
         counted = target.counted.flatten().nonzero().squeeze(1)
         last = self.prior.classifier
         assert last.bias is not None

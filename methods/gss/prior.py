@@ -145,18 +145,17 @@ class Prior(nn.Module):
         self.head, self.codec_stride = head, codec_stride
         self.classifier = nn.Conv2d(head.channels, outputs, kernel_size=1)
 
-    @property
-    def on_codec_grid(self) -> bool:
-        """Whether one cell of the head is one token."""
-        return self.head.stride == self.codec_stride
-
     def forward(self, features: Features, size: tuple[int, int]) -> PriorFeatures:
         """The head's features for images of ``size`` (H, W)."""
         return self.head(features, size)
 
     def outputs(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
         """Outputs (B, V, ceil(H/f), ceil(W/f)) in float32 of the head's ``cells``, for images of ``size`` (H, W)."""
-        grid = (-(-size[0] // self.codec_stride), -(-size[1] // self.codec_stride))
         # Outputs then lie with their channels innermost, over which softmax runs.
         rows = pointwise(self.classifier, cells.movedim(1, -1))
-        return resample(rows.float().movedim(-1, 1), self.head.stride, self.codec_stride, grid)
+        return self.on_codec_grid(rows.float().movedim(-1, 1), size)
+
+    def on_codec_grid(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """``maps`` (B, C, ., .) of the head's cells on those of the codec, for images of ``size`` (H, W)."""
+        grid = (-(-size[0] // self.codec_stride), -(-size[1] // self.codec_stride))
+        return resample(maps, self.head.stride, self.codec_stride, grid)

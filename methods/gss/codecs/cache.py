@@ -1,4 +1,4 @@
-"""Fitted codecs on disk: each stage of a fit happens once per training labels and settings.
+"""Fitted codecs on disk: each stage of a fit, and its measurement, happens once per training labels and settings.
 
 A stage is ``codec-<key>.safetensors`` with its weights, and a JSON of the same name that says what they are, with their
 hash. Processes that want the same codec wait for the one that fits it.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -23,10 +25,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from methods.gss.codecs.base import Codec, LabelMaps, Progress
+from methods.gss.codecs.quality import reconstruction_report
 from methods.gss.codecs.settings import CodecSettings
 
 FORMAT = 2
 """Raised when a codec or its fit changes in a way that no setting shows."""
+
+MEASURED_MAPS = 500
+"""Training label maps on which a codec's quality is measured, at most."""
 
 Note = Callable[[str], None]
 
@@ -46,25 +52,50 @@ class Stage:
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()[:24]
 
 
+class Labels(NamedTuple):
+    """Which label maps these are."""
+
+    fingerprint: str
+    """SHA-256 of the size and content of all of them, in their order."""
+    maps: int
+
+
+def read_labels(label_maps: LabelMaps, progress: Progress) -> Labels:
+    """Read all label maps once."""
+    digest, maps = hashlib.sha256(), 0
+    for labels in progress(label_maps(), "reading training labels", None):
+        digest.update(f"{tuple(labels.shape)}".encode())
+        digest.update(labels.to(torch.uint8).cpu().contiguous().numpy().tobytes())
+        maps += 1
+    return Labels(digest.hexdigest(), maps)
+
+
 def fitted_codec(
-    codec: Codec, label_maps: LabelMaps, steps: int, cache: Path, progress: Progress, note: Note = lambda text: None
+    codec: Codec,
+    label_maps: LabelMaps,
+    steps: int,
+    cache: Path,
+    progress: Progress,
+    note: Note = lambda text: None,
+    labels: Labels | None = None,
 ) -> None:
     """Load ``codec`` from the folder ``cache``, or fit it and store it there; freezes it.
 
     Args:
         codec: from ``build_codec``, on any device.
-        label_maps: iterates over the training label maps; read once to tell whether they are the same.
+        label_maps: iterates over the training label maps.
         steps: optimiser steps of the run, from which those of the fit follow.
         cache: outlives the run.
         progress: iterates with a progress bar.
         note: told in one line of a stored codec that is damaged and fitted again.
+        labels: what ``read_labels`` says of the label maps, where it is known already.
 
     Raises:
         MethodError: no labels, a diverging fit, or unusable weight files.
     """
     settings = codec.settings
     steps = settings.resolved_steps(steps) if codec.fitted_by_steps else 0
-    stages = _stages(codec, settings, steps, label_maps, progress)
+    stages = _stages(codec, settings, steps, labels or read_labels(label_maps, progress))
     stored = [stage.colours or codec.caches_latents for stage in stages]
     cache.mkdir(parents=True, exist_ok=True)
     turn = FileLock(cache / f"codec-{stages[0].key}.lock") if any(stored) else contextlib.nullcontext()
@@ -78,25 +109,35 @@ def fitted_codec(
     codec.freeze()
 
 
-def label_fingerprint(label_maps: LabelMaps, progress: Progress) -> str:
-    """SHA-256 of the size and content of all label maps, in their order."""
-    digest = hashlib.sha256()
-    for labels in progress(label_maps(), "reading training labels", None):
-        digest.update(f"{tuple(labels.shape)}".encode())
-        digest.update(labels.to(torch.uint8).cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def measured_quality(
+    codec: Codec, label_maps: LabelMaps, labels: Labels, cache: Path, progress: Progress
+) -> dict[str, float]:
+    """Figures of a fitted codec's reconstructions of at most ``MEASURED_MAPS`` label maps, evenly spread.
+
+    Kept in the folder ``cache``, since all seeds of a grid share a codec; NaN where the codec has no such figure.
+    """
+    key = hashlib.sha256(f"{FORMAT} {codec.fingerprint()} {labels.fingerprint} {MEASURED_MAPS}".encode()).hexdigest()
+    path = cache / f"quality-{key[:24]}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or damaged: measured again
+        known = json.loads(path.read_text())
+        if known["key"] == key:
+            return {name: math.nan if value is None else value for name, value in known["figures"].items()}
+    every = max(1, -(-labels.maps // MEASURED_MAPS))
+    chosen = progress(itertools.islice(label_maps(), 0, None, every), "measuring the codec", -(-labels.maps // every))
+    figures = reconstruction_report(codec, chosen).as_dict()
+    shown = {name: None if math.isnan(value) else value for name, value in figures.items()}
+    write_whole(path, json.dumps({"key": key, "figures": shown}, indent=1).encode())
+    return figures
 
 
-def _stages(
-    codec: Codec, settings: CodecSettings, steps: int, label_maps: LabelMaps, progress: Progress
-) -> list[Stage]:
+def _stages(codec: Codec, settings: CodecSettings, steps: int, labels: Labels) -> list[Stage]:
     if not codec.caches_latents and not codec.fits_colours:
         return [Stage(False, {})]
     palette = codec.palette
     common = {
         "format": FORMAT,
         "classes": codec.num_classes,
-        "labels": label_fingerprint(label_maps, progress),
+        "labels": labels.fingerprint,
         "steps": steps,
         "source": codec.source_hash(),
         "colours": None if palette is None else palette.tolist(),

@@ -18,6 +18,7 @@ from datasets.base import IGNORE, ClassMap, ClassSet
 from datasets.toyscapes_mini import ToyscapesMini
 from methods.base import UNLABELLED, Batch, MethodError, upsample
 from methods.gss import GSS, GSSConfig, generation
+from methods.gss.codecs import cache
 from methods.softmax import Softmax
 
 SMALL = {**GSS.check_config, "hidden": 8, "depth": 1, "window": 4, "codec_steps": 4, "codec_batch": 2, "codec_crop": 16}
@@ -129,6 +130,20 @@ def test_the_inverse_learns_from_predictions_without_touching_the_prior(prepared
     assert all(name.startswith("inverse.") for name in touched)
     assert method.prior.head.perceptron[1].num_batches_tracked == statistics + 1
     assert method.codec.fingerprint() == fingerprint
+
+
+def test_the_inverse_learns_from_what_prediction_would_decode(prepared):
+    method = prepared(variant="ft-w", window_depth=1, inverse_training="predictions", inverse_images=2, dropout=0.5)
+    seen = []
+    method.inverse.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    given = batch()
+    method.losses(given)
+    assert method.network.training
+    assert method.prior.training
+    (colours,) = seen
+    with torch.no_grad():
+        tokens = method.eval().latents(given.images[:2]).latents.hard()
+    assert torch.equal(colours, method.codec.maskige(tokens))
 
 
 def test_a_mostly_void_token_is_ignored_and_the_rest_takes_the_nearest_class(prepared):
@@ -316,6 +331,31 @@ def test_the_codec_is_the_same_for_all_seeds_of_a_run(tmp_path):
     assert len(fingerprints) == 1
 
 
+@pytest.mark.parametrize(("codec", "settings"), [("patch", {"codec_stride": 2}), ("identity", {"head": "linear"})])
+def test_logits_are_never_held_all_at_once_where_tokens_are_finer_than_cells(codec, settings, prepared, monkeypatch):
+    method = prepared(codec=codec, token_weight=1.0, dropout=0.0, **settings).eval()
+    given = batch()
+    size = (given.labels.shape[1], given.labels.shape[2])
+    cells, classes = method.prior(method.network(given.images), size)
+    target = method._target(given.labels, classes)
+    tokens = torch.where(target.counted, method.codec.encode(target.labels), -100)
+    expected = F.cross_entropy(method.prior.outputs(cells, size), tokens, ignore_index=-100)
+    monkeypatch.setattr(method.prior, "outputs", None)
+    torch.testing.assert_close(method.losses(given)["token"], expected)
+
+
+@pytest.mark.parametrize("codec", ["patch", "colour"])
+def test_the_second_seed_of_a_grid_measures_no_codec_again(codec, prepared, monkeypatch):
+    facts = prepared(codec=codec).facts()
+    monkeypatch.setattr(cache, "reconstruction_report", None)
+    assert prepared(codec=codec).facts() == facts
+
+
+def test_colours_have_one_decode_and_one_reading_of_it(prepared):
+    method = prepared(codec="colour")
+    assert set(predict(method, batch().images).readings) == {"auxiliary"}
+
+
 def test_facts_tell_the_bound(prepared):
     facts = prepared(codec="identity").facts()
     assert facts["codec_miou"] == 1
@@ -330,6 +370,8 @@ def test_facts_tell_the_bound(prepared):
         ({"hidden": 10, "heads": 4}, "must divide"),
         ({"decode": "monte-carlo", "samples": 0}, "at least one"),
         ({"inverse_training": "predictions"}, "belongs to variant=ft-w"),
+        ({"codec_crop": 50}, "multiple of 8"),
+        ({"codec_steps": 0}, "greater than or equal to 1"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings, sentence):

@@ -5,7 +5,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from methods.gss.codecs.cache import fitted_codec
+from methods.gss.codecs import cache
+from methods.gss.codecs.cache import fitted_codec, measured_quality, read_labels
+from methods.gss.codecs.quality import reconstruction_report
 
 
 @pytest.fixture
@@ -158,3 +160,35 @@ def test_two_processes_that_want_one_codec_fit_it_once(fit):
     for thread in threads:
         thread.join()
     assert fits == ["fit_latents"]
+
+
+def test_what_a_codec_can_express_is_measured_once_for_the_same_labels(fit, maps, silent, tmp_path, monkeypatch):
+    codec, _ = fit("patch")
+    measured = []
+
+    def counted(codec, label_maps):
+        measured.append(codec)
+        return reconstruction_report(codec, label_maps)
+
+    monkeypatch.setattr(cache, "reconstruction_report", counted)
+
+    def quality(label_maps):
+        return measured_quality(codec, label_maps, read_labels(label_maps, silent), tmp_path, silent)
+
+    expected = reconstruction_report(codec, maps()).as_dict()
+    assert quality(maps) == quality(maps) == expected
+    assert len(measured) == 1
+    fewer = list(maps())[:2]
+    assert quality(lambda: iter(fewer)) == reconstruction_report(codec, fewer).as_dict()
+    assert len(measured) == 2
+    for stored in tmp_path.glob("quality-*.json"):
+        stored.write_text(stored.read_text()[:20])
+    assert quality(maps) == expected
+    assert len(measured) == 3
+
+
+def test_it_is_measured_on_label_maps_that_are_evenly_spread(fit, maps, silent, tmp_path, monkeypatch):
+    codec, _ = fit("patch")
+    monkeypatch.setattr(cache, "MEASURED_MAPS", 2)
+    quality = measured_quality(codec, maps, read_labels(maps, silent), tmp_path, silent)
+    assert quality == reconstruction_report(codec, list(maps())[::3]).as_dict()
