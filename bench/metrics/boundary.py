@@ -18,6 +18,7 @@ is no contour.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -153,6 +154,15 @@ class BoundaryMeter:
         )
         self._ids.add(image_id)
         self._counts.append(counts.astype(np.int32))
+
+    def select(self, image_ids: Iterable[str]) -> BoundaryMeter:
+        """A meter of some of the images; raises ``KeyError`` for one that was not counted."""
+        position = {image_id: i for i, image_id in enumerate(self._ids)}
+        chosen = BoundaryMeter(self.num_classes, self.distance, self.tolerance)
+        for image_id in image_ids:
+            chosen._counts.append(self._counts[position[image_id]])
+            chosen._ids.add(image_id)
+        return chosen
 
     def merge(self, other: BoundaryMeter) -> None:
         """Add another shard; raises ``ValueError`` where settings differ or images repeat."""

@@ -68,7 +68,7 @@ def test_label_maps_are_drawn_without_an_image_and_the_same_again(bench, finishe
 def test_a_run_is_taken_apart(bench, finished):
     outcome = bench("show", RUN, "--results", str(finished))
     assert outcome.exit_code == 0, outcome.output
-    for part in ("codec_bound", "token_accuracy", "decoded_accuracy", "auxiliary", "soft", "prediction"):
+    for part in ("codec_bound", "token_accuracy", "decoded_accuracy", "auxiliary", "soft", "prediction", "boundary_f1"):
         assert part in outcome.output
 
 

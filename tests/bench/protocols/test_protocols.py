@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from bench.config import InferenceConfig
 from bench.errors import RunFailed
 from bench.inference import Predictor
+from bench.metrics.boundary import F1_TOLERANCE, boundary_f1, boundary_f1_counts
 from bench.metrics.decomposition import DecompositionMeter
 from bench.protocols import Anomaly, ClosedSet, CrossDomain, Evaluation
 from bench.protocols.cross_domain import Mapping
@@ -137,6 +138,8 @@ def test_closed_set_adds_up_what_a_method_says_of_its_errors(evaluation):
     own = scores.metrics
     assert found["miou"] == {"other": pytest.approx(miou(matrix)), "prediction": own["miou"]}
     assert found["pixel_accuracy"] == {"other": pytest.approx(right), "prediction": own["pixel_accuracy"]}
+    edges = sum(boundary_f1_counts(s.label.clamp(max=1), s.label, 3, F1_TOLERANCE) for s in content)
+    assert found["boundary_f1"] == {"other": pytest.approx(np.nanmean(boundary_f1(edges)))}
     hits = sum(int((s.label == 0).sum()) // 2 for s in content)
     assert found["share"] == {"even": pytest.approx(hits / sum(s.label.numel() for s in content))}
 
