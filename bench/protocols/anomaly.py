@@ -25,11 +25,16 @@ SAMPLED = 53
 """One of so many in-distribution pixels helps to place the bins of the per-image histograms."""
 
 
+ScoredPixels = tuple[dict[str, np.ndarray], np.ndarray]
+"""Anomaly scores by name of some pixels, and their labels: 0 or 1."""
+
+
 class Anomaly(Protocol):
     """AUROC, AP, FPR95 and prevalence of every anomaly score, pooled over all valid pixels of a split, and exact.
 
     Two passes: the first predicts and collects the scores of the anomalous pixels, the second counts the others
-    between them. The network runs once; its predictions wait on disk, on their coarse grid, for the second pass.
+    between them. The network runs once; what it found waits on disk for the second pass: its predictions where their
+    grid is coarse, else the scores, of which there are fewer than classes.
     """
 
     name: ClassVar[str] = "anomaly"
@@ -66,15 +71,14 @@ class Anomaly(Protocol):
         first: dict[str, ranking.PositiveScores] = {}
         for sample in evaluation.samples(dataset, f"anomaly on {target}, predicting"):
             prediction = evaluation.predictor(sample.image)
-            _keep(scratch, sample.id, prediction)
-            scores, labels = _scores(prediction, _thinned(sample.label), evaluation.density_score)
+            scores, labels = _keep(_path(scratch, sample.id), prediction, sample.label, evaluation.density_score)
             for name, values in scores.items():
                 first.setdefault(name, ranking.PositiveScores()).update(sample.id, values, labels)
         second = {
             name: ranking.NegativeCounts(evaluation.merge(positives).finish()) for name, positives in first.items()
         }
         for sample in evaluation.samples(dataset, f"anomaly on {target}, counting"):
-            scores, labels = _scores(_recall(scratch, sample.id), sample.label, evaluation.density_score)
+            scores, labels = _recall(_path(scratch, sample.id), sample.label, evaluation.density_score)
             for name, values in scores.items():
                 second[name].update(sample.id, values, labels)
         by_score: dict[str, dict[str, float | None]] = {}
@@ -116,30 +120,41 @@ def _thinned(label: Tensor) -> Tensor:
     return torch.where(label == 1, label, flat.view_as(label))
 
 
-def _scores(prediction: ImagePrediction, label: Tensor, density_score: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _scores(prediction: ImagePrediction, label: Tensor, density_score: str) -> ScoredPixels:
     """The scores of the valid pixels of an image, and their labels."""
     valid = label != IGNORE
     device = prediction.maps.logits.device
     size = (label.shape[0], label.shape[1])
     scores = score_maps(prediction, size, valid.to(device), density_score)
-    return {n: s.cpu().numpy() for n, s in scores.items()}, label[valid].numpy().astype(np.uint8)
+    return {n: s.cpu().numpy() for n, s in scores.items()}, _labels(label)
+
+
+def _labels(label: Tensor) -> np.ndarray:
+    """Of the valid pixels."""
+    return label[label != IGNORE].numpy().astype(np.uint8)
 
 
 def _path(scratch: Path, image_id: str) -> Path:
     return scratch / f"{image_id.replace('/', '--')}.pt"
 
 
-def _keep(scratch: Path, image_id: str, prediction: ImagePrediction) -> None:
+def _keep(path: Path, prediction: ImagePrediction, label: Tensor, density_score: str) -> ScoredPixels:
+    """Write what the second pass needs to ``path``; the scores of the anomalous and of some other pixels."""
     maps = prediction.maps
-    state = {
-        "logits": maps.logits,
-        "log_density": maps.log_density,
-        "anomaly": maps.anomaly,
-        "size": prediction.size,
-    }
-    torch.save(state, _path(scratch, image_id))
+    if tuple(maps.logits.shape[-2:]) != prediction.size:
+        state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly}
+        torch.save({**state, "size": prediction.size}, path)
+        return _scores(prediction, _thinned(label), density_score)
+    scores, labels = _scores(prediction, label, density_score)
+    torch.save({"scores": {name: torch.from_numpy(values) for name, values in scores.items()}}, path)
+    few = (_thinned(label)[label != IGNORE] != IGNORE).numpy()
+    return {name: values[few] for name, values in scores.items()}, labels[few]
 
 
-def _recall(scratch: Path, image_id: str) -> ImagePrediction:
-    state = torch.load(_path(scratch, image_id), weights_only=True)
-    return ImagePrediction(Prediction(state["logits"], state["log_density"], state["anomaly"]), tuple(state["size"]))
+def _recall(path: Path, label: Tensor, density_score: str) -> ScoredPixels:
+    """The scores of all valid pixels, from what ``_keep`` wrote to ``path``."""
+    state = torch.load(path, weights_only=True)
+    if "scores" in state:
+        return {name: values.numpy() for name, values in state["scores"].items()}, _labels(label)
+    maps = Prediction(state["logits"], state["log_density"], state["anomaly"])
+    return _scores(ImagePrediction(maps, tuple(state["size"])), label, density_score)

@@ -21,7 +21,7 @@ from bench.protocols import Anomaly, ClosedSet, CrossDomain, Evaluation
 from bench.protocols.cross_domain import Mapping
 from bench.protocols.readings import ReadingMeters
 from datasets.base import IGNORE, ClassMap, ClassSet, Item, Sample, Target
-from methods.base import Diagnosis, Method, Prediction
+from methods.base import Diagnosis, Method, Prediction, upsample
 
 SOURCE = ClassSet("source", ("road", "car", "sky"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
 OTHER = ClassSet("other", ("ground", "vehicle", "boat"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
@@ -357,6 +357,43 @@ def test_anomaly_equals_scikit_learn_on_pooled_pixels(evaluation):
     assert histogram[:, 1].sum() == labels.sum()
     assert histogram.sum() == len(labels)
     assert [p.name for p in e.scratch.glob("predictions-*")] == []
+
+
+class Coarse(Oracle):
+    """Predicts on cells of four pixels."""
+
+    def predict(self, images):
+        found = super().predict(images)
+        logits, density, red = (
+            F.avg_pool2d(m, 4, ceil_mode=True) for m in (found.logits, found.log_density, images[:, :1])
+        )
+        return Prediction(logits, log_density=density, anomaly={"red": red[:, 0]})
+
+
+class Enlarged(Coarse):
+    """The same, enlarged by itself."""
+
+    def predict(self, images):
+        found, size = super().predict(images), tuple(images.shape[-2:])
+        logits, density, red = (
+            upsample(m, size) for m in (found.logits, found.log_density, found.anomaly["red"][:, None])
+        )
+        return Prediction(logits, log_density=density, anomaly={"red": red[:, 0]})
+
+
+def test_whichever_is_smaller_waits_on_disk_for_the_second_pass(evaluation, monkeypatch):
+    content = anomaly_samples(5)
+    found, kept, save = {}, {}, torch.save
+    for method in (Coarse, Enlarged):
+        monkeypatch.setattr(
+            torch, "save", lambda state, path, m=method: kept.update({m: set(state)}) or save(state, path)
+        )
+        e = evaluation({("odd", "val"): (SOURCE, content)}, source(anomaly=(Target("odd", "val"),)), method)
+        found[method] = Anomaly.run(e, [("odd", "val")]).targets["odd/val"]
+    assert kept == {Coarse: {"logits", "log_density", "anomaly", "size"}, Enlarged: {"scores"}}
+    assert found[Coarse].by_score.keys() == found[Enlarged].by_score.keys()
+    for name, numbers in found[Coarse].by_score.items():
+        assert found[Enlarged].by_score[name] == pytest.approx(numbers, abs=1e-6)
 
 
 def test_non_finite_score_names_the_image(evaluation):
