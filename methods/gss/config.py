@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from methods.gss.codecs.settings import CodecSettings
+from methods.gss.codecs.settings import FREE_VARIANTS, CodecSettings
 
 
 class GSSConfig(CodecSettings):
@@ -52,6 +52,31 @@ class GSSConfig(CodecSettings):
     ``hard`` until training has made the tokens clear. ``colour`` has one decode, of its mean colours."""
     samples: int = Field(default=4, ge=0, le=1024)
     """Draws for ``decode="monte-carlo"`` and for the score ``gss_monte_carlo``; 0 leaves the score out."""
+
+    def without_effect(self) -> list[str]:
+        """Settings that differ from their defaults although the others leave them nothing to decide.
+
+        Two runs that differ in them alone are the same run twice.
+        """
+        autoencoder = self.codec in ("vqvae", "dvae")
+        colours = self.codec in ("colour", "vqvae", "dvae", "dalle")
+        decides = {
+            ("window_depth",): self.variant == "ft-w",
+            ("inverse_images",): self.inverse_training == "predictions",
+            ("palette",): colours and self.variant != "ff-r",
+            ("colour_temperature",): colours,
+            ("codec_stride",): self.codec not in ("identity", "dalle"),
+            ("vocabulary",): autoencoder or self.codec == "patch",
+            ("codec_steps", "codec_batch", "codec_crop", "codec_lr"): autoencoder or self.variant not in FREE_VARIANTS,
+            ("code_dim", "codec_width", "rgb_weight"): autoencoder,
+            ("code_decay", "commitment", "restart_every"): self.codec == "vqvae",
+            ("gumbel_temperature", "kl_weight"): self.codec == "dvae",
+            ("dalle_encoder", "dalle_decoder", "dalle_upsample"): self.codec == "dalle",
+            ("depth", "window", "dropout"): self.head == "mla",
+            ("fill_after",): self.pseudo_fill,
+        }
+        idle = [name for names, used in decides.items() if not used for name in names]
+        return [name for name in idle if getattr(self, name) != type(self).model_fields[name].default]
 
     @model_validator(mode="after")
     def _check(self) -> GSSConfig:

@@ -123,6 +123,8 @@ class GSS(Method):
 
     def prepare(self, context: Context) -> None:
         """Fit the codec on the training label maps, or take it from the cache, and measure what it can express."""
+        if idle := self.config.without_effect():
+            context.note("without effect beside the other settings: " + ", ".join(f"method.{name}" for name in idle))
         labels = read_labels(context.label_maps, context.progress)
         fitted_codec(
             self.codec,

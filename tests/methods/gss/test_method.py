@@ -356,6 +356,32 @@ def test_colours_have_one_decode_and_one_reading_of_it(prepared):
     assert set(predict(method, batch().images).readings) == {"auxiliary"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "idle"),
+    [
+        ({"window_depth": 1, "variant": "ft-w"}, []),
+        ({"window_depth": 1, "inverse_images": 1}, ["window_depth", "inverse_images"]),
+        ({"codec": "patch", "vocabulary": 64, "codec_crop": 64}, ["codec_crop"]),
+        ({"codec": "identity", "codec_stride": 2, "vocabulary": 64}, ["codec_stride", "vocabulary"]),
+        ({"codec": "dvae", "restart_every": 7, "kl_weight": 0.1}, ["restart_every"]),
+        ({"codec_stride": 2, "dalle_upsample": 1}, ["dalle_upsample"]),
+        ({"variant": "ff-r", "palette": "grid"}, ["palette"]),
+        ({"head": "linear", "dropout": 0.5, "hidden": 64}, ["dropout"]),
+    ],
+)
+def test_settings_without_effect_are_known(settings, idle):
+    assert GSSConfig(**settings).without_effect() == idle
+
+
+def test_they_are_told_before_training(tmp_path):
+    method = build(codec="patch", window_depth=1)
+    context, notes = contract.Subject(GSS, tmp_path).context(), []
+    context.note = notes.append
+    with torch.no_grad():
+        method.prepare(context)
+    assert "method.window_depth" in notes[0]
+
+
 def test_facts_tell_the_bound(prepared):
     facts = prepared(codec="identity").facts()
     assert facts["codec_miou"] == 1
