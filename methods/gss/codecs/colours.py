@@ -31,8 +31,9 @@ class ColourCodec(Codec):
         kind = "random" if settings.variant == "ff-r" else settings.palette
         palette = make_palette(kind, classes, settings.codec_seed)
         self.palette = nn.Parameter(palette)
-        spacing = min(minimum_distance(palette), 1.0)
-        self.tau = settings.colour_temperature * max(spacing, 1 / 255) ** 2
+        self.tau = self._softness()
+        if not settings.trains_palette():  # a checkpoint's colours count, should this machine spread them otherwise
+            self.register_load_state_dict_post_hook(lambda codec, keys: setattr(codec, "tau", codec._softness()))
         self.inverse: nn.Module | None = None
         if settings.trains_inverse():
             windowed = settings.variant == "ft-w"
@@ -82,6 +83,11 @@ class ColourCodec(Codec):
     def free_inverse(self, colours: Tensor) -> Tensor:
         """Class scores (B, C, H, W) of ``colours`` (B, 3, H, W) by the nearest colour."""
         return nearest_colour(colours, self.palette, self.tau)
+
+    def _softness(self) -> float:
+        """tau, in squared colours, from the smallest distance of the palette."""
+        spacing = min(minimum_distance(self.palette), 1.0)
+        return self.settings.colour_temperature * max(spacing, 1 / 255) ** 2
 
     def latent_state(self) -> dict[str, Tensor]:
         """All but the trained inverse."""

@@ -83,6 +83,13 @@ def unit(*shape, seed=0):
     return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
+def test_colours_of_a_checkpoint_bring_their_own_softness(make_codec):
+    stored, here = make_codec("vqvae", palette="grid"), make_codec("vqvae")
+    assert here.tau != stored.tau
+    here.load_state_dict(stored.state_dict())
+    assert here.tau == stored.tau
+
+
 def test_dead_codes_come_back():
     # All vectors lie near one axis, where one code is; the others look the other way.
     vectors = F.normalize(unit(200, 4) * 0.5 + torch.tensor([2.0, 0, 0, 0]), dim=1)
