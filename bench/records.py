@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,15 +168,13 @@ class Store:
             temporary.write_text(json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
 
     def read_statistics(self, run_id: str) -> dict[str, np.ndarray]:
-        """Arrays per image by key ``protocol/target/kind``; empty if there are none."""
-        path = self.statistics_path(run_id)
-        if not path.exists():
-            return {}
+        """Arrays per image by key ``protocol/target/kind``; empty if there are none. Raises UserError if damaged."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"statistics file {path} is damaged ({error}); delete it and run the run again") from None
+            return read_arrays(self.statistics_path(run_id))
+        except DamagedArrays as error:
+            raise UserError(
+                f"{error}; renew it with `bench evaluate {run_id}`, or delete it to have tables without what it adds"
+            ) from None
 
     def write_statistics(self, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Write per-image statistics atomically, compressed."""
@@ -203,6 +203,23 @@ class Store:
         problem = "is ambiguous, it begins" if matches else "is not in"
         listing = f": {', '.join(matches)}" if matches else f" {self.root}; its runs are {known}"
         raise UserError(f"run {name!r} {problem}{listing}")
+
+
+class DamagedArrays(Exception):
+    """A file of arrays that cannot be read, named in the words of a sentence's first half."""
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name; none if there is no file. Raises DamagedArrays."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        # NumPy takes what is no archive for pickled objects, and its advice to allow these helps nobody.
+        named = error.strerror if isinstance(error, OSError) and error.strerror else "it is cut off or no archive"
+        raise DamagedArrays(f"statistics file {path} is damaged ({named})") from None
 
 
 def read_record(path: Path) -> Record:

@@ -10,8 +10,8 @@ import datetime
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from bench.config import RunConfig
 from bench.console import note
 from bench.errors import UserError, near
 from bench.inference import Predictor
+from bench.merging import merge, merge_statistics
 from bench.protocols import PROTOCOLS, Evaluation
 from bench.protocols.base import gather_one
-from bench.records import ProtocolResult, Record, Store, atomic
+from bench.records import DamagedArrays, ProtocolResult, Record, Store, atomic, read_arrays
 from datasets.base import Dataset
 from datasets.supervision import supervise
 from datasets.supervision.wrapper import SparseDataset
@@ -122,39 +123,48 @@ def execute(
 ) -> Record:
     """Train and score one run, or what of it is not yet done, and write its record.
 
-    ``force`` starts anew (with ``retrain=False`` only the scoring). Raises USER_ERRORS, RunFailed or Interrupted.
+    ``force`` starts anew; with ``retrain=False`` it scores anew what ``protocols`` name, and all other scores stay.
+    Nothing of the run is touched before protocols and data have been checked. Raises USER_ERRORS, RunFailed or
+    Interrupted.
     """
     fabric = training.make_fabric(device, config.recipe.precision)
     run_id, fingerprint = config.run_id(), config.fingerprint()
     source = registry.datasets.get(config.data.name)
     if source.train_split is None:
         raise UserError(f"{source.name} has no training split; train on another data set")
-    folder = store.run_folder(run_id)
     open_ = opener(root, config.data.allow_partial)
-    if not fabric.is_global_zero:
-        return _execute(method_class, config, store, open_, fabric, protocols, source)
-    with locked(folder, run_id):
+    planned = plan(source, protocols, open_)
+    folder = store.run_folder(run_id)
+    # Every rank decides alike, from files that none changes before all have read them.
+    with locked(folder, run_id) if fabric.is_global_zero else nullcontext():
         known = None if force else store.read(run_id)
-        if force and retrain:
+        finished = known is not None and (known.status, known.fingerprint) == ("complete", fingerprint)
+        if known is not None and finished and not _unscored(known.protocols, planned):
+            note(f"{run_id} is finished already; --force repeats it")
+            return known
+        dense = open_(source.name, source.train_split)
+        labels = TrainingLabels(dense, _supervised(dense, config, store))
+        # Whatever can be a mistake has been found by now: from here on the run is changed.
+        fabric.barrier()
+        if force and retrain and fabric.is_global_zero:
             _clear(folder)
-        elif force:
-            _forget_scores(store, folder, run_id)
-        if known is not None and known.status == "complete" and known.fingerprint == fingerprint:
-            wanted = plan(source, protocols, open_)
-            if all(
-                name in known.protocols
-                and known.protocols[name].status == "complete"
-                and known.protocols[name].version == PROTOCOLS[name].version
-                and len(known.protocols[name].targets) >= len(targets)
-                for name, targets in wanted.targets.items()
-            ):
-                note(f"{run_id} is finished already; --force repeats it")
-                return known
-        return _execute(method_class, config, store, open_, fabric, protocols, source)
+        fabric.barrier()
+        return _execute(method_class, config, store, open_, fabric, planned, labels, rescore=force)
 
 
 PROGRESS = "progress.json"
 """In the run's folder: the record so far."""
+PROGRESS_STATISTICS = "progress.npz"
+"""Its statistics per image."""
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """The training images of a run."""
+
+    dense: Dataset
+    seen: Dataset
+    """With the labels that training sees."""
 
 
 def _clear(folder: Path) -> None:
@@ -163,11 +173,18 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _forget_scores(store: Store, folder: Path, run_id: str) -> None:
-    """Leave of a run's progress what training cost, so that only the scoring is repeated."""
-    record = store.read(run_id)
-    if record is not None:
-        _save_progress(folder, record.model_copy(update={"protocols": {}}), {})
+def _unscored(
+    results: Mapping[str, ProtocolResult], planned: Plan, statistics: Mapping[str, np.ndarray] | None = None
+) -> dict[str, list[tuple[str, str]]]:
+    """By protocol: the planned targets without scores of its current version, or not among the ``statistics``."""
+    missing: dict[str, list[tuple[str, str]]] = {}
+    for name, targets in planned.targets.items():
+        done = results.get(name)
+        known = {*done.targets} if done is not None and done.version == PROTOCOLS[name].version else set()
+        if statistics is not None:
+            known = {target for target in known if f"{name}/{target}/ids" in statistics}
+        missing[name] = [target for target in targets if _name(name, target) not in known]
+    return {name: targets for name, targets in missing.items() if targets}
 
 
 def _execute(
@@ -176,31 +193,27 @@ def _execute(
     store: Store,
     open_: Opener,
     fabric: Fabric,
-    protocols: Iterable[str] | None,
-    source: type[Dataset],
+    planned: Plan,
+    labels: TrainingLabels,
+    rescore: bool,
 ) -> Record:
     run_id = config.run_id()
     folder = store.run_folder(run_id)
-    assert source.train_split is not None
-    dense = open_(source.name, source.train_split)
-    train_set = _supervised(dense, config, store)
-    planned = plan(source, protocols, open_)
+    source = registry.datasets.get(config.data.name)
     for sentences in planned.absent.values():
         for sentence in sentences:
             note(f"skipped: {sentence}")
-    record = _progress(folder, config) or _new_record(
-        config,
-        supervision=_supervision(train_set, method_class),
-        data=data.describe(dense),
-        environment=environment.describe(fabric.device, fabric.world_size),
-    )
-    statistics = _load_statistics(folder)
-    if record.training is None or not (folder / training.MODEL).exists():
-        after = dense if config.data.supervision == "none" else None
-        trained = training.train(method_class, config, train_set, fabric, folder, store.cache, after_training=after)
+    record, statistics = _so_far(store, config)
+    if record is None:
+        record = _new_record(
+            config,
+            supervision=_supervision(labels.seen, method_class),
+            data=data.describe(labels.dense),
+            environment=environment.describe(fabric.device, fabric.world_size),
+        )
+        after = labels.dense if config.data.supervision == "none" else None
+        trained = training.train(method_class, config, labels.seen, fabric, folder, store.cache, after_training=after)
         record.training = trained.training
-        record.protocols.clear()
-        statistics.clear()
         method = trained.method
         if fabric.is_global_zero:
             _save_progress(folder, record, statistics)
@@ -222,28 +235,40 @@ def _execute(
         open=open_,
         scratch=folder,
         density_score=method.density_score,
-        statistics=statistics,
-        closed_set=record.protocols.get("closed-set"),
+        closed_set=_closed_set(record, source),
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    for name, targets in planned.targets.items():
-        done = record.protocols.get(name)
-        current = PROTOCOLS[name].version
-        if done is not None and done.version == current and {*_names(name, targets)} <= {*done.targets}:
-            continue
-        record.protocols[name] = PROTOCOLS[name].run(evaluation, targets)
-        evaluation.closed_set = record.protocols.get("closed-set")
+    wanted = planned.targets if rescore else _unscored(record.protocols, planned, statistics)
+    for name, targets in wanted.items():
+        evaluation.statistics = {}
+        found = PROTOCOLS[name].run(evaluation, targets)
+        statistics = merge_statistics(statistics, evaluation.statistics, name, found.targets)
+        _enter(record, name, found, source)
+        evaluation.closed_set = _closed_set(record, source)
         if fabric.is_global_zero:
             _save_progress(folder, record, statistics)
     for name, reason in planned.skipped.items():
-        record.protocols[name] = ProtocolResult(version=PROTOCOLS[name].version, status="skipped", reason=reason)
+        _enter(record, name, ProtocolResult(version=PROTOCOLS[name].version, status="skipped", reason=reason), source)
         note(f"skipped protocol {name}: {reason}")
     record.created = now()
     if fabric.is_global_zero:
         store.write_statistics(run_id, statistics)
         store.write(record)
     return record
+
+
+def _enter(record: Record, name: str, found: ProtocolResult, source: type[Dataset]) -> None:
+    """Put what a protocol found into the record, beside what it found before."""
+    order = [_name(name, target) for target in PROTOCOLS[name].targets(source)]
+    results = {**record.protocols, name: merge(record.protocols.get(name), found, order)}
+    record.protocols = {known: results[known] for known in (*PROTOCOLS, *results) if known in results}
+
+
+def _closed_set(record: Record, source: type[Dataset]) -> ProtocolResult | None:
+    """The closed-set result with which the other protocols compare; None without the headline split."""
+    result = record.protocols.get("closed-set")
+    return result if result is not None and source.eval_splits[0] in result.targets else None
 
 
 def _supervised(dense: Dataset, config: RunConfig, store: Store) -> Dataset:
@@ -274,36 +299,75 @@ def _supervision(train_set: Dataset, method_class: type[Method]) -> dict[str, An
     return seen
 
 
-def _names(protocol: str, targets: list[tuple[str, str]]) -> list[str]:
-    return [split if protocol == "closed-set" else f"{name}/{split}" for name, split in targets]
+def _name(protocol: str, target: tuple[str, str]) -> str:
+    """The target as records name it."""
+    name, split = target
+    return split if protocol == "closed-set" else f"{name}/{split}"
 
 
 def _hash(folder: Path, fabric: Fabric) -> str | None:
     return configuration.file_hash(folder / training.MODEL) if fabric.is_global_zero else None
 
 
-def _progress(folder: Path, config: RunConfig) -> Record | None:
-    """The record so far of an interrupted run; one that is damaged or of another run is ignored, not trusted."""
+def _so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np.ndarray]]:
+    """What is known of a run whose model is trained: its record with all scores so far, and their statistics.
+
+    None if there is no model, or one that no finished training left. Raises UserError where a model would be trained
+    anew only because a file beside it is damaged.
+    """
+    folder, run_id = store.run_folder(config.run_id()), config.run_id()
+    model, path = folder / training.MODEL, folder / PROGRESS
+    if not model.exists():
+        return None, {}
+    written = store.read(run_id)
+    if written is not None and (written.status, written.fingerprint) != ("complete", config.fingerprint()):
+        written = None
+    if written is not None and written.checkpoint_hash not in (None, configuration.file_hash(model)):
+        if not path.exists():
+            raise UserError(
+                f"model {model} is not the one whose scores the record of {run_id} holds; put that one back, or train "
+                "anew with `bench run` and --force"
+            )
+        written = None  # of an earlier training, whose successor was interrupted before its record was written
     try:
-        record = Record.model_validate_json((folder / PROGRESS).read_text())
-    except (FileNotFoundError, UnicodeDecodeError, ValidationError):
-        return None
-    return record if record.fingerprint == config.fingerprint() else None
+        progress = Record.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        progress = None
+    except (UnicodeDecodeError, ValidationError):
+        if written is None:
+            raise UserError(
+                f"{path} is damaged, and without it the model beside it would be trained anew; pass --force to do so"
+            ) from None
+        note(f"{path} is damaged; going on from the record of the run")
+        progress = None
+    if progress is not None and (progress.fingerprint != config.fingerprint() or progress.training is None):
+        progress = None
+    if written is None:
+        return progress, {} if progress is None else _arrays(folder / PROGRESS_STATISTICS)
+    statistics = _arrays(store.statistics_path(run_id))
+    if progress is None:
+        return written, statistics
+    source = registry.datasets.get(config.data.name)
+    record = progress.model_copy(update={"protocols": written.protocols})
+    for name, result in progress.protocols.items():
+        _enter(record, name, result, source)
+    return record, {**statistics, **_arrays(folder / PROGRESS_STATISTICS)}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Statistics per image; none, with a note, if the file is damaged: their targets are then scored again."""
+    try:
+        return read_arrays(path)
+    except DamagedArrays as error:
+        note(f"{error}; what it was about is scored again where its data is present")
+        return {}
 
 
 def _save_progress(folder: Path, record: Record, statistics: dict[str, np.ndarray]) -> None:
-    with atomic(folder / "progress.npz") as temporary, temporary.open("wb") as file:
+    with atomic(folder / PROGRESS_STATISTICS) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **statistics)  # type: ignore[arg-type]
     with atomic(folder / PROGRESS) as temporary:
         temporary.write_text(json.dumps(record.model_dump(mode="json")))
-
-
-def _load_statistics(folder: Path) -> dict[str, np.ndarray]:
-    path = folder / "progress.npz"
-    if not path.exists() or not (folder / PROGRESS).exists():
-        return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}
 
 
 def now() -> str:

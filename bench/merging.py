@@ -1,0 +1,52 @@
+"""Joining what a protocol finds now with what it found before, so that nothing scored is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bench.metrics.confusion import harmonic_mean
+from bench.protocols.base import numbers
+from bench.records import ProtocolResult, Scores
+
+
+def merge(old: ProtocolResult | None, new: ProtocolResult, order: list[str]) -> ProtocolResult:
+    """``new`` with the targets that only ``old`` has; of the others the scores are those of ``new``.
+
+    A result that is not complete never replaces one that is. Results of different versions do not mix: ``new`` counts.
+    ``order`` has the names of all targets of the protocol, the headline first.
+    """
+    if old is None or old.status != "complete":
+        return new
+    if new.status != "complete":
+        return old
+    if old.version != new.version or old.targets.keys() <= new.targets.keys():
+        return new
+    known = {**old.targets, **new.targets}
+    targets = {name: known[name] for name in sorted(known, key=lambda n: order.index(n) if n in order else len(order))}
+    summary = _summary([s.metrics for s in targets.values()], {**old.summary, **new.summary})
+    readings = {
+        reading: _summary([s.by_reading[reading] for s in targets.values()], {})
+        for reading in (new.summary_by_reading or old.summary_by_reading)
+        if all(reading in s.by_reading for s in targets.values())
+    }
+    return new.model_copy(update={"targets": targets, "summary": summary, "summary_by_reading": readings})
+
+
+def merge_statistics(
+    old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], protocol: str, scored: Mapping[str, Scores]
+) -> dict[str, np.ndarray]:
+    """``old`` with all arrays of the targets ``scored`` now replaced by those in ``new``."""
+    prefixes = tuple(f"{protocol}/{target}/" for target in scored)
+    return {**{key: array for key, array in old.items() if not key.startswith(prefixes)}, **new}
+
+
+def _summary(scores: list[dict[str, float | None]], stated: Mapping[str, float | None]) -> dict[str, float | None]:
+    """The summary over all targets, as the protocols define it; ``stated`` is what does not follow from the targets."""
+    metrics = scores[0]
+    if "drop" in metrics:
+        mious = [np.nan if s["miou"] is None else s["miou"] for s in scores]
+        drops = [np.nan if s["drop"] is None else s["drop"] for s in scores]
+        return numbers({"harmonic_mean": harmonic_mean(mious), "mean_drop": float(np.mean(drops))})
+    return {"miou": metrics["miou"]} if "miou" in metrics else dict(stated)
