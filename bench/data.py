@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from bench.records import DatasetInfo, atomic
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
 from datasets.regions import RegionMaps
 from methods.base import Batch
+
+T = TypeVar("T")
 
 CROP_TRIES = 10
 """Draws of a crop before one with too much of one class is accepted (mmsegmentation's number)."""
@@ -305,11 +307,39 @@ def class_presence(dataset: Dataset, fingerprint: str, cache: Path, progress: Ca
     return presence
 
 
-def describe(dataset: Dataset, sampled: int = 16) -> DatasetInfo:
-    """Number of images and a fingerprint: SHA-256 over all ids and the bytes of evenly spaced label files."""
+SAMPLED_FILES = 16
+"""Files of a split, evenly spaced, whose bytes enter its fingerprint."""
+
+
+def describe(dataset: Dataset) -> DatasetInfo:
+    """Number of images; SHA-256 over all ids and the bytes of evenly spaced label files; and ``content``."""
     digest = hashlib.sha256()
     for item in dataset.items:
         digest.update(item.id.encode() + b"\0")
-    for index in np.unique(np.linspace(0, len(dataset) - 1, sampled).astype(int)):
-        digest.update(dataset.items[index].label.read_bytes())
-    return DatasetInfo(name=dataset.name, split=dataset.split, images=len(dataset), fingerprint=digest.hexdigest())
+    for item in _spaced(dataset.items):
+        digest.update(item.label.read_bytes())
+    return DatasetInfo(
+        name=dataset.name,
+        split=dataset.split,
+        images=len(dataset),
+        fingerprint=digest.hexdigest(),
+        content=content([item.image for item in dataset.items], [item.label for item in dataset.items]),
+    )
+
+
+def content(*groups: Sequence[Path]) -> str:
+    """SHA-256 over the sizes of all files and the bytes of evenly spaced ones of each group.
+
+    Reading all of a large data set would take as long as an epoch. A change that keeps a file's size is seen in those
+    that are read.
+    """
+    digest = hashlib.sha256()
+    for paths in groups:
+        digest.update(repr([path.stat().st_size for path in paths]).encode())
+        for path in _spaced(paths):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _spaced(things: Sequence[T]) -> list[T]:
+    return [things[i] for i in np.unique(np.linspace(0, len(things) - 1, SAMPLED_FILES).astype(int))]

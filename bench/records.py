@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -59,6 +60,8 @@ class DatasetInfo(BaseModel):
     split: str
     images: int
     fingerprint: str
+    content: str | None = None
+    """Hash over the sizes of all image and label files and the bytes of some; None in older records."""
 
 
 class Scores(BaseModel):
@@ -205,6 +208,21 @@ class Store:
         raise UserError(f"run {name!r} {problem}{listing}")
 
 
+DAMAGES = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    SyntaxError,
+    AttributeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+"""What NumPy raises for a damaged archive: from the archive, its compression, or the header of an array."""
+
+
 class DamagedArrays(Exception):
     """A file of arrays that cannot be read, named in the words of a sentence's first half."""
 
@@ -216,7 +234,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {key: arrays[key] for key in arrays.files}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGES as error:
         # NumPy takes what is no archive for pickled objects, and its advice to allow these helps nobody.
         named = error.strerror if isinstance(error, OSError) and error.strerror else "it is cut off or no archive"
         raise DamagedArrays(f"statistics file {path} is damaged ({named})") from None

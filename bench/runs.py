@@ -11,7 +11,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,10 @@ from bench.inference import Predictor
 from bench.merging import merge, merge_statistics
 from bench.protocols import PROTOCOLS, Evaluation
 from bench.protocols.base import gather_one
-from bench.records import DamagedArrays, ProtocolResult, Record, Store, atomic, read_arrays
-from datasets.base import Dataset
-from datasets.supervision import supervise
+from bench.records import DamagedArrays, DatasetInfo, ProtocolResult, Record, Store, atomic, read_arrays
+from datasets.base import Dataset, MissingData
+from datasets.supervision import official, parse, supervise
+from datasets.supervision.derive import VERSIONS
 from datasets.supervision.wrapper import SparseDataset
 from methods.base import Method
 
@@ -140,10 +141,11 @@ def execute(
         known = None if force else store.read(run_id)
         finished = known is not None and (known.status, known.fingerprint) == ("complete", fingerprint)
         if known is not None and finished and not _unscored(known.protocols, planned):
+            _require_same_data(known, planned, source, open_)
             note(f"{run_id} is finished already; --force repeats it")
             return known
         dense = open_(source.name, source.train_split)
-        labels = TrainingLabels(dense, _supervised(dense, config, store))
+        labels = TrainingLabels(dense, _supervised(dense, config, store), _describe(dense, config))
         # Whatever can be a mistake has been found by now: from here on the run is changed.
         fabric.barrier()
         if force and retrain and fabric.is_global_zero:
@@ -165,6 +167,7 @@ class TrainingLabels:
     dense: Dataset
     seen: Dataset
     """With the labels that training sees."""
+    info: DatasetInfo
 
 
 def _clear(folder: Path) -> None:
@@ -204,15 +207,26 @@ def _execute(
         for sentence in sentences:
             note(f"skipped: {sentence}")
     record, statistics = _so_far(store, config)
+    if record is not None:
+        _require_same_labels(record, labels.dense, labels.info)
     if record is None:
         record = _new_record(
             config,
             supervision=_supervision(labels.seen, method_class),
-            data=data.describe(labels.dense),
+            data=labels.info,
             environment=environment.describe(fabric.device, fabric.world_size),
         )
         after = labels.dense if config.data.supervision == "none" else None
-        trained = training.train(method_class, config, labels.seen, fabric, folder, store.cache, after_training=after)
+        trained = training.train(
+            method_class,
+            config,
+            labels.seen,
+            fabric,
+            folder,
+            store.cache,
+            after_training=after,
+            content=labels.info.content,
+        )
         record.training = trained.training
         method = trained.method
         if fabric.is_global_zero:
@@ -274,6 +288,63 @@ def _closed_set(record: Record, source: type[Dataset]) -> ProtocolResult | None:
 def _supervised(dense: Dataset, config: RunConfig, store: Store) -> Dataset:
     kind, seed = config.data.supervision, config.seed
     return supervise(dense, kind, seed, store.cache, void_is_unlabelled=config.data.void_is_unlabelled)
+
+
+def _describe(dense: Dataset, config: RunConfig) -> DatasetInfo:
+    """Which data training reads: published sparse labels count too, derived ones follow from the dense labels."""
+    info = data.describe(dense)
+    published = official.find(dense, parse(config.data.supervision))
+    if published is None:
+        return info
+    images, labels = [item.image for item in dense.items], [item.label for item in dense.items]
+    return info.model_copy(update={"content": data.content(images, labels, published.files)})
+
+
+def _source(dense: Dataset, config: RunConfig) -> str:
+    """Where the labels of training come from, as far as it can be told without reading them."""
+    kind = parse(config.data.supervision)
+    if kind.family == "dense":
+        return "dense"
+    return "official" if official.find(dense, kind) is not None else f"derived: {kind.family}@{VERSIONS[kind.family]}"
+
+
+def _require_same_labels(record: Record, dense: Dataset, now: DatasetInfo) -> None:
+    """Raises UserError if the run was trained on other images or labels than are there now."""
+    trained = record.data
+    source, source_now = str(record.supervision.get("source", "")), _source(dense, record.config)
+    if trained is not None and trained.images != now.images:
+        change = f"{trained.images} images, now {now.images}"
+    elif trained is not None and trained.fingerprint != now.fingerprint:
+        change = "other labels"
+    elif source and source_now != ("official" if source.startswith("official") else source):
+        change = f"labels that were {source}, now {source_now}"
+    elif trained is not None and trained.content not in (None, now.content):
+        change = "other image or label files"
+    else:
+        return
+    raise UserError(
+        f"run {record.run_id} was trained on other data than {dense.folder} holds now ({change}); restore that data, "
+        "or train anew with `bench run` and --force"
+    )
+
+
+def _require_same_data(record: Record, planned: Plan, source: type[Dataset], open_: Opener) -> None:
+    """Raises UserError if a finished run was trained or scored on other data than is there now.
+
+    Training data that is not there at all has not changed.
+    """
+    assert source.train_split is not None
+    with suppress(MissingData):
+        dense = open_(source.name, source.train_split)
+        _require_same_labels(record, dense, _describe(dense, record.config))
+    for name, targets in planned.targets.items():
+        for target in targets:
+            scored, now = record.protocols[name].targets[_name(name, target)].dataset, data.describe(open_(*target))
+            if scored != now.model_copy(update={} if scored.content else {"content": None}):
+                raise UserError(
+                    f"{name} of run {record.run_id} was scored on other data than {'/'.join(target)} holds now; "
+                    f"restore that data, or score it again with `bench evaluate {record.run_id}`"
+                )
 
 
 def training_set(config: RunConfig, root: Path, store: Store) -> Dataset:

@@ -287,12 +287,14 @@ def train(
     cache: Path,
     on_checkpoint: Callable[[int], None] | None = None,
     after_training: Dataset | None = None,
+    content: str | None = None,
 ) -> Trained:
     """Train ``config`` on ``dataset``, continuing from ``folder``'s checkpoint if there is one.
 
     Writes the final weights to ``folder``. Raises Interrupted after Ctrl-C (state saved), RunFailed on a
-    non-finite loss, UserError for a damaged checkpoint. ``on_checkpoint(step)`` is called after each checkpoint.
-    ``after_training`` holds the same images with the labels that ``finish`` may see, if these are others.
+    non-finite loss, UserError for a checkpoint that is damaged or of other data. ``on_checkpoint(step)`` is called
+    after each checkpoint. ``after_training`` holds the same images with the labels that ``finish`` may see, if these
+    are others. ``content`` is a hash of the data, by which a checkpoint knows what it was trained on.
     """
     recipe = config.recipe
     device = fabric.device
@@ -322,7 +324,7 @@ def train(
         optimiser = make_optimiser(method, recipe.optimiser)
         wrapped, optimiser = fabric.setup(LossModule(method), optimiser)
         checkpoint = folder / CHECKPOINT
-        first = _resume(checkpoint, config, method, optimiser, history, fabric)
+        first = _resume(checkpoint, config, method, optimiser, history, fabric, content)
         losses = _optimise(
             wrapped,
             method,
@@ -335,6 +337,7 @@ def train(
             first,
             history,
             on_checkpoint,
+            content,
         )
     method.eval()
     if after_training is not None:
@@ -371,6 +374,7 @@ def _optimise(
     first: int,
     history: dict[str, float],
     on_checkpoint: Callable[[int], None] | None,
+    content: str | None,
 ) -> dict[str, float]:
     """Take the optimiser's steps ``first``.. of the recipe; returns the last logged mean of each loss term."""
     recipe = config.recipe
@@ -431,7 +435,7 @@ def _optimise(
             stopping = stop.asked
             if done < recipe.steps and (done % recipe.checkpoint_every == 0 or stopping):
                 if fabric.is_global_zero:
-                    _save_checkpoint(folder / CHECKPOINT, config, method, optimiser, done, history, fabric)
+                    _save_checkpoint(folder / CHECKPOINT, config, method, optimiser, done, history, fabric, content)
                 if on_checkpoint is not None:
                     on_checkpoint(done)
             if stopping:
@@ -460,10 +464,12 @@ def _save_checkpoint(
     step: int,
     history: dict[str, float],
     fabric: Fabric,
+    content: str | None,
 ) -> None:
     state = {
         "precision": fabric.strategy.precision.state_dict(),
         "fingerprint": config.fingerprint(),
+        "content": content,
         "step": step,
         "method": method.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -480,6 +486,7 @@ def _resume(
     optimiser: torch.optim.Optimizer,
     history: dict[str, float],
     fabric: Fabric,
+    content: str | None,
 ) -> int:
     """Load ``path`` if it exists; returns the step to continue at."""
     if not path.exists():
@@ -488,6 +495,11 @@ def _resume(
         state = torch.load(path, map_location=fabric.device, weights_only=True)
         if state["fingerprint"] != config.fingerprint():
             raise UserError(f"checkpoint {path} belongs to another run; use --force to start anew")
+        if None not in (content, state.get("content")) and state["content"] != content:
+            raise UserError(
+                f"checkpoint {path} was trained on other data than is there now; restore that data, or use --force to "
+                "start the run anew"
+            )
         method.load_state_dict(state["method"])
         optimiser.load_state_dict(state["optimiser"])
         fabric.strategy.precision.load_state_dict(state["precision"])

@@ -66,8 +66,26 @@ def test_unknown_key_in_a_record_is_an_error(store, record):
         store.read(record.run_id)
 
 
-def test_damaged_statistics_name_the_file(store):
-    store.statistics_path("x").write_bytes(b"no zip")
+@pytest.mark.parametrize("cut", [0, 1, 60, 300, 700])
+def test_damaged_statistics_are_one_sentence_that_names_the_file(store, cut):
+    path = store.statistics_path("x")
+    path.write_bytes(b"no zip")
+    if cut:
+        store.write_statistics("x", {"a": np.arange(500) ** 2, "b": np.ones(3)})
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) - cut])
+    with pytest.raises(UserError, match=r"x\.npz") as caught:
+        store.read_statistics("x")
+    assert "bench evaluate x" in str(caught.value)
+    assert "pickle" not in str(caught.value)
+
+
+def test_statistics_with_damaged_bytes_are_one_sentence(store):
+    path = store.statistics_path("x")
+    store.write_statistics("x", {"a": np.arange(5000) ** 2})
+    content = bytearray(path.read_bytes())
+    content[200:400] = bytes(200)
+    path.write_bytes(content)
     with pytest.raises(UserError, match=r"x\.npz"):
         store.read_statistics("x")
 

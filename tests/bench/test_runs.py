@@ -7,8 +7,11 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from datasets.base import MissingData, Target
+from datasets.supervision import official
 from datasets.toyscapes_mini import ToyscapesMini
 
 RUN = ("run", "--method", "majority", "--dataset", "toyscapes_mini", "--encoder", "resnet18")
@@ -133,4 +136,135 @@ class TestMistakes:
         assert_refused(bench(*RUN, "--force"), "train")
         absent(["anomaly"])
         assert_refused(bench(*RUN, "--force", "--protocol", "anomaly"), "anomaly")
+        assert state(results) == before
+
+
+@pytest.fixture
+def own_data(scored, data_root, tmp_path):
+    """A copy of toyscapes_mini that a test may change."""
+    shutil.copytree(data_root / "toyscapes_mini", tmp_path / "data" / "toyscapes_mini")
+    return tmp_path / "data"
+
+
+def files(root, split, kind) -> list:
+    return sorted(root.glob(f"toyscapes_mini/*/{split}/{kind}/*.png"))
+
+
+def replace(path, value) -> None:
+    """Other pixels, and the manifest told so, lest the file is rendered again."""
+    with Image.open(path) as image:
+        other = Image.new(image.mode, image.size, value)
+    other.save(path)
+    manifest = path.parents[1] / "complete.json"
+    content = json.loads(manifest.read_text())
+    content["bytes"][f"{path.parent.name}/{path.name}"] = path.stat().st_size
+    manifest.write_text(json.dumps(content))
+
+
+def publish_points(root, monkeypatch, value=None) -> None:
+    """Publish point labels of toyscapes_mini in which one pixel of each image is labelled, or all that are given."""
+    monkeypatch.setitem(official.PLACES, "toyscapes_mini", {"points": ("points/{}.png",)})
+    for path in files(root, "train", "labels"):
+        label = np.full((64, 128), len(ToyscapesMini.classes), np.uint8)
+        label[5, 5] = 0 if value is None else value
+        target = root / "toyscapes_mini" / "points" / "train" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(label).save(target)
+
+
+class TestOtherData:
+    """A run is of its data: other data is refused in one sentence, and the run stays as it was."""
+
+    @pytest.mark.parametrize("kind", ["images", "labels"])
+    def test_changed_training_data_is_refused(self, bench, results, own_data, kind):
+        before = state(results)
+        where = ("--data-root", str(own_data))
+        assert "finished already" in bench(*RUN, *where).stderr
+        replace(files(own_data, "train", kind)[3], 3)
+        assert_refused(bench(*RUN, *where), "trained on other data", "--force", "restore")
+        assert_refused(bench("evaluate", record(results)["run_id"], *where), "trained on other data", "--force")
+        assert state(results) == before
+        assert bench(*RUN, *where, "--force", "--protocol", "closed-set").exit_code == 0
+
+    def test_changed_test_data_is_refused_until_it_is_scored_again(self, bench, results, own_data):
+        where = ("--data-root", str(own_data), "--protocol", "closed-set")
+        replace(files(own_data, "val", "labels")[0], 1)
+        assert_refused(bench(*RUN, *where), "toyscapes_mini/val", "bench evaluate")
+        before = record(results)["protocols"]["closed-set"]["targets"]
+        assert bench("evaluate", record(results)["run_id"], *where).exit_code == 0
+        after = record(results)["protocols"]["closed-set"]["targets"]
+        assert after["test"] == before["test"]
+        assert after["val"]["metrics"] != before["val"]["metrics"]
+        assert "finished already" in bench(*RUN, *where).stderr
+
+    def test_labels_published_or_replaced_after_training_are_refused(self, bench, tmp_path, own_data, monkeypatch):
+        points = (*RUN, "--supervision", "points", "--protocol", "closed-set", "--data-root", str(own_data))
+        assert bench(*points).exit_code == 0
+        publish_points(own_data, monkeypatch)
+        assert_refused(bench(*points), "derived: points@", "official", "--force")
+        assert bench(*points, "--force").exit_code == 0
+        assert record(tmp_path / "results")["supervision"]["source"] == "official: toyscapes_mini/points"
+        assert "finished already" in bench(*points).stderr
+        publish_points(own_data, monkeypatch, value=1)
+        assert_refused(bench(*points), "other image or label files", "--force")
+
+    def test_a_record_of_before_there_was_a_hash_is_accepted(self, bench, results):
+        (path,) = (results / "records").glob("*.json")
+        old = json.loads(path.read_text())
+        del old["data"]["content"]
+        for result in old["protocols"].values():
+            for target in result["targets"].values():
+                del target["dataset"]["content"]
+        old["supervision"] = {"kind": "dense", "labelled_fraction": None}
+        path.write_text(json.dumps(old))
+        assert "finished already" in bench(*RUN).stderr
+
+    def test_training_data_that_is_gone_has_not_changed(self, bench, results, absent):
+        absent(["train"])
+        assert "finished already" in bench(*RUN).stderr
+
+
+class TestDamage:
+    """A damaged file beside an intact model costs no training."""
+
+    def test_progress_is_taken_from_the_record(self, bench, results):
+        before = record(results)
+        (run_folder(results) / "progress.json").write_text("{")
+        outcome = bench("evaluate", before["run_id"], "--protocol", "anomaly")
+        assert outcome.exit_code == 0, outcome.output
+        assert "progress.json is damaged" in outcome.stderr
+        assert without_seconds(record(results)) == without_seconds(before)
+        assert record(results)["training"] == before["training"]
+
+    def test_progress_without_a_record_is_refused(self, bench, results):
+        (run_folder(results) / "progress.json").write_text("{")
+        for path in (results / "records").iterdir():
+            path.unlink()
+        before = state(results)
+        assert_refused(bench(*RUN), "progress.json is damaged", "--force")
+        assert state(results) == before
+
+    @pytest.mark.parametrize("junk", [b"", b"junk", b"PK\x03\x04"])
+    def test_statistics_lead_to_scoring_again(self, bench, results, junk):
+        whole = arrays(results)
+        progress = run_folder(results) / "progress.npz"
+        for path in [progress, *(results / "records").glob("*.npz")]:
+            path.write_bytes(junk or path.read_bytes()[:-100])
+        (path,) = (results / "records").glob("*.json")
+        content = json.loads(path.read_text())
+        del content["protocols"]["closed-set"]
+        path.write_text(json.dumps(content))
+        outcome = bench(*RUN)
+        assert outcome.exit_code == 0, outcome.output
+        assert "scored again" in outcome.stderr
+        assert "allow_pickle" not in outcome.stderr
+        assert {*arrays(results)} == {*whole}
+
+    def test_a_model_of_other_scores_is_not_overwritten(self, bench, results):
+        folder = run_folder(results)
+        (folder / "progress.json").unlink()
+        state_dict = load_file(folder / "model.safetensors")
+        save_file({name: tensor + 1 for name, tensor in state_dict.items()}, folder / "model.safetensors")
+        before = state(results)
+        assert_refused(bench("evaluate", record(results)["run_id"]), "model.safetensors", "--force")
         assert state(results) == before
