@@ -58,12 +58,32 @@ class Registry(Generic[T]):
             if info.name != "base" and not info.name.startswith("_"):
                 self._register_all(importlib.import_module(f"{self.package}.{info.name}"))
         for entry in importlib.metadata.entry_points(group=self.group):
+            # What is wrong with one stranger's package must not keep anyone from all the others.
             try:
                 found = entry.load()
-            except Exception as error:  # noqa: BLE001 - a stranger's package may raise anything on import
-                self._broken[entry.name] = f"{type(error).__name__}: {error}"
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything on import
+                cause = (str(error).splitlines() or [""])[0]
+                self._broken[entry.name] = (
+                    f"{self.kind} {entry.name!r} cannot be imported ({type(error).__name__}: {cause}); reinstall its "
+                    "package"
+                )
                 continue
-            self._register_all(found) if isinstance(found, ModuleType) else self.register(found)
+            try:
+                self._register_entry(found)
+            except UserError as error:
+                self._broken[entry.name] = f"entry point {entry.name!r} of {self.group} cannot be used: {error}"
+
+    def _register_entry(self, found: object) -> None:
+        """A module of plugins, or one class of the right base."""
+        if isinstance(found, ModuleType):
+            self._register_all(found)
+        elif isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found):
+            self.register(found)
+        else:
+            raise UserError(
+                f"{getattr(found, '__qualname__', repr(found))} is no complete subclass of {self.base.__module__}."
+                f"{self.base.__name__}; name one, or the module that holds it"
+            )
 
     def _register_all(self, module: ModuleType) -> int:
         own = [c for c in self._plugins(module) if c.__module__.startswith(module.__name__)]
@@ -96,13 +116,13 @@ class Registry(Generic[T]):
         return sorted(self._classes)
 
     def get(self, name: str) -> type[T]:
-        """The class of that name. Raises UserError with near matches."""
+        """The class of that name. Raises UserError with near matches, or with what is wrong with its entry point."""
         self._scan()
+        if name in self._classes:
+            return self._classes[name]
         if name in self._broken:
-            raise UserError(f"{self.kind} {name!r} cannot be imported ({self._broken[name]}); reinstall its package")
-        if name not in self._classes:
-            raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}")
-        return self._classes[name]
+            raise UserError(self._broken[name])
+        raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}")
 
 
 methods: Registry[Method] = Registry("method", Method, "methods", "bench.methods")  # type: ignore[type-abstract]

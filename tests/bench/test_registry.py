@@ -5,6 +5,7 @@ import pytest
 
 from bench import registry
 from bench.errors import UserError
+from methods.softmax import Softmax
 
 PLUGIN = """
 from methods.softmax import Softmax
@@ -63,9 +64,47 @@ def test_foreign_datasets_package_is_refused(monkeypatch):
         registry.require_own_datasets()
 
 
-def test_entry_points_are_read(monkeypatch):
-    from methods.softmax import Softmax
+class Nameless(Softmax):
+    name = ""
 
+
+class Doubled(Softmax):
+    name = "gmmseg"
+
+
+class NoMethod:
+    name = "no_method"
+
+
+def leave():
+    raise SystemExit("a package that exits")
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (lambda: Nameless, ["no name"]),
+        (lambda: Doubled, ["two methods are named"]),
+        (lambda: NoMethod, ["NoMethod", "methods.base.Method"]),
+        (lambda: registry.Method, ["methods.base.Method"]),
+        (lambda: "text", ["'text'", "methods.base.Method"]),
+        (leave, ["a package that exits"]),
+    ],
+)
+def test_an_entry_point_that_cannot_be_registered_disables_itself_alone(monkeypatch, load, words):
+    entries = [types.SimpleNamespace(name="bad_one", load=load)]
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
+    fresh = registry.Registry("method", registry.Method, "methods", "bench.methods")
+    assert {"softmax", "gmmseg"} <= set(fresh.names())
+    assert fresh.get("gmmseg").__module__ == "methods.gmmseg.method"
+    with pytest.raises(UserError) as caught:
+        fresh.get("bad_one")
+    assert "\n" not in str(caught.value)
+    for word in ("bad_one", *words):
+        assert word in str(caught.value)
+
+
+def test_entry_points_are_read(monkeypatch):
     class Entered(Softmax):
         name = "entered"
 
