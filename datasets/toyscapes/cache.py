@@ -46,9 +46,13 @@ def ensure_split(folder: Path, split: str, count: int, size: tuple[int, int], wo
     if is_complete(folder, count, size):
         return
     try:
+        # A data root that was mistyped looks like one that has no pictures yet.
+        new = not folder.parent.exists()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):
             if not is_complete(folder, count, size):
+                if new:
+                    _note(f"there is no toyscapes in {folder.parent}: rendering it there")
                 _render_split(folder, split, count, size, workers)
     except OSError as error:
         raise DataError(
@@ -148,12 +152,21 @@ def _render_in_workers(
                 process.stderr.close()
 
 
+def _note(text: str) -> None:
+    """One line on stderr unless BENCH_QUIET is 1."""
+    Console(stderr=True, quiet=_is_quiet()).print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _is_quiet() -> bool:
+    return os.environ.get("BENCH_QUIET") == "1"
+
+
 @contextmanager
 def _progress(title: str, count: int) -> Iterator[Callable[[], None]]:
     """A progress bar on stderr where that is a terminal and BENCH_QUIET is not 1."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    quiet = os.environ.get("BENCH_QUIET") == "1" or not console.is_terminal
+    quiet = _is_quiet() or not console.is_terminal
     with Progress(*columns, console=console, disable=quiet) as progress:
         task = progress.add_task(title, total=count)
         yield lambda: progress.advance(task)

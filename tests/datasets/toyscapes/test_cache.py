@@ -122,3 +122,17 @@ def test_a_failing_worker_is_one_sentence_and_leaves_nothing(tmp_path: Path, mon
         ensure_split(tmp_path / "val", "val", 4, SIZE, workers=2)
     assert not leftovers(tmp_path / "val")
     assert not (tmp_path / "val").exists()
+
+
+def test_where_nothing_is_yet_one_line_says_where_it_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("BENCH_QUIET", raising=False)
+    new = tmp_path / "mistyped" / "toyscapes" / "v1"
+    for split in ("train", "val", "train"):
+        ensure_split(new / split, split, 1, SIZE)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert str(new) in line
+    monkeypatch.setenv("BENCH_QUIET", "1")
+    ensure_split(tmp_path / "other" / "train", "train", 1, SIZE)
+    assert not capsys.readouterr().err
