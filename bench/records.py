@@ -185,8 +185,19 @@ class Store:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     def records(self) -> list[Record]:
-        """All records of the folder, by run id. Raises UserError naming a damaged file."""
-        return [read_record(path) for path in sorted((self.root / "records").glob("*.json"))]
+        """All records of the folder, by run id. Raises UserError naming every file that cannot be read."""
+        found, problems = [], []
+        for path in sorted((self.root / "records").glob("*.json")):
+            try:
+                found.append(read_record(path))
+            except UserError as error:
+                problems.append(str(error))
+        if len(problems) > 1:
+            named = ", ".join(problem.rpartition(";")[0] for problem in problems)  # without the remedy of each
+            raise UserError(f"{len(problems)} records cannot be read: {named}; move them away or run their runs again")
+        if problems:
+            raise UserError(problems[0])
+        return found
 
     def _ids(self) -> list[str]:
         return sorted(path.stem for path in (self.root / "records").glob("*.json"))

@@ -58,6 +58,20 @@ def test_damaged_record_is_an_error_that_names_the_file(store, record, content):
     assert "\n" not in str(caught.value)
 
 
+def test_all_records_that_cannot_be_read_are_named_in_one_sentence(store, record):
+    store.write(record)
+    for name, content in (("foreign", '{"schema_version": 99}'), ("half", "{")):
+        store.record_path(name).write_text(content)
+    with pytest.raises(UserError) as caught:
+        store.records()
+    message = str(caught.value)
+    for word in ("foreign.json", "99", "half.json", "damaged"):
+        assert word in message
+    assert record.run_id not in message
+    assert message.count("move") == 1
+    assert "\n" not in message
+
+
 def test_unknown_key_in_a_record_is_an_error(store, record):
     store.write(record)
     path = store.record_path(record.run_id)
