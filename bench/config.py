@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -154,7 +155,7 @@ class DataConfig(Part):
     )
     regions: str | None = Field(
         None,
-        description="folder with a region map <image id>.png or .npy for every training image",
+        description="folder with a region map <image id>.png or .npy of every training image for method.regions=files",
     )
     allow_partial: bool = Field(False, description="accept fewer images than the release has")
 
@@ -307,7 +308,7 @@ def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owne
     ``owner`` follows an unknown key: whose it is not.
     """
     try:
-        return model.model_validate(dict(table))
+        made = model.model_validate(dict(table))
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
@@ -320,6 +321,23 @@ def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owne
         given = first.get("input")
         shown = "" if isinstance(given, Mapping) or given is None else f", not {given!r}"
         raise UserError(f"{key}: {message[:1].lower()}{message[1:]}{shown}; see `bench show`") from None
+    # Here and not in the models, which also read records, and of which a method's is its own.
+    for key, value in _numbers(made.model_dump(), prefix):
+        if not math.isfinite(value):
+            raise UserError(f"{key}: input should be a finite number, not {value}; see `bench show`")
+    return made
+
+
+def _numbers(value: Any, key: str) -> Iterator[tuple[str, float]]:
+    """Every float in nested tables and lists, with its dotted key."""
+    if isinstance(value, float):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _numbers(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers(part, key)
 
 
 def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
@@ -374,6 +392,7 @@ def build(
                 f"method.{key}={getattr(method_config, key)} of {method.name} learns from labels, and supervision none "
                 f"gives training no label; leave method.{key} out, or choose other supervision"
             )
+    _require_used(parts["data"], method, method_config)
     weights, regions = parts["network"].encoder_weights, parts["data"].regions
     return RunConfig(
         method_name=method.name,
@@ -386,6 +405,20 @@ def build(
         method_files={key: file_hash(path) for key, path in method_config if isinstance(path, Path) and path.is_file()},
         **parts,
     )
+
+
+def _require_used(data: DataConfig, method: Any, method_config: BaseModel) -> None:
+    """Raises UserError for data that the run would not read, lest it is believed to have been used."""
+    if data.regions is not None and getattr(method_config, "regions", None) != "files":
+        remedy = "pass --set method.regions=files, or leave data.regions out"
+        if "regions" not in type(method_config).model_fields:
+            remedy = "leave data.regions out"
+        raise UserError(f"data.regions names region maps that {method.name} would not read as it is set; {remedy}")
+    if data.void_is_unlabelled and data.supervision in ("dense", "none"):
+        raise UserError(
+            f"data.void_is_unlabelled is about published sparse labels, and supervision {data.supervision} reads none; "
+            "leave it out, or choose other supervision"
+        )
 
 
 def _settings_without_labels(method: Any, recipe: Recipe) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ from bench.records import DamagedArrays, DatasetInfo, ProtocolResult, Record, St
 from datasets.base import Dataset, MissingData
 from datasets.supervision import official, parse, supervise
 from datasets.supervision.derive import VERSIONS
-from datasets.supervision.wrapper import SparseDataset
+from datasets.supervision.wrapper import DerivedLabels, SparseDataset
 from methods.base import Method
 
 Opener = Callable[[str, str], Dataset]
@@ -146,6 +146,8 @@ def execute(
             return known
         dense = open_(source.name, source.train_split)
         labels = TrainingLabels(dense, _supervised(dense, config, store), _describe(dense, config))
+        if retrain:
+            _require_published(labels.seen, config)
         # Whatever can be a mistake has been found by now: from here on the run is changed.
         fabric.barrier()
         if force and retrain and fabric.is_global_zero:
@@ -288,6 +290,15 @@ def _closed_set(record: Record, source: type[Dataset]) -> ProtocolResult | None:
 def _supervised(dense: Dataset, config: RunConfig, store: Store) -> Dataset:
     kind, seed = config.data.supervision, config.seed
     return supervise(dense, kind, seed, store.cache, void_is_unlabelled=config.data.void_is_unlabelled)
+
+
+def _require_published(seen: Dataset, config: RunConfig) -> None:
+    """Raises UserError if the run says how published labels are read, and there are none."""
+    if config.data.void_is_unlabelled and isinstance(seen, DerivedLabels):
+        raise UserError(
+            f"data.void_is_unlabelled is about published labels, but those of kind {seen.kind} are derived from the "
+            f"dense ones, since {seen.folder} has none; put them there, or leave data.void_is_unlabelled out"
+        )
 
 
 def _describe(dense: Dataset, config: RunConfig) -> DatasetInfo:

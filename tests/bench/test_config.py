@@ -147,7 +147,8 @@ def test_files_of_a_method_change_the_run_by_content_and_not_by_path(tmp_path):
 
 def test_region_maps_change_the_run_by_content_and_not_by_path(tmp_path):
     def build_with(folder):
-        return config.build(SOFTMAX, "toyscapes", "quick", 0, [{"data": {"regions": str(folder)}}])
+        tables = {"data": {"regions": str(folder)}, "method": {"regions": "files"}}
+        return config.build(SEGSORT, "toyscapes", "quick", 0, [tables])
 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -160,6 +161,45 @@ def test_region_maps_change_the_run_by_content_and_not_by_path(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"data\.regions"):
         build_with(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "method", "words"),
+    [
+        (("data.regions=maps",), SOFTMAX, ["data.regions", "softmax", "leave data.regions out"]),
+        (("data.regions=maps",), SEGSORT, ["data.regions", "segsort", "--set method.regions=files"]),
+        (("data.void_is_unlabelled=true",), SOFTMAX, ["data.void_is_unlabelled", "dense", "leave it out"]),
+        (
+            ("data.void_is_unlabelled=true", "data.supervision=none"),
+            SEGSORT,
+            ["data.void_is_unlabelled", "none", "leave it out"],
+        ),
+    ],
+)
+def test_data_that_would_not_be_read_is_refused_in_one_sentence(assignments, method, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "x.npy").write_bytes(b"maps")
+    with pytest.raises(UserError) as caught:
+        build(*assignments, method=method)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    ["recipe.optimiser.lr=inf", "recipe.augmentation.scale=[0.5, inf]", "network.decoder.decoder_dropout=nan"],
+)
+def test_a_number_that_is_not_finite_is_refused(assignment):
+    key, _, value = assignment.partition("=")
+    with pytest.raises(UserError, match=rf"{key}.*finite number, not {value.strip('[]').split()[-1]}"):
+        build(assignment)
+
+
+def test_a_number_of_the_method_that_is_not_finite_is_refused():
+    with pytest.raises(UserError, match=r"method\.vote_smoothing.*finite"):
+        build("method.vote_smoothing=inf", method=SEGSORT)
 
 
 class TestWithoutLabels:
