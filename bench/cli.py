@@ -169,6 +169,7 @@ def run(
     from bench.records import Store
 
     load_plugins(plugins)
+    runs.require_protocols(protocols)
     registry.datasets.get(dataset)
     named: dict[str, Any] = {"network": {}, "data": {}}
     for table, key, value in (
@@ -298,6 +299,7 @@ def evaluate(
     from bench.records import Store
 
     load_plugins(plugins)
+    runs.require_protocols(protocols)
     store = Store(results)
     record = store.find(run_name)
     runs.load(store, record)  # refuse before anything is touched if the model is absent or of another version

@@ -67,14 +67,19 @@ def opener(root: Path, allow_partial: bool) -> Opener:
     return open_
 
 
+def require_protocols(names: Iterable[str]) -> None:
+    """Raises UserError for the first of the ``names`` that no protocol has."""
+    for name in names:
+        if name not in PROTOCOLS:
+            raise UserError(f"unknown protocol {name!r}: {near(name, PROTOCOLS)}")
+
+
 def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> Plan:
     """Choose protocols and targets: those ``wanted``, or by default all whose data is present.
 
     Raises UserError for an unknown protocol or a wanted one without data, DataError for damaged data.
     """
-    unknown = [p for p in wanted or () if p not in PROTOCOLS]
-    if unknown:
-        raise UserError(f"unknown protocol {unknown[0]!r}: {near(unknown[0], PROTOCOLS)}")
+    require_protocols(wanted or ())
     result = Plan({}, {}, {})
     for name, protocol in PROTOCOLS.items():
         if wanted and name not in wanted:

@@ -304,6 +304,19 @@ MISTAKES = {
         ("run", "--method", "softmax", *QUICK, "--protocol", "closedset"),
         ["closedset", "closed-set"],
     ),
+    "unknown protocol of a grid": (
+        ("run", "--method", "softmax", "--method", "majority", *QUICK, "--protocol", "closedset"),
+        ["closedset", "closed-set"],
+    ),
+    "unknown protocol of an evaluation": (("evaluate", "any", "--protocol", "closedset"), ["closedset", "closed-set"]),
+    "learning rate that is not finite": (
+        ("run", "--method", "softmax", *QUICK, "--set", "recipe.optimiser.lr=inf"),
+        ["recipe.optimiser.lr", "finite"],
+    ),
+    "reading of published labels that are not there": (
+        ("run", "--method", "softmax", *QUICK, "--supervision", "points", "--set", "data.void_is_unlabelled=true"),
+        ["data.void_is_unlabelled", "derived"],
+    ),
     "unknown recipe": (("run", "--method", "softmax", *QUICK, "--recipe", "quik"), ["quik", "quick"]),
     "unknown architecture": (("run", "--method", "softmax", *QUICK, "--architecture", "fpm"), ["fpm", "fpn"]),
     "unknown supervision": (("run", "--method", "softmax", *QUICK, "--supervision", "pionts"), ["pionts"]),
@@ -322,9 +335,12 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistake_is_one_sentence_with_exit_code_2(bench, name):
+def test_mistake_is_one_sentence_with_exit_code_2(bench, tmp_path, name):
     arguments, words = MISTAKES[name]
-    assert_sentence(bench(*arguments), *words)
+    outcome = bench(*arguments)
+    assert_sentence(outcome, *words)
+    assert "failed" not in outcome.stderr
+    assert not list(tmp_path.glob("results/records/*"))
 
 
 @pytest.mark.parametrize("content", [None, "folder", "empty set"])
