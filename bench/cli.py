@@ -196,12 +196,12 @@ def run(
         try:
             records.append(runs.execute(method_class, run_config, store, data_root, device, protocols, force))
         except USER_ERRORS as error:
-            if len(grid) == 1:
+            if len(grid) == 1 or runs.disk_is_full(error):
                 raise
             mistaken.append(run_id)
             _leave_row(store, run_config, str(error))
         except OSError as error:
-            if len(grid) == 1:
+            if len(grid) == 1 or runs.disk_is_full(error):
                 raise
             mistaken.append(run_id)
             note(f"{run_id} failed: {runs.describe_os_error(error)}")

@@ -490,9 +490,18 @@ def write_failure(store: Store, config: RunConfig, reason: str) -> Record:
     return record
 
 
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether ``error``, or what it was raised from, is that of a full disk: every other run would meet it too."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
 def describe_os_error(error: OSError) -> str:
     """One sentence for a disk that is full or a folder that cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return f"no space is left on the disk ({error.filename or 'while writing'}); free some and repeat the command"
     return f"{error.strerror or error} ({error.filename or 'no file named'}); correct it and repeat the command"
 

@@ -7,6 +7,7 @@ interrupted continues as if it had not been.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import signal
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bench import data
@@ -475,8 +476,10 @@ def _save_checkpoint(
         "optimiser": optimiser.state_dict(),
         "history": dict(history),
     }
+    serialised = io.BytesIO()  # writing a file itself, torch reports a full disk as a fault of its format
+    torch.save(state, serialised)
     with atomic(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(serialised.getbuffer())
 
 
 def _resume(
@@ -515,9 +518,10 @@ def _resume(
 def save_model(method: Method, path: Path) -> None:
     """Write the final weights atomically, without what only training needs."""
     state = {n: t.contiguous().cpu() for n, t in method.state_dict().items() if n not in set(method.training_only)}
+    # One entry: the format does not keep the order of several, and equal weights shall be equal files.
+    serialised = save(state, metadata={"method": f"{method.name} version {method.version}"})
     with atomic(path) as temporary:
-        # One entry: the format does not keep the order of several, and equal weights shall be equal files.
-        save_file(state, temporary, metadata={"method": f"{method.name} version {method.version}"})
+        temporary.write_bytes(serialised)
 
 
 def load_model(method_class: type[Method], config: RunConfig, classes: Classes, path: Path) -> Method:

@@ -1,4 +1,5 @@
 import csv
+import errno
 import math
 import signal
 
@@ -283,3 +284,39 @@ def test_ranks_share_the_statistics_of_what_learns_alone():
     training.synchronise_norms(method)
     assert isinstance(method.network[1][0], nn.SyncBatchNorm)
     assert type(method.codec[0]) is nn.BatchNorm2d
+
+
+@pytest.mark.parametrize("target", [training.CHECKPOINT, training.MODEL])
+def test_full_disk_while_weights_are_written_is_the_error_of_the_disk(mini, fabric, tmp_path, monkeypatch, target):
+    def full(path, content):
+        if target in path.name:
+            with path.open("wb") as file:
+                file.write(bytes(content[:1000]))
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with path.open("wb") as file:
+            return file.write(content)
+
+    monkeypatch.setattr(training.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(build("recipe.checkpoint_every=2"), mini, fabric, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if target in path.name]
+
+
+def test_a_checkpoint_of_other_data_is_refused_and_one_that_does_not_say_is_not(mini, fabric, tmp_path):
+    def kill(step):
+        raise Kill
+
+    def start(content, on_checkpoint=None):
+        run_config = build("recipe.checkpoint_every=2")
+        return train(run_config, mini, fabric, tmp_path, content=content, on_checkpoint=on_checkpoint)
+
+    with pytest.raises(Kill):
+        start("data", kill)
+    before = (tmp_path / training.CHECKPOINT).read_bytes()
+    with pytest.raises(UserError, match=r"other data.*--force"):
+        start("other data")
+    assert (tmp_path / training.CHECKPOINT).read_bytes() == before
+    state = torch.load(tmp_path / training.CHECKPOINT, weights_only=True)
+    del state["content"]
+    torch.save(state, tmp_path / training.CHECKPOINT)
+    assert start("other data").training.steps == 4
