@@ -261,7 +261,9 @@ def _summary(records: list[Record]) -> None:
     table = Table("run", "protocol", "target", "score")
     for record in records:
         for protocol, result in record.protocols.items():
-            if result.status != "complete":
+            if result.status == "skipped":
+                table.add_row(record.run_id, protocol, "", _why_skipped(record, protocol))
+            elif result.status != "complete":
                 table.add_row(record.run_id, protocol, "", result.reason or result.status)
             for target, scores in result.targets.items():
                 if scores.by_score:
@@ -272,6 +274,18 @@ def _summary(records: list[Record]) -> None:
                     text = f"mIoU {_percent(scores.metrics['miou'])}"
                 table.add_row(record.run_id, protocol, target, text)
     console.print(table)
+
+
+def _why_skipped(record: Record, protocol: str) -> str:
+    """In few words, for a narrow column: the notes of the run have the whole sentence."""
+    from bench import registry
+    from bench.protocols import PROTOCOLS
+
+    targets = PROTOCOLS[protocol].targets(registry.datasets.get(record.config.data.name))
+    names = list(dict.fromkeys(name for name, _ in targets))
+    if not names:
+        return "skipped: no target"
+    return f"skipped: {', '.join(names)} {'is' if len(names) == 1 else 'are'} absent"
 
 
 def _percent(value: float | None) -> str:
