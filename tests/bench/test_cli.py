@@ -457,6 +457,105 @@ def test_full_disk_is_one_sentence_and_keeps_what_there_is(bench, copy, monkeypa
     assert sorted(p.name for p in (copy / "records").iterdir()) == before
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_full_disk_ends_a_grid(bench, tmp_path, monkeypatch, wrapped):
+    import errno
+
+    from bench import training
+    from datasets.base import DataError
+
+    def full(*_):
+        error = OSError(errno.ENOSPC, "No space left on device", "somewhere")
+        if wrapped:
+            raise DataError("labels cannot be written (No space left on device); free space there") from error
+        raise error
+
+    monkeypatch.setattr(training, "save_model", full)
+    grid = ("run", "--method", "majority", "--method", "softmax", *QUICK, "--protocol", "closed-set")
+    outcome = bench(*grid)
+    assert_sentence(outcome, "free")
+    assert not records(tmp_path / "results")
+    assert "softmax" not in outcome.stderr
+
+
+def test_summary_says_in_few_words_what_was_skipped(bench, tmp_path):
+    root = camvid(tmp_path / "data")
+    arguments = ["run", "--method", "majority", "--dataset", "camvid", "--encoder", "resnet18"]
+    outcome = bench(*arguments, "--data-root", str(root), "--set", "data.allow_partial=true")
+    assert outcome.exit_code == 0, outcome.output
+    table = outcome.stderr[outcome.stderr.index("┏") :]
+    assert "idd_lite" in table
+    assert "skipped" in table
+    assert "absent" in table
+    assert "found" not in table
+    assert "idd_lite: no image of split" in outcome.stderr
+
+
+class TestSupervision:
+    """``--supervision`` from the command line to the labels that training sees."""
+
+    RUN = ("run", "--method", "majority", *QUICK, "--protocol", "closed-set")
+
+    @pytest.fixture
+    def seen(self, monkeypatch):
+        """The data sets on which runs are trained, in their order."""
+        from bench import training
+
+        found, train = [], training.train
+
+        def recording(method_class, run_config, dataset, *arguments, **options):
+            found.append(dataset)
+            return train(method_class, run_config, dataset, *arguments, **options)
+
+        monkeypatch.setattr(training, "train", recording)
+        return found
+
+    @pytest.mark.parametrize(("kind", "largest"), [("points", 0.02), ("scribbles", 0.2), ("clicks-3", 0.001)])
+    def test_the_record_says_which_labels_and_each_seed_has_its_own(self, bench, tmp_path, seen, kind, largest):
+        outcome = bench(*self.RUN, "--supervision", kind, "--seed", "0", "--seed", "1")
+        assert outcome.exit_code == 0, outcome.output
+        for record in records(tmp_path / "results"):
+            supervision = record["supervision"]
+            assert record["config"]["data"]["supervision"] == supervision["kind"] == kind
+            assert supervision["source"] == f"derived: {kind.partition('-')[0]}@1"
+            assert 0 < supervision["labelled_fraction"] < largest
+        maps = [[dataset.label(i).numpy() for i in range(len(dataset))] for dataset in seen]
+        assert len(maps) == 2
+        assert any((one != other).any() for one, other in zip(*maps))
+        classes = len(seen[0].classes)
+        labelled = sum((m < classes).sum() for m in maps[0]) / sum((m < 255).sum() for m in maps[0])
+        fractions = [r["supervision"]["labelled_fraction"] for r in records(tmp_path / "results")]
+        assert fractions[0] == pytest.approx(labelled)
+
+    @pytest.mark.parametrize("void_is_unlabelled", [False, True])
+    def test_how_published_void_is_read_reaches_the_labels(
+        self, bench, data_root, tmp_path, seen, monkeypatch, void_is_unlabelled
+    ):
+        from datasets.supervision import official
+        from datasets.toyscapes_mini import ToyscapesMini
+
+        monkeypatch.setitem(official.PLACES, "toyscapes_mini", {"points": ("points/{}.png",)})
+        for item in ToyscapesMini(data_root, "train").items:
+            label = np.full((64, 128), 255, np.uint8)
+            label[3, 4] = 0
+            if not void_is_unlabelled:
+                label[5] = len(ToyscapesMini.classes)  # what is unlabelled, or else the set is refused
+            path = tmp_path / "data" / "toyscapes_mini" / "points" / f"{item.id}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(label).save(path)
+        shutil.copytree(data_root / "toyscapes_mini", tmp_path / "data" / "toyscapes_mini", dirs_exist_ok=True)
+        arguments = [*self.RUN, "--supervision", "points", "--data-root", str(tmp_path / "data")]
+        if void_is_unlabelled:
+            arguments += ["--set", "data.void_is_unlabelled=true"]
+        outcome = bench(*arguments)
+        assert outcome.exit_code == 0, outcome.output
+        supervision = records(tmp_path / "results")[0]["supervision"]
+        assert ("255 read as unlabelled" in supervision["source"]) == void_is_unlabelled
+        (dataset,) = seen
+        assert (int(dataset.label(0)[10, 10]) == 254) == void_is_unlabelled
+        assert int(dataset.label(0)[3, 4]) == 0
+
+
 def test_python_dash_m_and_help_answer_without_heavy_imports():
     code = (
         "import runpy, sys\n"
