@@ -132,6 +132,22 @@ class SegSort(Method):
             )
         self.bank.compress(self.config.centres, torch.Generator().manual_seed(context.seed))
 
+    def facts(self) -> Mapping[str, float | str | None]:
+        """Purity and sizes of the bank, as it was built: no purity and no prototype before that.
+
+        ``bank_purity`` is the mean, over every cluster with a label, of the majority class's share of its labelled
+        pixels; ``bank_prototypes`` counts those that ``purity_threshold`` let in and ``bank_centres`` their
+        compression; ``classes_without_prototype`` can never win a vote. Relabelling changes none of them.
+        """
+        bank = self.bank
+        missing = set(range(len(self.classes))) - set(bank.labels.tolist())
+        return {
+            "bank_purity": float(bank.mean_purity) if len(bank) else None,
+            "bank_prototypes": len(bank),
+            "bank_centres": len(bank.centres),
+            "classes_without_prototype": ", ".join(self.classes.names[c] for c in sorted(missing)) or None,
+        }
+
     def predict(self, images: Tensor) -> Prediction:
         """Maps at the resolution of the dense features. Raises MethodError while the bank is empty.
 

@@ -231,6 +231,15 @@ def explained(bench, finished, tmp_path, monkeypatch):
     return call
 
 
+def test_the_record_says_how_pure_and_how_large_the_bank_is(bench, finished):
+    facts = Store(finished).find("toyscapes_mini-dense-segsort").method_facts
+    assert 0 < facts["bank_purity"] <= 1
+    assert facts["bank_prototypes"] >= facts["bank_centres"] > 0
+    assert facts.keys() >= {"classes_without_prototype"}
+    shown = bench("show", "toyscapes_mini-dense-segsort", "--results", str(finished))
+    assert f"bank_purity = {facts['bank_purity']}" in shown.stdout
+
+
 FILES = ["index.html", "segments.png", "retrieval.png", "projection.png", "groups.png", "explanation.json"]
 
 

@@ -171,6 +171,29 @@ def test_the_bank_has_a_row_for_each_labelled_cluster_at_most(build, make_batch,
         method.finish(context_of(make_context(), [blank]))
 
 
+def test_facts_say_what_the_bank_is_made_of(build_plain, make_context):
+    method = build_plain(classes=4, clusters=2, centres=1, location_weight=0.0)
+    assert method.facts() == {
+        "bank_purity": None,
+        "bank_prototypes": 0,
+        "bank_centres": 0,
+        "classes_without_prototype": "class 0, class 1, class 2, class 3",
+    }
+    batch = striped(torch.eye(4)[[1, 2]], noise=0)
+    batch.labels[:, :, 6:] += 1
+    batch.labels[:, :3, :6] = 3  # a quarter of the first cluster, which keeps its majority, class 0
+    method.finish(context_of(make_context(), [batch, batch, batch]))
+    expected = {
+        "bank_purity": 0.875,
+        "bank_prototypes": 6,
+        "bank_centres": 2,
+        "classes_without_prototype": "class 1, class 3",
+    }
+    assert method.facts() == expected
+    method.relabel([0, 0, 1, 1], 2)
+    assert method.facts() == expected
+
+
 def test_ranks_build_the_bank_of_one(build, make_batch, make_context, two_ranks):
     batches = [make_batch(4, seed=0), make_batch(4, images=1, seed=7)]  # three images: the ranks' shares differ
     expected = build(finish=batches)
