@@ -158,6 +158,23 @@ def test_weights_scale_their_terms(build, make_batch):
             torch.testing.assert_close(value, plain[name] * (index + 2.0 if name == term else 1))
 
 
+@pytest.mark.parametrize(
+    ("detach", "through_p", "through_r"), [("none", True, True), ("r", True, False), ("p", False, True)]
+)
+def test_self_training_teaches_the_sides_that_are_not_detached(build, make_batch, detach, through_p, through_r):
+    method, batch = build(detach=detach).eval(), sparsify(make_batch(4))
+
+    def learns(part):
+        """Whether self-training alone moves the part's weights."""
+        found = gradients(method, method.losses(batch)["self_training"])
+        return any(bool((g != 0).any()) for name, g in found.items() if name.startswith(part))
+
+    assert learns("classifier") == through_p
+    with torch.no_grad():
+        method.classifier.weight.zero_()  # now nothing reaches the features through the predictions
+    assert learns("projection") == through_r
+
+
 def test_the_ramp_follows_the_run(build, make_batch, make_context):
     batch = sparsify(make_batch(4))
     method, plain = build(ramp=0.5).eval(), build().eval()

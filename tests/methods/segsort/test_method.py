@@ -7,7 +7,11 @@ from torch.nn import functional as F
 
 from methods.base import Batch, Collectives, Features, MethodError, Network
 from methods.segsort import SegSort
+from methods.segsort import bank as bank_module
 from methods.segsort.bank import PrototypeBank
+from methods.segsort.clustering import cluster_images
+from methods.segsort.density import log_normaliser
+from methods.segsort.regions import watershed_regions
 
 
 class Pass(Network):
@@ -243,13 +247,174 @@ def test_a_batch_without_labels_has_zero_loss_with_a_graph(build, make_batch, ma
 
 def test_unlabelled_pixels_are_clustered_but_have_no_loss(build_plain):
     method = build_plain(clusters=4)
-    batch = striped(torch.eye(4)[:3])
+    batch = striped(torch.eye(4)[:3], noise=0.5)
     batch.labels[:, :, 6:] = 254
     pixels = batch.images.requires_grad_()
     batch.images.retain_grad()
-    method.losses(batch)["segment_sorting"].backward()
+    loss = method.losses(batch)["segment_sorting"]
+    loss.backward()
     assert (pixels.grad[..., 6:] == 0).all()
     assert pixels.grad[..., :6].abs().sum() > 0
+
+    def without(label):
+        """The loss where other pixels stand in the unlabelled half, which is labelled so."""
+        images = pixels.detach().clone()
+        images[..., 6:] = images[..., 6:].flip(1)
+        return method.losses(Batch(images, batch.labels.masked_fill(batch.labels == 254, label)))["segment_sorting"]
+
+    assert without(254) != pytest.approx(loss.item(), rel=1e-3)
+    void = Batch(pixels.detach(), batch.labels.masked_fill(batch.labels == 254, 255))
+    torch.testing.assert_close(without(255), method.losses(void)["segment_sorting"])
+
+
+def loss_by_definition(batch, classes, kappa, leave_one_out, clusters, iterations, location_weight):
+    """vMF-N pixel by pixel, of images that are embeddings, without a memory."""
+    embeddings, labels = F.normalize(batch.images, dim=1), batch.labels
+    assignment = cluster_images(embeddings, labels != 255, clusters, iterations, location_weight)
+    segments = {}
+    for key in torch.stack(
+        [torch.where(labels < classes)[0], assignment[labels < classes], labels[labels < classes]]
+    ).t():
+        b, k, c = key.tolist()
+        segments[b, k, c] = F.normalize(embeddings[b][:, (assignment[b] == k) & (labels[b] == c)].sum(1), dim=0)
+    terms = []
+    for b, y, x in (labels < classes).nonzero().tolist():
+        own = b, int(assignment[b, y, x]), int(labels[b, y, x])
+        weight = {key: (kappa * (mu @ embeddings[b, :, y, x])).exp() for key, mu in segments.items()}
+        if leave_one_out and sum(key[2] == own[2] for key in segments) > 1:
+            del weight[own]
+        terms.append(sum(weight.values()).log() - sum(w for key, w in weight.items() if key[2] == own[2]).log())
+    return torch.stack(terms).mean()
+
+
+TRAINING = {"kappa": 10.0, "leave_one_out": True, "clusters": 9, "iterations": 10, "location_weight": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"kappa": 3.0}, {"leave_one_out": False}, {"clusters": 4}, {"iterations": 1}, {"location_weight": 4.0}],
+)
+def test_every_switch_of_training_is_in_the_loss_as_defined(build_plain, changed):
+    batch = striped(torch.eye(4)[:3], noise=0.6, size=(9, 10))
+    batch.labels[:, 2:5, 3:] = 254
+    batch.labels[:, 7:, :4] = 255
+    found = build_plain(**TRAINING | changed).losses(batch)["segment_sorting"]
+    torch.testing.assert_close(found, loss_by_definition(batch, 3, **TRAINING | changed))
+    if changed:
+        assert found != pytest.approx(loss_by_definition(batch, 3, **TRAINING).item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("kappa", [10.0, 3.0])
+def test_the_unsupervised_loss_is_the_own_regions_share_at_its_concentration(build_plain, kappa):
+    method = build_plain(variant="unsupervised", regions="files", kappa=kappa)
+    batch = striped(torch.eye(4)[:3], noise=0.5)
+    batch.regions = batch.labels
+    pixels = F.normalize(batch.images, dim=1)[0].flatten(1).t()
+    means = torch.stack([F.normalize(pixels[batch.labels.flatten() == c].sum(0), dim=0) for c in range(3)])
+    expected = F.cross_entropy(kappa * pixels @ means.t(), batch.labels.flatten())
+    torch.testing.assert_close(method.losses(batch)["segment_sorting"], expected)
+
+
+@pytest.mark.parametrize("strength", [0.05, 0.5])
+def test_regions_merge_below_the_contour_strength_that_is_asked_for(build, strength):
+    method = build(variant="unsupervised", contour_strength=strength)
+    image = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    found = method.segment_provider(Batch(image, torch.zeros(1, 40, 40, dtype=torch.int64)))
+    expected = watershed_regions(image[0].permute(1, 2, 0).numpy(), strength)
+    assert found[0].tolist() == expected.tolist()
+    assert (len(found.unique()) > 1) == (strength == 0.05)
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_as_many_batches_and_prototypes_are_remembered_as_asked_for(build, make_batch, make_context, batches):
+    method = build(memory_batches=batches, memory_rows=5)
+    for step in range(4):
+        batch = make_batch(4, seed=step)
+        method.losses(batch)
+        method.after_step(batch, make_context(step=step))
+        assert method.memory.valid.any(dim=1).sum() == min(step + 1, batches)
+    assert method.memory.valid.sum() == 5 * batches
+
+
+def logits_by_definition(method, image, neighbours, vote, vote_smoothing, iterations, location_weight):
+    """Log-posteriors (C, h, w) of the votes, cluster by cluster, for an image that is its own embedding."""
+    embedding = F.normalize(image, dim=0)
+    (assignment,) = cluster_images(embedding[None], torch.ones(1, *image.shape[1:]) > 0, 9, iterations, location_weight)
+    labels = method.bank.labels
+    logits = torch.empty(3, *image.shape[1:])
+    for k in assignment.unique().tolist():
+        query = F.normalize(embedding[:, assignment == k].sum(1), dim=0)
+        votes = torch.zeros(3)
+        for label in labels[(method.bank.features @ query).argsort(descending=True)[:neighbours]].tolist():
+            votes[label] += 1 / int((labels == label).sum()) if vote == "balanced" else 1
+        smoothed = neighbours * votes / votes.sum() + vote_smoothing / 3
+        logits[:, assignment == k] = (smoothed / smoothed.sum()).log()[:, None]
+    return logits
+
+
+VOTING = {"neighbours": 5, "vote": "plain", "vote_smoothing": 1.0, "iterations": 10, "location_weight": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"neighbours": 2},
+        {"vote": "balanced"},
+        {"vote_smoothing": 4.0},
+        {"iterations": 1},
+        {"location_weight": 4.0},
+    ],
+)
+def test_every_switch_of_the_vote_is_in_the_posteriors_as_defined(build_plain, make_context, changed):
+    directions = torch.eye(4)[[0, 0, 0, 1, 2]]  # class 0 has most prototypes
+    batch = striped(directions, noise=0.6, size=(10, 15))
+    batch.labels = (batch.labels - 2).clamp(min=0)
+    image = striped(directions, noise=0.6, size=(10, 15), seed=1).images
+    method, plain = build_plain(clusters=9, **VOTING | changed), build_plain(clusters=9, **VOTING)
+    for each in (method, plain):
+        each.finish(context_of(make_context(), [batch]))
+    found = method.predict(image).logits[0]
+    torch.testing.assert_close(found, logits_by_definition(method, image[0], **VOTING | changed))
+    assert torch.allclose(found, plain.predict(image).logits[0], atol=1e-3) == (not changed)
+
+
+@pytest.mark.parametrize("kappa", [10.0, 3.0])
+def test_densities_are_the_banks_mixtures_at_their_concentration(build_plain, make_context, kappa):
+    method = build_plain(clusters=4, decode="dense", kappa=kappa)
+    batch = striped(torch.eye(4)[:3], noise=0.5)
+    method.finish(context_of(make_context(), [batch]))
+    prediction, bank = method.predict(batch.images), method.bank
+    each = (kappa * torch.einsum("pd,dhw->phw", bank.features, F.normalize(batch.images, dim=1)[0])).exp()
+    sums = torch.stack([each[bank.labels == c].sum(0) for c in range(3)])
+    sizes = bank.labels.bincount(minlength=3).view(3, 1, 1)
+    torch.testing.assert_close(prediction.logits[0], sums.log())
+    torch.testing.assert_close(prediction.log_density[0], (sums / sizes).log() + log_normaliser(4, kappa))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.7])
+def test_clusters_below_the_purity_threshold_stay_out_of_the_bank(build_plain, make_context, threshold):
+    method = build_plain(clusters=2, location_weight=0.0, purity_threshold=threshold)
+    batch = striped(torch.eye(4)[:2], noise=0)
+    batch.labels[:, ::2, :5] = 2  # of the first cluster's pixels 5 in 12
+    method.finish(context_of(make_context(), [batch]))
+    assert method.bank.labels.tolist() == ([1] if threshold else [0, 1])
+
+
+@pytest.mark.parametrize("retrieval", ["torch", "faiss"])
+def test_the_bank_is_searched_by_what_was_asked_for(build, make_batch, monkeypatch, retrieval):
+    used = []
+
+    class Recorded(bank_module.ExactRetrieval):
+        def __init__(self, features):
+            used.append(self.kind)
+            super().__init__(features)
+
+    kinds = {kind: type(kind, (Recorded,), {"kind": kind}) for kind in bank_module.RETRIEVALS}
+    monkeypatch.setattr(bank_module, "RETRIEVALS", kinds)
+    batch = make_batch(4)
+    build(retrieval=retrieval, finish=[batch]).predict(batch.images)
+    assert used == [retrieval]
 
 
 def test_padding_changes_no_loss(build_plain):
