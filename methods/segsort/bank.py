@@ -53,18 +53,22 @@ class ExactRetrieval:
         return cosines, rows
 
 
+def import_faiss() -> Any:
+    """The optional package faiss. Raises MethodError where it is not installed."""
+    try:
+        return importlib.import_module("faiss")
+    except ImportError:
+        raise MethodError(
+            "segsort's retrieval=faiss needs faiss, which is not installed; pip install 'genseg-bench[faiss]', "
+            "or set method.retrieval=torch"
+        ) from None
+
+
 class FaissRetrieval:
     """Exact search by faiss on the CPU, for banks of millions of rows. Needs the optional package faiss."""
 
     def __init__(self, features: Tensor) -> None:
-        try:
-            faiss: Any = importlib.import_module("faiss")
-        except ImportError:
-            raise MethodError(
-                "segsort's retrieval=faiss needs faiss, which is not installed; pip install 'genseg-bench[faiss]', "
-                "or set method.retrieval=torch"
-            ) from None
-        self.index = faiss.IndexFlatIP(features.shape[1])
+        self.index = import_faiss().IndexFlatIP(features.shape[1])
         self.index.add(features.detach().float().cpu().contiguous().numpy())
 
     def nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -91,6 +95,7 @@ class PrototypeBank(nn.Module):
     """Prototypes with labels, their compression to some centres per class, and both ways to decode with them.
 
     Buffers take the size of what is built or loaded. ``relabel`` changes how labels are read, not the state.
+    Raises MethodError at once if ``retrieval`` needs a package that is not installed.
     """
 
     ROWS = ("features", "labels", "purity", "images", "clusters")
@@ -116,6 +121,8 @@ class PrototypeBank(nn.Module):
 
     def __init__(self, dim: int, num_classes: int, retrieval: Literal["torch", "faiss"] = "torch") -> None:
         super().__init__()
+        if retrieval == "faiss":
+            import_faiss()  # before hours of training rather than after them, when the bank is first searched
         self.source_classes = self.num_classes = num_classes
         self.retrieval = retrieval
         for name in ("features", "centres"):

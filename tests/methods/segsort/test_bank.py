@@ -54,11 +54,13 @@ def test_faiss_finds_the_same():
     assert torch.equal(exact.nearest(queries, 9)[1], faiss.nearest(queries, 9)[1])
 
 
-def test_faiss_is_asked_for_by_name_where_it_is_missing(monkeypatch):
+def test_faiss_is_asked_for_by_name_before_training_where_it_is_missing(monkeypatch):
     def missing(name):
         raise ImportError(name)
 
     monkeypatch.setattr(bank_module.importlib, "import_module", missing)
+    with pytest.raises(MethodError, match=r"pip install 'genseg-bench\[faiss\]'"):
+        PrototypeBank(6, 3, "faiss")
     bank = filled(unit(4), [0, 1, 2, 0])
     bank.retrieval = "faiss"
     with pytest.raises(MethodError, match=r"pip install 'genseg-bench\[faiss\]'"):

@@ -412,6 +412,7 @@ def test_the_bank_is_searched_by_what_was_asked_for(build, make_batch, monkeypat
 
     kinds = {kind: type(kind, (Recorded,), {"kind": kind}) for kind in bank_module.RETRIEVALS}
     monkeypatch.setattr(bank_module, "RETRIEVALS", kinds)
+    monkeypatch.setattr(bank_module, "import_faiss", lambda: None)
     batch = make_batch(4)
     build(retrieval=retrieval, finish=[batch]).predict(batch.images)
     assert used == [retrieval]
