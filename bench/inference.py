@@ -182,13 +182,19 @@ class Predictor:
         return cell if fits else self.stride
 
     def _slide(self, image: Tensor) -> Prediction:
-        """Average the predictions of overlapping windows; the last ones are shifted inside."""
+        """Average the predictions of overlapping windows; the last ones are shifted inside.
+
+        A window is no larger than the image: whatever filled the rest would be predicted with it, and methods that
+        take an image as a whole, as by clustering it, would take the filling for a part of it.
+        """
         stride = self.stride
         height, width = image.shape[-2:]
         window = [max(w // stride, 1) * stride for w in self.config.window]
         step = [max(s // stride, 1) * stride for s in self.config.stride]
-        bottom, right = (max(w, -(-n // stride) * stride) - n for w, n in zip(window, (height, width)))
+        # Windows lie on whole cells, to which an image of more than one is filled up; a single one is as it is.
+        bottom, right = (-n % stride if n > w else 0 for n, w in zip((height, width), window))
         padded = F.pad(image, (0, right, 0, bottom), mode="replicate")
+        window = [min(w, n) for w, n in zip(window, padded.shape[-2:])]
         tops = _positions(padded.shape[-2], window[0], step[0])
         lefts = _positions(padded.shape[-1], window[1], step[1])
 
@@ -197,8 +203,8 @@ class Predictor:
 
         maps = predict(0, 0)
         cell = self._cell(maps, (window[0], window[1]))
-        grid = (padded.shape[-2] // cell, padded.shape[-1] // cell)
-        part = (window[0] // cell, window[1] // cell)
+        grid = (-(-padded.shape[-2] // cell), -(-padded.shape[-1] // cell))
+        part = (-(-window[0] // cell), -(-window[1] // cell))
         total = _map(maps, lambda m: m.new_zeros(*m.shape[:2], *grid))
         counts = torch.zeros(1, 1, *grid, device=image.device)
         for top, left in itertools.product(tops, lefts):

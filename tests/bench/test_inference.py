@@ -104,6 +104,24 @@ def test_windows_mirrors_and_scales_agree_with_one_pass_on_a_smooth_image(fields
     assert torch.allclose(many.readings(size)["twice"], many.logits(size) * 2, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [((40, 60), (40, 60)), ((39, 58), (39, 58)), ((39, 66), (39, 64)), ((64, 64), (64, 64)), ((70, 90), (64, 64))],
+)
+def test_windows_are_no_larger_than_the_image_and_hold_nothing_else(size, seen):
+    sizes = set()
+
+    class Watched(Echo):
+        def predict(self, images):
+            sizes.add(tuple(images.shape[-2:]))
+            return super().predict(images)
+
+    image = torch.randint(256, (3, *size), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    found = predictor(Watched, mode="slide", window=(64, 64), stride=(32, 32))(image)
+    assert sizes == {seen}
+    assert torch.allclose(found.maps.logits, predictor()(image).maps.logits, atol=1e-6)
+
+
 def test_mirror_of_a_mirrored_image_is_the_mirrored_prediction():
     image = torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     p = predictor(flip=True)

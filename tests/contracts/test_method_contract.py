@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bench import contract, registry
+from bench.config import InferenceConfig
+from bench.inference import Predictor
 from methods.base import Batch, Context, Evidence, Explanation, Method, MethodError, Prediction
 from methods.segsort import SegSort
 from methods.softmax import Softmax
@@ -19,6 +21,16 @@ from methods.softmax import Softmax
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
 def test_method_honours(name, check, tmp_path):
     check(contract.Subject(registry.methods.get(name), tmp_path))
+
+
+@pytest.mark.parametrize("name", registry.methods.names())
+def test_windows_larger_than_the_image_change_no_prediction(name, tmp_path):
+    method = contract.Subject(registry.methods.get(name), tmp_path).trained()
+    window = InferenceConfig(mode="slide", window=(64, 64), stride=(48, 48))
+    whole, slid = (Predictor(method, config, torch.device("cpu")) for config in (InferenceConfig(), window))
+    for size in ((40, 60), (37, 51)):
+        image = torch.randint(256, (3, *size), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+        torch.testing.assert_close(slid(image).maps.logits.softmax(1), whole(image).maps.logits.softmax(1))
 
 
 class WithoutTerms(Softmax):
