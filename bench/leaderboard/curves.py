@@ -1,7 +1,9 @@
 """A metric against a swept setting: from records to points, a picture, a table in the terminal and a CSV file.
 
 Runs share a panel if they were scored on the same images and classes by the same version of the protocol, after
-training on the same images; they share a line if nothing but the swept setting and the seed differs.
+training on the same images; they share a line if nothing differs but the swept setting, what follows from it, and the
+seed. A method's preset fills other settings of it, and training without labels asks for some: left at what the swept
+value gives them, these are no difference of their own.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ import csv
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from bench import registry
 from bench.config import NOT_OF_THE_RESULT
 from bench.errors import UserError, near
 from bench.leaderboard import layout
@@ -46,6 +50,8 @@ _CSV_COLUMNS = (
     "data_set", "protocol", "target", "setting", "value", "line", "method", "metric",
     "mean", "std", "n", "values", "runs",
 )  # fmt: skip
+
+_ALSO = "differing from other runs also in"
 
 _BySeed = dict[int, tuple[Record, float]]
 
@@ -88,6 +94,8 @@ class Panel:
     place: Place
     title: str
     lines: tuple[Line, ...]
+    left_out: tuple[str, ...] = ()
+    """A sentence for each set of runs of this place that is on no line, and why."""
 
 
 def build(records: Sequence[Record], setting: str, measure: str = "miou") -> list[Panel]:
@@ -95,7 +103,8 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
 
     Raises UserError if no record has one of the two, or if no line has two values.
     """
-    settings = [(record, _settings(record)) for record in records]
+    following = _following(records, setting)
+    settings = [(record, _settings(record, setting, following)) for record in records]
     having = [(record, own) for record, own in settings if setting in own]
     if not records:
         raise UserError("there is no record to draw; make some with `bench run`")
@@ -116,6 +125,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
             # Other supervision is other labels: their source is no difference of its own then.
             rest = {k: v for k, v in own.items() if k != setting and (k, setting) != (_LABELS, "data.supervision")}
             runs[place][_canonical(rest)][_canonical(own[setting])][record.config.seed] = record, value
+    incomplete = [record for record, _ in having if _scored(record) is None]
     panels = []
     for place, by_line in sorted(runs.items()):
         drawn = {line: by_x for line, by_x in by_line.items() if len(by_x) > 1}
@@ -123,19 +133,95 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
             title, labels = _words(place, {line: json.loads(line) for line in drawn})
             lines = [Line(labels[line], json.loads(line)["method_name"], _points(drawn[line])) for line in drawn]
             lines.sort(key=lambda line: _natural(line.label))
-            panels.append(Panel(setting, metric(measure), place, title, tuple(lines)))
+            left_out = _left_out(setting, by_line, drawn)
+            methods = {line.method for line in lines}
+            left_out += [
+                f"{record.run_id}, whose closed-set scores are not complete"
+                + (f" ({record.reason})" if record.reason else "")
+                for record in incomplete
+                if record.config.data.name == place.dataset and record.config.method_name in methods
+            ]
+            panels.append(Panel(setting, metric(measure), place, title, tuple(lines), tuple(left_out)))
     if not panels:
         values = ", ".join(sorted({_text(own[setting]) for _, own in having}))
+        why = [text for by_line in runs.values() for text in _left_out(setting, by_line, by_line) if _ALSO in text]
+        remedy = f"the nearest is {why[0]}" if why else f"sweep it with `bench run --set {setting}=A,B,C`"
         raise UserError(
             f"there is nothing to draw: no two complete runs differ in {setting} alone, whose values are {values}; "
-            f"sweep it with `bench run --set {setting}=A,B,C`"
+            + remedy
         )
     return panels
 
 
-def _settings(record: Record) -> dict[str, Any]:
-    """Everything that makes the run's result but its seed, by dotted key."""
-    settings = {key: value for key, value in flat(record.config.content()).items() if key != "seed" and value != {}}
+def _left_out(setting: str, by_line: Mapping[str, Mapping[str, _BySeed]], others: Iterable[str]) -> list[str]:
+    """A sentence for each line with a single value: its runs, and in what it differs from the nearest of ``others``."""
+    sentences = []
+    among = {line: json.loads(line) for line in others}
+    for line, by_x in sorted(by_line.items()):
+        if len(by_x) > 1:
+            continue
+        ((value, by_seed),) = by_x.items()
+        own = json.loads(line)
+        told = [
+            [key for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)]
+            for name, other in among.items()
+            if other["method_name"] == own["method_name"] and {*by_line[name]} != {value}
+        ]
+        runs = ", ".join(record.run_id for record, _ in by_seed.values())
+        text = f"{runs} with {setting}={_text(json.loads(value))}"
+        if told:
+            keys = min(told, key=len)
+            said = ", ".join(f"{key}={_text(own[key]) if key in own else 'not set'}" for key in keys)
+            text += f", {_ALSO} {said}; give all runs of a line the same"
+        else:
+            text += f", the only value of {own['method_name']} in its line"
+        sentences.append(text)
+    return sentences
+
+
+def _following(records: Iterable[Record], setting: str) -> dict[str, set[str]]:
+    """Settings of each method that ``setting`` decides where they are not given."""
+    found: dict[str, set[str]] = defaultdict(set)
+    values: dict[str, dict[str, Any]] = defaultdict(dict)
+    for record in records:
+        config = record.config
+        if setting == "data.supervision":
+            found[config.method_name] |= set(record.supervision.get("without_labels") or {})
+        elif setting.startswith("method."):
+            key = setting.split(".")[1]
+            if key in config.method:
+                values[config.method_name][_canonical(config.method[key])] = {key: config.method[key]}
+    for method, given in values.items():
+        filled = [table for table in (_filled(method, one) for one in given.values()) if table]
+        keys = {key for table in filled for key in table} - {setting.split(".")[1]}
+        found[method] = {key for key in keys if len({_canonical(table.get(key)) for table in filled}) > 1}
+    return found
+
+
+def _filled(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of ``method`` where these are ``given``; empty if it is not installed or refuses them."""
+    if method not in registry.methods.names():
+        return {}
+    try:
+        return registry.methods.get(method).Config.model_validate(dict(given)).model_dump(mode="json")
+    except ValidationError:
+        return {}
+
+
+def _settings(record: Record, swept: str, following: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Everything that makes the run's result but its seed, by dotted key.
+
+    Settings that are as the ``swept`` one makes them where they are not given say so in place of their value.
+    """
+    content = record.config.content()
+    method: dict[str, Any] = content["method"]
+    keys = following.get(record.config.method_name, set()) & method.keys()
+    if keys:
+        filled = _filled(record.config.method_name, {k: v for k, v in method.items() if k not in keys})
+        if swept == "data.supervision":
+            filled |= record.supervision.get("without_labels") or {}
+        content["method"] = method | {k: f"by {swept}" for k in keys if k in filled and method[k] == filled[k]}
+    settings = {key: value for key, value in flat(content).items() if key != "seed" and value != {}}
     if record.config.data.supervision != "dense":
         settings[_LABELS] = source_of(record)
     return settings
@@ -199,6 +285,8 @@ def show(panels: Sequence[Panel], console: Console) -> None:
                 text = layout.styled(column, point.cell, point.cell.n).text
                 table.add_row(line.label, _text(point.x), str(point.cell.n), text)
         console.print(table)
+        for sentence in panel.left_out:
+            console.print(f"left out: {sentence}", soft_wrap=True, markup=False, highlight=False)
 
 
 def write(panels: Sequence[Panel], path: Path) -> list[Path]:

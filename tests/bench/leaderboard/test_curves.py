@@ -7,9 +7,12 @@ import csv
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from bench.errors import UserError
 from bench.leaderboard import curves
+from methods.agmm import AGMM
+from methods.segsort import SegSort
 
 
 def swept(bench, clusters, seed=0, miou=0.5, method="segsort", settings=(), **fields):
@@ -90,6 +93,67 @@ def test_the_newest_run_of_a_seed_counts_and_incomplete_ones_do_not(bench):
     ]
     (panel,) = curves.build(records, "method.clusters")
     assert [(p.x, p.cell.mean) for p in panel.lines[0].points] == [(5, 0.2), (10, 0.3)]
+
+
+def agmm(bench, preset, seed=0, **given):
+    config = AGMM.Config(preset=preset, **given).model_dump(mode="json")
+    return bench.record("agmm", seed, 0.5, config=config)
+
+
+def test_what_a_swept_preset_fills_is_no_difference_of_its_own(bench):
+    records = [agmm(bench, preset, seed) for preset in ("paper", "released") for seed in (0, 1)]
+    (panel,) = curves.build(records, "method.preset")
+    (line,) = panel.lines
+    assert [(p.x, p.cell.n) for p in line.points] == [("paper", 2), ("released", 2)]
+    assert line.label == "agmm"
+    assert panel.left_out == ()
+
+
+def test_what_was_given_beside_a_preset_stays_a_difference_and_is_named(bench):
+    records = [agmm(bench, preset) for preset in ("paper", "released")]
+    records += [agmm(bench, "paper", variance="none"), agmm(bench, "released", dim=64)]
+    (panel,) = curves.build(records, "method.preset")
+    assert len(panel.lines) == 1
+    dim, variance = sorted(panel.left_out)
+    assert records[3].run_id in dim
+    assert "method.dim=64" in dim
+    assert records[2].run_id in variance
+    assert "method.variance=none" in variance
+    with pytest.raises(UserError, match=r"nothing to draw.*method\.dim=(64|256)"):
+        curves.build([records[0], records[3]], "method.preset")
+
+
+def test_runs_without_labels_are_a_point_of_their_counterpart_with_labels(bench):
+    def seen(kind, **given):
+        supervision = {"kind": kind, "source": "dense" if kind == "dense" else f"derived: {kind}@1"}
+        if kind == "none":
+            supervision["without_labels"] = {"variant": "unsupervised"}
+            given["variant"] = "unsupervised"
+        config = SegSort.Config(**given).model_dump(mode="json")
+        return bench.record("segsort", config=config, data={"supervision": kind}, supervision=supervision)
+
+    records = [seen("dense"), seen("points"), seen("none"), seen("dense", variant="unsupervised")]
+    (panel,) = curves.build(records, "data.supervision")
+    (line,) = panel.lines
+    assert [p.x for p in line.points] == ["dense", "none", "points"]
+    (left_out,) = panel.left_out
+    assert records[3].run_id in left_out
+    assert "method.variant=unsupervised" in left_out
+
+
+def test_runs_that_are_on_no_line_are_named_with_the_reason(bench):
+    records = [swept(bench, 5), swept(bench, 10), swept(bench, 25, settings={"decode": "dense"})]
+    records += [swept(bench, 50, status="failed", reason="killed")]
+    (panel,) = curves.build(records, "method.clusters")
+    assert [p.x for p in panel.lines[0].points] == [5, 10]
+    console = Console(record=True, width=80)
+    curves.show([panel], console)
+    lines = [line for line in console.export_text().splitlines() if line.startswith("left out: ")]
+    assert len(lines) == 2
+    assert records[2].run_id in lines[0]
+    assert "method.decode=dense" in lines[0]
+    assert records[3].run_id in lines[1]
+    assert "killed" in lines[1]
 
 
 @pytest.mark.parametrize(
