@@ -61,11 +61,13 @@ def legend(classes: ClassSet, width: int) -> Image.Image:
     return sheet
 
 
-def contact_sheet(dataset: Dataset, kinds: Sequence[str], scale: int, seed: int, cache: Path) -> Image.Image:
-    """One row for each image, one column for each kind."""
+def contact_sheet(
+    dataset: Dataset, kinds: Sequence[str], scale: int, seed: int, cache: Path, void_is_unlabelled: bool = False
+) -> Image.Image:
+    """One row for each image, one column for each kind; the rest as ``supervise`` takes it."""
     rows: list[list[Image.Image]] = [[] for _ in dataset.items]
     for kind in kinds:
-        sparse = supervise(dataset, kind, seed, cache)
+        sparse = supervise(dataset, kind, seed, cache, void_is_unlabelled=void_is_unlabelled)
         dots = kind.startswith(("points", "clicks", "fraction"))
         for index, row in enumerate(rows):
             sample = sparse[index]
@@ -87,19 +89,52 @@ def contact_sheet(dataset: Dataset, kinds: Sequence[str], scale: int, seed: int,
     return sheet
 
 
+class Mistake(click.ClickException):
+    """A user's mistake, as one sentence with exit code 2."""
+
+    exit_code = 2
+
+
+def check_picture(path: Path) -> None:
+    """Raise Mistake, before anything is drawn, unless ``path`` can be a picture."""
+    formats = sorted(ending for ending, name in Image.registered_extensions().items() if name in Image.SAVE)
+    if path.suffix.lower() not in formats:
+        raise Mistake(f"{path} cannot be drawn, its ending names no picture format; end --out with .png")
+    if not path.absolute().parent.is_dir():
+        raise Mistake(f"there is no folder {path.absolute().parent}; make it, or choose another file with --out")
+
+
 @click.command()
 @click.option("--dataset", "name", required=True, help="Data set whose training split is drawn.")
-@click.option("--data-root", default="data", show_default=True, type=click.Path(path_type=Path), help="Its root.")
+@click.option(
+    "--data-root",
+    default="data",
+    show_default=True,
+    envvar="BENCH_DATA",
+    type=click.Path(path_type=Path),
+    help="Folder of the data sets; also $BENCH_DATA.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="PNG file to write.")
 @click.option("--kind", "kinds", multiple=True, help="Repeatable; all unless given.")
 @click.option("--images", default=4, show_default=True, type=click.IntRange(1, 64), help="Evenly spaced ones.")
 @click.option("--scale", default=2, show_default=True, type=click.IntRange(1, 8), help="Enlargement.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of derived labels.")
-def main(name: str, data_root: Path, out: Path, kinds: tuple[str, ...], images: int, scale: int, seed: int) -> None:
+@click.option("--void-is-unlabelled", is_flag=True, help="As data.void_is_unlabelled of a run, for published labels.")
+def main(
+    name: str,
+    data_root: Path,
+    out: Path,
+    kinds: tuple[str, ...],
+    images: int,
+    scale: int,
+    seed: int,
+    void_is_unlabelled: bool,
+) -> None:
     """Draw the labels that each kind of supervision leaves of a data set, for a person to look at."""
     known = {plugin.name: plugin for plugin in plugins() if plugin.train_split is not None}
     if name not in known:
-        raise click.ClickException(f"there is no data set {name!r} to train on; there is {', '.join(sorted(known))}")
+        raise Mistake(f"there is no data set {name!r} to train on; choose one of {', '.join(sorted(known))}")
+    check_picture(out)
     plugin = known[name]
     assert plugin.train_split is not None
     try:
@@ -108,10 +143,14 @@ def main(name: str, data_root: Path, out: Path, kinds: tuple[str, ...], images: 
         # labels of an image do not depend on the others, so those of thousands need not be derived for four
         dataset.items = [dataset.items[index] for index in chosen]
         with tempfile.TemporaryDirectory() as cache:
-            sheet = contact_sheet(dataset, kinds or EXAMPLES, scale, seed, Path(cache))
+            sheet = contact_sheet(dataset, kinds or EXAMPLES, scale, seed, Path(cache), void_is_unlabelled)
+    except DataError as error:
+        raise Mistake(str(error)) from error
+    try:
         sheet.save(out)
-    except (DataError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Mistake(f"{out} cannot be written ({reason}); choose another file with --out") from error
     click.echo(f"{out}: {sheet.width}x{sheet.height}")
 
 

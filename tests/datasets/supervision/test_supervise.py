@@ -398,6 +398,6 @@ def test_the_contact_sheet_is_drawn(camvid, tmp_path):
 def test_the_contact_sheet_fails_in_one_sentence(camvid, tmp_path, change):
     arguments = ["--dataset", "camvid", "--data-root", str(tmp_path), "--out", str(tmp_path / "sheet.png")]
     done = CliRunner().invoke(main, [*arguments, *change])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.output.startswith("Error: ")
     assert_one_sentence(done.output.strip())
