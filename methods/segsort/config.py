@@ -38,7 +38,8 @@ class SegSortConfig(MethodConfig):
     memory_batches: int = Field(default=2, ge=1, le=64)
     """Batches remembered."""
     memory_rows: int = Field(default=400, ge=1)
-    """Prototypes remembered of a batch at most: 25 for each of 16 images in the code."""
+    """Prototypes remembered of a batch at most. The code has 25 (K) for each image of the batch: 400 with its 16
+    images. It is a number here, not a product: set it to K times the batch where either is another."""
 
     decode: Literal["knn", "dense"] = "knn"
     """``knn``: a segment takes the votes of its nearest prototypes, painted on its pixels (paper). ``dense``: each
