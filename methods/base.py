@@ -223,7 +223,8 @@ class Method(nn.Module, ABC):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     without_labels: ClassVar[Mapping[str, Any] | None] = None
     """Settings under which ``losses`` learns from images alone, None if there are none. ``--supervision none`` asks for
-    them: ``prepare`` and every step then see unlabelled and void pixels only, ``finish`` sees the dense labels."""
+    them: ``prepare`` and every step then see only unlabelled pixels and void ones, the latter as the dense labels have
+    them; ``finish`` sees the dense labels."""
     trains_network: ClassVar[bool] = True
     """False for methods without gradient steps: the harness then calls ``prepare`` and ``finish`` only."""
     density_score: ClassVar[str] = "nll"
