@@ -37,6 +37,10 @@ CAPTION = 0.115
 """Inches for a line under a tile."""
 LINE, PER_LINE = 0.17, 7
 """Inches for a line of the legend, and the classes in it."""
+VISIBLE = 0.03
+"""Share of a bar from which a class's colour can be seen in it."""
+MOST_NAMED = 4 * PER_LINE
+"""Classes whose colours a legend can tell apart at most."""
 SEGMENTS_ACROSS = 1024
 """Pixels across an image on which the borders of segments are drawn, so that they stay thin."""
 
@@ -212,9 +216,8 @@ def grouping_figure(
     top, pitch = 0.26, max(height + 0.1, 0.52)
     shares = np.stack([np.bincount(labels[g.members], minlength=len(classes)) / len(g.members) for g in layout.groups])
     ranked = np.argsort(-shares, axis=1, kind="stable")
-    # Frames and what is largest in a bar: no legend tells the slivers of 150 classes apart.
-    present = np.union1d(ranked[:, :2], [piece.label for pieces in members for piece in pieces])
-    present = present[shares[:, present].any(axis=0)]
+    framed = {piece.label for pieces in members for piece in pieces}
+    present = legend_classes(shares, framed)
     page = Page(top + pitch * count + legend_height(len(present)))
     axes = page.axes(0.06, top, tree, pitch * count)
     for along, merged in zip(layout.dendrogram["icoord"], layout.dendrogram["dcoord"]):
@@ -241,6 +244,19 @@ def grouping_figure(
             page.piece(piece, left + column * (tile + GAP), y, tile, height, classes)
     page.legend(present, classes)
     return page.figure
+
+
+def legend_classes(shares: np.ndarray, framed: Iterable[int]) -> list[int]:
+    """The classes that a legend names beside bars of ``shares`` (G, C): the ``framed`` and all that can be seen.
+
+    Where these are too many for anyone to tell their colours apart, as slivers of 150 classes are, only the two largest
+    of each bar.
+    """
+    seen = {*framed, *np.flatnonzero((shares >= VISIBLE).any(axis=0)).tolist()}
+    if len(seen) > MOST_NAMED:
+        largest = np.argsort(-shares, axis=1, kind="stable")[:, :2]
+        seen = {*framed, *(c for row, own in zip(largest.tolist(), shares) for c in row if own[c])}
+    return sorted(seen)
 
 
 def legend_height(entries: int) -> float:

@@ -199,6 +199,21 @@ def test_captions_fit_their_tiles():
     assert len(name) * figures.CHARACTER <= 0.7
 
 
+def test_every_colour_that_can_be_seen_in_a_bar_of_few_classes_has_a_name():
+    shares = np.zeros((2, 19))
+    shares[0, :5] = 0.5, 0.3, 0.1, 0.08, 0.02
+    shares[1, 7:10] = 0.9, 0.04, 0.06
+    assert figures.legend_classes(shares, {4}) == [0, 1, 2, 3, 4, 7, 8, 9]
+    assert figures.legend_classes(shares, ()) == [0, 1, 2, 3, 7, 8, 9]
+
+
+def test_of_too_many_classes_those_largest_in_a_bar_have_a_name():
+    shares = np.full((2, 150), 0.0)
+    shares[0, :20], shares[1, 20:40] = 0.04, 0.04
+    shares[0, [3, 5]] = 0.2
+    assert figures.legend_classes(shares, {149}) == [3, 5, 20, 21, 149]
+
+
 # From here on: the command, on a run of two steps.
 
 
