@@ -11,7 +11,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,7 @@ def execute(
     if source.train_split is None:
         raise UserError(f"{source.name} has no training split; train on another data set")
     open_ = opener(root, config.data.allow_partial)
+    dense = _opened(open_, source.name, source.train_split)
     planned = plan(source, protocols, open_)
     folder = store.run_folder(run_id)
     # Every rank decides alike, from files that none changes before all have read them.
@@ -146,10 +147,11 @@ def execute(
         known = None if force else store.read(run_id)
         finished = known is not None and (known.status, known.fingerprint) == ("complete", fingerprint)
         if known is not None and finished and not _unscored(known.protocols, planned):
-            _require_same_data(known, planned, source, open_)
+            _require_same_data(known, planned, dense, open_)
             note(f"{run_id} is finished already; --force repeats it")
             return known
-        dense = open_(source.name, source.train_split)
+        if isinstance(dense, MissingData):
+            raise dense
         labels = TrainingLabels(dense, _supervised(dense, config, store), _describe(dense, config))
         if retrain:
             _require_published(labels.seen, config)
@@ -175,6 +177,14 @@ class TrainingLabels:
     seen: Dataset
     """With the labels that training sees."""
     info: DatasetInfo
+
+
+def _opened(open_: Opener, name: str, split: str) -> Dataset | MissingData:
+    """A split, or why it is not there. Raises DataError for one that is there and unusable."""
+    try:
+        return open_(name, split)
+    except MissingData as error:
+        return error
 
 
 def _clear(folder: Path) -> None:
@@ -344,14 +354,12 @@ def _require_same_labels(record: Record, dense: Dataset, now: DatasetInfo) -> No
     )
 
 
-def _require_same_data(record: Record, planned: Plan, source: type[Dataset], open_: Opener) -> None:
+def _require_same_data(record: Record, planned: Plan, dense: Dataset | MissingData, open_: Opener) -> None:
     """Raises UserError if a finished run was trained or scored on other data than is there now.
 
     Training data that is not there at all has not changed.
     """
-    assert source.train_split is not None
-    with suppress(MissingData):
-        dense = open_(source.name, source.train_split)
+    if not isinstance(dense, MissingData):
         _require_same_labels(record, dense, _describe(dense, record.config))
     for name, targets in planned.targets.items():
         for target in targets:
