@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -143,12 +144,18 @@ def _keep(path: Path, prediction: ImagePrediction, label: Tensor, density_score:
     maps = prediction.maps
     if tuple(maps.logits.shape[-2:]) != prediction.size:
         state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly}
-        torch.save({**state, "size": prediction.size}, path)
+        _write({**state, "size": prediction.size}, path)
         return _scores(prediction, _thinned(label), density_score)
     scores, labels = _scores(prediction, label, density_score)
-    torch.save({"scores": {name: torch.from_numpy(values) for name, values in scores.items()}}, path)
+    _write({"scores": {name: torch.from_numpy(values) for name, values in scores.items()}}, path)
     few = (_thinned(label)[label != IGNORE] != IGNORE).numpy()
     return {name: values[few] for name, values in scores.items()}, labels[few]
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    serialised = io.BytesIO()  # writing a file itself, torch reports a full disk as a fault of its format
+    torch.save(state, serialised)
+    path.write_bytes(serialised.getbuffer())
 
 
 def _recall(path: Path, label: Tensor, density_score: str) -> ScoredPixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -394,6 +395,17 @@ def test_whichever_is_smaller_waits_on_disk_for_the_second_pass(evaluation, monk
     assert found[Coarse].by_score.keys() == found[Enlarged].by_score.keys()
     for name, numbers in found[Coarse].by_score.items():
         assert found[Enlarged].by_score[name] == pytest.approx(numbers, abs=1e-6)
+
+
+def test_a_full_disk_between_the_passes_is_told_as_one(evaluation, monkeypatch):
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    e = evaluation({("odd", "val"): (SOURCE, anomaly_samples(5))}, source(anomaly=(Target("odd", "val"),)))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        Anomaly.run(e, [("odd", "val")])
+    assert [p.name for p in e.scratch.glob("predictions-*")] == []
 
 
 def test_non_finite_score_names_the_image(evaluation):
