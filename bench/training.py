@@ -7,7 +7,6 @@ interrupted continues as if it had not been.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
 import signal
@@ -33,6 +32,7 @@ from bench.errors import RunFailed, UserError
 from bench.inference import Predictor, resize, resize_labels
 from bench.network import UNREADABLE, SegmentationNetwork
 from bench.records import Training, atomic
+from bench.tensors import serialised
 from datasets.base import Dataset, Sample
 from datasets.regions import RegionMaps
 from methods.base import Batch, Classes, Collectives, Context, Method
@@ -476,10 +476,8 @@ def _save_checkpoint(
         "optimiser": optimiser.state_dict(),
         "history": dict(history),
     }
-    serialised = io.BytesIO()  # writing a file itself, torch reports a full disk as a fault of its format
-    torch.save(state, serialised)
     with atomic(path) as temporary:
-        temporary.write_bytes(serialised.getbuffer())
+        temporary.write_bytes(serialised(state))
 
 
 def _resume(
@@ -519,9 +517,9 @@ def save_model(method: Method, path: Path) -> None:
     """Write the final weights atomically, without what only training needs."""
     state = {n: t.contiguous().cpu() for n, t in method.state_dict().items() if n not in set(method.training_only)}
     # One entry: the format does not keep the order of several, and equal weights shall be equal files.
-    serialised = save(state, metadata={"method": f"{method.name} version {method.version}"})
+    content = save(state, metadata={"method": f"{method.name} version {method.version}"})
     with atomic(path) as temporary:
-        temporary.write_bytes(serialised)
+        temporary.write_bytes(content)
 
 
 def load_model(method_class: type[Method], config: RunConfig, classes: Classes, path: Path) -> Method:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from bench.metrics import ranking
 from bench.metrics.images import NonFiniteScore
 from bench.protocols.base import Evaluation, Protocol, numbers
 from bench.records import ProtocolResult, Scores
+from bench.tensors import serialised
 from datasets.base import IGNORE, Dataset
 from methods.base import Prediction
 
@@ -144,18 +144,12 @@ def _keep(path: Path, prediction: ImagePrediction, label: Tensor, density_score:
     maps = prediction.maps
     if tuple(maps.logits.shape[-2:]) != prediction.size:
         state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly}
-        _write({**state, "size": prediction.size}, path)
+        path.write_bytes(serialised({**state, "size": prediction.size}))
         return _scores(prediction, _thinned(label), density_score)
     scores, labels = _scores(prediction, label, density_score)
-    _write({"scores": {name: torch.from_numpy(values) for name, values in scores.items()}}, path)
+    path.write_bytes(serialised({"scores": {name: torch.from_numpy(values) for name, values in scores.items()}}))
     few = (_thinned(label)[label != IGNORE] != IGNORE).numpy()
     return {name: values[few] for name, values in scores.items()}, labels[few]
-
-
-def _write(state: dict[str, Any], path: Path) -> None:
-    serialised = io.BytesIO()  # writing a file itself, torch reports a full disk as a fault of its format
-    torch.save(state, serialised)
-    path.write_bytes(serialised.getbuffer())
 
 
 def _recall(path: Path, label: Tensor, density_score: str) -> ScoredPixels:
