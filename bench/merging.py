@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.metrics.confusion import harmonic_mean
-from bench.protocols.base import numbers
+from bench.protocols import cross_domain
 from bench.records import ProtocolResult, Scores
 
 
@@ -46,7 +45,5 @@ def _summary(scores: list[dict[str, float | None]], stated: Mapping[str, float |
     """The summary over all targets, as the protocols define it; ``stated`` is what does not follow from the targets."""
     metrics = scores[0]
     if "drop" in metrics:
-        mious = [np.nan if s["miou"] is None else s["miou"] for s in scores]
-        drops = [np.nan if s["drop"] is None else s["drop"] for s in scores]
-        return numbers({"harmonic_mean": harmonic_mean(mious), "mean_drop": float(np.mean(drops))})
+        return cross_domain.summarise(scores)
     return {"miou": metrics["miou"]} if "miou" in metrics else dict(stated)

@@ -75,12 +75,12 @@ class CrossDomain(Protocol):
             for reading, m in measured.meters.meters.items():
                 path = f"{prefix}/{reading}/confusion" if reading else f"{prefix}/confusion"
                 evaluation.statistics[path] = m.per_image[:, mapping.scored[0], mapping.scored[1]]
-        result.summary = _summary([s.metrics for s in result.targets.values()])
+        result.summary = summarise([s.metrics for s in result.targets.values()])
         first = next(iter(result.targets.values()))
         for reading in first.by_reading:
             found = [s.by_reading[reading] for s in result.targets.values() if reading in s.by_reading]
             if len(found) == len(result.targets):
-                result.summary_by_reading[reading] = _summary(found)
+                result.summary_by_reading[reading] = summarise(found)
         result.seconds = round(time.monotonic() - began, 2)
         return result
 
@@ -134,7 +134,8 @@ class CrossDomain(Protocol):
         return evaluation.merge(measured)
 
 
-def _summary(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
+def summarise(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
+    """Harmonic mean of the mIoUs and mean of the drops over all targets, each given by its metrics."""
     mious = [np.nan if s["miou"] is None else s["miou"] for s in scores]
     drops = [np.nan if s["drop"] is None else s["drop"] for s in scores]
     return numbers({"harmonic_mean": confusion.harmonic_mean(mious), "mean_drop": float(np.mean(drops))})
