@@ -6,15 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.protocols import cross_domain
+from bench.protocols import Protocol
 from bench.records import ProtocolResult, Scores
 
 
-def merge(old: ProtocolResult | None, new: ProtocolResult, order: list[str]) -> ProtocolResult:
+def merge(
+    protocol: type[Protocol], old: ProtocolResult | None, new: ProtocolResult, order: list[str]
+) -> ProtocolResult:
     """``new`` with the targets that only ``old`` has; of the others the scores are those of ``new``.
 
     A result that is not complete never replaces one that is. Results of different versions do not mix: ``new`` counts.
-    ``order`` has the names of all targets of the protocol, the headline first.
+    ``order`` has the names of all targets of the ``protocol``, the headline first.
     """
     if old is None or old.status != "complete":
         return new
@@ -24,9 +26,9 @@ def merge(old: ProtocolResult | None, new: ProtocolResult, order: list[str]) -> 
         return new
     known = {**old.targets, **new.targets}
     targets = {name: known[name] for name in sorted(known, key=lambda n: order.index(n) if n in order else len(order))}
-    summary = _summary([s.metrics for s in targets.values()], {**old.summary, **new.summary})
+    summary = {**old.summary, **new.summary, **protocol.summarise([s.metrics for s in targets.values()])}
     readings = {
-        reading: _summary([s.by_reading[reading] for s in targets.values()], {})
+        reading: protocol.summarise([s.by_reading[reading] for s in targets.values()])
         for reading in (new.summary_by_reading or old.summary_by_reading)
         if all(reading in s.by_reading for s in targets.values())
     }
@@ -39,11 +41,3 @@ def merge_statistics(
     """``old`` with all arrays of the targets ``scored`` now replaced by those in ``new``."""
     prefixes = tuple(f"{protocol}/{target}/" for target in scored)
     return {**{key: array for key, array in old.items() if not key.startswith(prefixes)}, **new}
-
-
-def _summary(scores: list[dict[str, float | None]], stated: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The summary over all targets, as the protocols define it; ``stated`` is what does not follow from the targets."""
-    metrics = scores[0]
-    if "drop" in metrics:
-        return cross_domain.summarise(scores)
-    return {"miou": metrics["miou"]} if "miou" in metrics else dict(stated)

@@ -292,7 +292,7 @@ def _execute(
 def _enter(record: Record, name: str, found: ProtocolResult, source: type[Dataset]) -> None:
     """Put what a protocol found into the record, beside what it found before."""
     order = [_name(name, target) for target in PROTOCOLS[name].targets(source)]
-    results = {**record.protocols, name: merge(record.protocols.get(name), found, order)}
+    results = {**record.protocols, name: merge(PROTOCOLS[name], record.protocols.get(name), found, order)}
     record.protocols = {known: results[known] for known in (*PROTOCOLS, *results) if known in results}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +19,9 @@ from bench.inference import Predictor
 from bench.records import DatasetInfo, ProtocolResult
 from datasets.base import DataError, Dataset, MissingData, Sample
 
-T = TypeVar("T")
+
+Metrics = dict[str, float | None]
+"""Metric values by name, None where undefined."""
 
 
 class Meter(Structural):
@@ -100,6 +102,11 @@ class Protocol(ABC):
     @abstractmethod
     def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
         """Score the method on ``targets``, which are present, and fill ``evaluation.statistics``."""
+
+    @classmethod
+    def summarise(cls, metrics: Sequence[Metrics]) -> Metrics:
+        """What the ``metrics`` of one reading on all targets, the headline first, amount to; by default nothing."""
+        return {}
 
     @classmethod
     def present(

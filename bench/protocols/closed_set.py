@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.metrics import confusion
 from bench.metrics.decomposition import DecompositionMeter
-from bench.protocols.base import Evaluation, Protocol, numbers
+from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
 from bench.protocols.readings import OWN, ReadingMeters
 from bench.records import ProtocolResult, Scores
 from datasets.base import Dataset, Item
@@ -67,10 +67,14 @@ class ClosedSet(Protocol):
             evaluation.statistics[f"{cls.name}/{split}/confusion"] = meter.per_image
             for reading, other in meters.readings.others.items():
                 evaluation.statistics[f"{cls.name}/{split}/{reading}/confusion"] = other.per_image
-        first = next(iter(result.targets.values()))
-        result.summary = {"miou": first.metrics["miou"]}
+        result.summary = cls.summarise([scores.metrics for scores in result.targets.values()])
         result.seconds = round(time.monotonic() - began, 2)
         return result
+
+    @classmethod
+    def summarise(cls, metrics: Sequence[Metrics]) -> Metrics:
+        """The mIoU of the headline split."""
+        return {"miou": metrics[0]["miou"]}
 
     @classmethod
     def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> _Meters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.metrics import confusion
-from bench.protocols.base import Evaluation, Protocol, numbers
+from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
 from bench.protocols.readings import OWN, ReadingMeters
 from bench.records import ProtocolResult, Scores
 from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, Target
@@ -75,14 +75,21 @@ class CrossDomain(Protocol):
             for reading, m in measured.meters.meters.items():
                 path = f"{prefix}/{reading}/confusion" if reading else f"{prefix}/confusion"
                 evaluation.statistics[path] = m.per_image[:, mapping.scored[0], mapping.scored[1]]
-        result.summary = summarise([s.metrics for s in result.targets.values()])
+        result.summary = cls.summarise([s.metrics for s in result.targets.values()])
         first = next(iter(result.targets.values()))
         for reading in first.by_reading:
             found = [s.by_reading[reading] for s in result.targets.values() if reading in s.by_reading]
             if len(found) == len(result.targets):
-                result.summary_by_reading[reading] = summarise(found)
+                result.summary_by_reading[reading] = cls.summarise(found)
         result.seconds = round(time.monotonic() - began, 2)
         return result
+
+    @classmethod
+    def summarise(cls, metrics: Sequence[Metrics]) -> Metrics:
+        """Harmonic mean of the mIoUs, and mean of the drops."""
+        mious = [np.nan if m["miou"] is None else m["miou"] for m in metrics]
+        drops = [np.nan if m["drop"] is None else m["drop"] for m in metrics]
+        return numbers({"harmonic_mean": confusion.harmonic_mean(mious), "mean_drop": float(np.mean(drops))})
 
     @classmethod
     def _metrics(
@@ -132,13 +139,6 @@ class CrossDomain(Protocol):
                     logits = evaluation.predictor(sample.image).logits((label.shape[0], label.shape[1]))
                     measured.update(method.relabels, sample.id, mapping.choose(logits).cpu(), label)
         return evaluation.merge(measured)
-
-
-def summarise(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
-    """Harmonic mean of the mIoUs and mean of the drops over all targets, each given by its metrics."""
-    mious = [np.nan if s["miou"] is None else s["miou"] for s in scores]
-    drops = [np.nan if s["drop"] is None else s["drop"] for s in scores]
-    return numbers({"harmonic_mean": confusion.harmonic_mean(mious), "mean_drop": float(np.mean(drops))})
 
 
 @contextmanager

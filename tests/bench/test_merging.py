@@ -3,6 +3,7 @@ import pytest
 
 from bench.merging import merge, merge_statistics
 from bench.metrics.confusion import harmonic_mean
+from bench.protocols import Anomaly, ClosedSet, CrossDomain
 from bench.records import DatasetInfo, ProtocolResult, Scores
 
 INFO = DatasetInfo(name="x", split="y", images=1, fingerprint="f")
@@ -21,18 +22,18 @@ def result(version="1", status="complete", summary=None, **mious):
 
 
 def test_targets_that_only_the_old_result_has_are_kept_in_the_order_of_the_protocol():
-    merged = merge(result(night=0.2, fog=0.3), result(rain=0.4, fog=0.5), ["night", "fog", "rain"])
+    merged = merge(CrossDomain, result(night=0.2, fog=0.3), result(rain=0.4, fog=0.5), ["night", "fog", "rain"])
     assert [*merged.targets] == ["night", "fog", "rain"]
     assert [s.metrics["miou"] for s in merged.targets.values()] == [0.2, 0.5, 0.4]
 
 
 def test_summary_of_a_merged_result_is_over_all_targets():
-    merged = merge(result(night=0.2), result(fog=0.4), ["night", "fog"])
+    merged = merge(CrossDomain, result(night=0.2), result(fog=0.4), ["night", "fog"])
     assert merged.summary == {"harmonic_mean": harmonic_mean([0.2, 0.4]), "mean_drop": pytest.approx(0.6)}
     assert merged.summary_by_reading == {}
     old = result(night=0.2)
     old.summary_by_reading = {"other": {"harmonic_mean": 0.1}}
-    merged = merge(old, result(fog=0.4), ["night", "fog"])
+    merged = merge(CrossDomain, old, result(fog=0.4), ["night", "fog"])
     assert merged.summary_by_reading["other"]["harmonic_mean"] == pytest.approx(harmonic_mean([0.1, 0.2]))
 
 
@@ -40,19 +41,24 @@ def test_headline_of_a_closed_set_result_is_the_first_target_whichever_was_score
     old, new = result(test=0.5), result(val=0.6)
     for scores in (*old.targets.values(), *new.targets.values()):
         del scores.metrics["drop"]
-    assert merge(old, new, ["test", "val"]).summary == {"miou": 0.5}
+    assert merge(ClosedSet, old, new, ["test", "val"]).summary == {"miou": 0.5}
+
+
+def test_what_a_protocol_states_and_does_not_derive_from_its_targets_is_kept():
+    old = result(summary={"closed_set_miou": 0.5}, a=0.1)
+    assert merge(Anomaly, old, result(b=0.2), ["a", "b"]).summary == {"closed_set_miou": 0.5}
 
 
 def test_a_result_that_is_not_complete_never_replaces_one_that_is():
     complete, skipped = result(a=0.1), result(status="skipped")
-    assert merge(complete, skipped, []) is complete
-    assert merge(skipped, complete, []) is complete
-    assert merge(None, skipped, []) is skipped
+    assert merge(CrossDomain, complete, skipped, []) is complete
+    assert merge(CrossDomain, skipped, complete, []) is complete
+    assert merge(CrossDomain, None, skipped, []) is skipped
 
 
 def test_versions_do_not_mix():
     new = result(version="2", b=0.2)
-    assert merge(result(a=0.1), new, ["a", "b"]) is new
+    assert merge(CrossDomain, result(a=0.1), new, ["a", "b"]) is new
 
 
 def test_arrays_of_a_target_that_is_scored_again_are_replaced_and_no_others():
