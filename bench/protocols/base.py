@@ -19,7 +19,6 @@ from bench.inference import Predictor
 from bench.records import DatasetInfo, ProtocolResult
 from datasets.base import DataError, Dataset, MissingData, Sample
 
-
 Metrics = dict[str, float | None]
 """Metric values by name, None where undefined."""
 
