@@ -1,0 +1,258 @@
+"""Write the summary tables of README.md and results/README.md from the records, so that no figure in them is typed.
+
+python results/summary.py    # after new records; a test checks that it would change nothing
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``. A cell is the mean over three seeds in per cent
+with the sample standard deviation; two seeds are said, and a single one has no deviation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from bench.leaderboard.grouping import flat
+from bench.leaderboard.statistics import mean_and_std
+from bench.records import Record, Store
+from bench.registry import methods
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "README.md", ROOT / "results" / "README.md")
+
+FULL = {"toyscapes": {"steps": 450, "batch_size": 4}, "camvid": {"steps": 300, "batch_size": 8}}
+"""What the recipe ``quick`` says for each data set."""
+
+NOT_OF_THE_FIGURE = ("hidden", "heads", "samples")
+"""Settings of GSS that a recipe makes small, and the draws of an anomaly score that no table here shows."""
+
+
+class Row(NamedTuple):
+    """The runs of a row: a method with the settings in which they differ from its defaults."""
+
+    title: str
+    method: str
+    settings: Mapping[str, Any]
+    readings: tuple[str, ...] = ("",)
+    """The readings that a cell shows side by side; empty is the method's own prediction."""
+
+
+SEGSORT = {"clusters": 64, "inference_clusters": 256}
+PATCH = {"codec": "patch"}
+FT_W = {"variant": "ft-w", "window_depth": 1}
+
+SOFTMAX_ROW = Row("softmax", "softmax", {})
+SEGSORT_ROW = Row("SegSort", "segsort", SEGSORT)
+GMMSEG_ROW = Row("GMMSeg", "gmmseg", {})
+AGMM_ROW = Row("AGMM", "agmm", {})
+FEW_LABELS = ("scribbles", "points", "clicks-20")
+
+Select = Callable[..., list[Record]]
+"""``select(dataset, row, supervision="dense", **recipe)``: the runs of a row, one a seed."""
+
+
+def selector(records: Iterable[Record]) -> Select:
+    """How the tables find their runs among ``records``."""
+    known = [(record, _settings(record)) for record in records if record.status == "complete"]
+
+    def select(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> list[Record]:
+        wanted = {"class_balanced": False, **FULL[dataset], **recipe}
+        settings = {**row.settings, **({"variant": "unsupervised"} if supervision == "none" else {})}
+        found = [
+            record
+            for record, own in known
+            if (record.config.data.name, record.config.data.supervision) == (dataset, supervision)
+            and (record.config.method_name, own) == (row.method, settings)
+            and all(getattr(record.config.recipe, key) == value for key, value in wanted.items())
+        ]
+        if len({record.config.seed for record in found}) < len(found):
+            raise ValueError(f"{dataset}, {row.title}: two records of one seed: {[r.run_id for r in found]}")
+        return found
+
+    return select
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """The method's settings that are not its defaults, but for those that follow from a preset."""
+    config = methods.get(record.config.method_name).Config
+    own = flat(record.config.method)
+    preset = {"preset": own["preset"]} if "preset" in own else {}
+    usual = flat(config.model_validate(preset).model_dump(mode="json"))
+    usual |= {"preset": flat(config().model_dump(mode="json"))["preset"]} if preset else {}
+    return {k: v for k, v in own.items() if usual.get(k, v) != v and k not in NOT_OF_THE_FIGURE}
+
+
+def figure(values: Iterable[float | None]) -> str:
+    """Mean and deviation of the seeds' ``values`` (shares) in per cent; nothing without values."""
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return ""
+    mean, std = mean_and_std(known)
+    return f"{mean:.1f} ± {std:.1f}" if std else f"{mean:.1f}"
+
+
+def cell(figures: Iterable[str], runs: list[Record], name: str = "") -> str:
+    """``figures`` side by side, with the ``name`` of what they are and the number of seeds where it is two."""
+    shown = " / ".join(text for text in figures if text)
+    said = ", ".join(text for text in (name, "n = 2" if len(runs) == 2 else "") if text)
+    return f"{shown} ({said})" if shown and said else shown
+
+
+def miou(runs: list[Record], readings: Iterable[str] = ("",)) -> str:
+    """Closed-set mIoU of the ``readings``."""
+    found = [run.protocols["closed-set"].targets["test"] for run in runs]
+    tables = [{"": scores.metrics, **scores.by_reading} for scores in found]
+    return cell((figure(t.get(reading, {}).get("miou") for t in tables) for reading in readings), runs)
+
+
+def domains(runs: list[Record]) -> str:
+    """Harmonic mean of the mIoU over the domains."""
+    found = [run for run in runs if "cross-domain" in run.protocols]
+    return cell([figure(run.protocols["cross-domain"].summary["harmonic_mean"] for run in found)], found)
+
+
+def transferred(runs: list[Record], target: str) -> str:
+    """MIoU on another data set."""
+    found = [run for run in runs if "cross-domain" in run.protocols]
+    return cell([figure(run.protocols["cross-domain"].targets[target].metrics["miou"] for run in found)], found)
+
+
+def best_score(runs: list[Record], target: str, metric: str) -> str:
+    """The anomaly score with the highest mean of ``metric``, and its name."""
+    found = [run for run in runs if "anomaly" in run.protocols]
+    if not found:
+        return ""
+    tables = [run.protocols["anomaly"].targets[target].by_score for run in found]
+    figures = {name: [t[name][metric] for t in tables] for name in tables[0]}
+    method = found[0].config.method_name
+    # Of scores that print alike the method's own is named.
+    best = max(figures, key=lambda name: (round(fmean(v or 0.0 for v in figures[name]), 3), name.startswith(method)))
+    return cell([figure(figures[best])], found, best)
+
+
+def labelled(runs: list[Record], kind: str) -> str:
+    """A column's title: the kind of labels, and the share of the pixels that they label."""
+    share = fmean(run.supervision["labelled_fraction"] for run in runs)
+    return f"{kind} ({100 * share:.2g} %)"
+
+
+def overview(select: Select) -> list[list[str]]:
+    """All methods from dense labels under all protocols."""
+    rows = [
+        SOFTMAX_ROW,
+        GMMSEG_ROW,
+        SEGSORT_ROW,
+        AGMM_ROW,
+        Row("GSS, autoencoder", "gss", {}),
+        Row("GSS, autoencoder with FT-W", "gss", FT_W),
+        Row("GSS, patches", "gss", PATCH),
+    ]
+    lines = [["", "Toyscapes, mIoU", "four shifted domains, harmonic mean", "anomalies, best AUROC", "CamVid, mIoU"]]
+    lines[0] += ["on IDD-Lite, mIoU", "RoadObstacle21, best AP"]
+    for row in rows:
+        toy, cam = select("toyscapes", row), select("camvid", row)
+        cells = [miou(toy), domains(toy), best_score(toy, "toyscapes/anomaly", "auroc")]
+        cells += [miou(cam), transferred(cam, "idd_lite/val"), best_score(cam, "road_obstacle_21/val", "ap")]
+        lines.append([row.title, *cells])
+    return lines
+
+
+def toyscapes(select: Select) -> list[list[str]]:
+    """Toyscapes from dense and from few labels."""
+    kinds = ("dense", *FEW_LABELS, "none")
+    rows = [
+        SOFTMAX_ROW,
+        SEGSORT_ROW,
+        GMMSEG_ROW,
+        Row("GMMSeg, the paper's form", "gmmseg", {"preset": "paper"}),
+        AGMM_ROW,
+        Row("AGMM, the released code's form", "agmm", {"preset": "released"}),
+        Row("GSS, autoencoder (hard / soft decode / auxiliary head)", "gss", {}, ("", "soft", "auxiliary")),
+        Row("GSS, the same with FT-W on reconstructions", "gss", FT_W, ("", "soft", "auxiliary")),
+        Row("GSS, patch codebook", "gss", PATCH, ("", "soft", "auxiliary")),
+    ]
+    titles = [labelled(select("toyscapes", SOFTMAX_ROW, kind), kind) for kind in FEW_LABELS]
+    lines = [["method", "dense", *titles, "unsupervised"]]
+    return lines + [
+        [row.title, *(miou(select("toyscapes", row, kind), row.readings) for kind in kinds)] for row in rows
+    ]
+
+
+def camvid(select: Select) -> list[list[str]]:
+    """CamVid from dense labels, and in batches of 4 from dense and from few."""
+    rows = [
+        SOFTMAX_ROW,
+        SEGSORT_ROW,
+        GMMSEG_ROW,
+        AGMM_ROW,
+        Row("GSS, patch codebook (hard / soft decode / auxiliary head)", "gss", PATCH, ("", "soft", "auxiliary")),
+        Row("GSS, autoencoder with FT-W", "gss", FT_W, ("", "soft", "auxiliary")),
+        Row("the same tokens by the nearest colour", "gss", FT_W, ("nearest",)),
+    ]
+    titles = [labelled(select("camvid", SOFTMAX_ROW, kind, batch_size=4), kind) for kind in FEW_LABELS]
+    lines = [["method", "dense, batches of 8", "dense, of 4", *titles]]
+    for row in rows:
+        runs = [select("camvid", row), *(select("camvid", row, kind, batch_size=4) for kind in ("dense", *FEW_LABELS))]
+        lines.append([row.title, *(miou(found, row.readings) for found in runs)])
+    return lines
+
+
+def decomposition(select: Select) -> list[list[str]]:
+    """What the errors of GSS are made of."""
+    rows = [
+        ("toyscapes", Row("autoencoder, Toyscapes", "gss", {})),
+        ("toyscapes", Row("patches, Toyscapes", "gss", PATCH)),
+        ("toyscapes", Row("autoencoder with FT-W, Toyscapes", "gss", FT_W)),
+        ("camvid", Row("patches, CamVid", "gss", PATCH)),
+        ("camvid", Row("autoencoder with FT-W, CamVid", "gss", FT_W)),
+    ]
+    lines = [["", "bound", "tokens right", "pixels decoded to the label's class", "final", "auxiliary head"]]
+    parts = [("miou", "codec_bound"), ("share", "token_accuracy"), ("share", "decoded_accuracy")]
+    for dataset, row in rows:
+        runs = select(dataset, row)
+        found = [run.protocols["closed-set"].targets["test"].decomposition for run in runs]
+        parts_of = [cell([figure(d[kind][part] for d in found)], runs) for kind, part in parts]
+        lines.append([row.title, *parts_of, miou(runs), miou(runs, ("auxiliary",))])
+    return lines
+
+
+def bounds(dataset: str) -> list[str]:
+    """The table that ``benchmarks/gss_codecs.py --bounds`` left."""
+    text = (ROOT / "results" / "codec-bounds" / f"{dataset}.md").read_text()
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def markdown(lines: list[list[str]]) -> list[str]:
+    """A table whose first line is the head, numbers on the right."""
+    head, *rows = [f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |") for cells in lines]
+    return [head, f"|---|{'--:|' * (len(lines[0]) - 1)}", *rows]
+
+
+def tables(records: Iterable[Record]) -> dict[str, list[str]]:
+    """The lines of every table by name."""
+    select = selector(records)
+    made = {table.__name__: markdown(table(select)) for table in (overview, toyscapes, camvid, decomposition)}
+    return made | {f"bounds {dataset}": bounds(dataset) for dataset in FULL}
+
+
+def filled(page: str, made: Mapping[str, list[str]]) -> str:
+    """``page`` with every table between markers as ``made`` has it."""
+
+    def fill(match: re.Match[str]) -> str:
+        return "\n".join([match[1], *made[match[2]], match[3]])
+
+    return re.sub(r"(<!-- table: (.+?) -->)\n.*?(<!-- end -->)", fill, page, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Fill all tables of all pages."""
+    made = tables(Store(ROOT / "results").records())
+    for page in PAGES:
+        text = page.read_text()
+        page.write_text(filled(text, made))
+
+
+if __name__ == "__main__":
+    main()

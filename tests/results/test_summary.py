@@ -1,0 +1,46 @@
+"""The committed pages say what the committed records say."""
+
+import re
+
+import pytest
+
+from bench import leaderboard
+from bench.records import Store
+from results import summary
+
+
+@pytest.fixture(scope="module")
+def records():
+    return Store(summary.ROOT / "results").records()
+
+
+def test_every_table_of_the_pages_is_what_the_records_give(records):
+    made = summary.tables(records)
+    for page in summary.PAGES:
+        assert summary.filled(page.read_text(), made) == page.read_text(), f"run results/summary.py for {page.name}"
+
+
+def test_every_table_has_a_place_in_a_page(records):
+    pages = "".join(page.read_text() for page in summary.PAGES)
+    assert sorted(re.findall(r"<!-- table: (.+?) -->", pages)) == sorted(summary.tables(records))
+
+
+def rows(text):
+    """The rows of all tables, without the marks of significance."""
+    return [re.sub(r"[†‡* ]", "", line) for line in text.splitlines() if line.startswith("|")]
+
+
+def test_committed_leaderboard_has_the_figures_of_the_records(records, tmp_path):
+    tables = leaderboard.build(records, lambda run_id: {}, resamples=0)  # marks and intervals need statistics
+    (made,) = leaderboard.write(tables, ["md"], tmp_path)
+    committed = (summary.ROOT / "results" / "leaderboard" / "leaderboard.md").read_text()
+    assert rows(made.read_text()) == rows(committed), (
+        "run bench leaderboard results --format md --format tex --format html"
+    )
+
+
+def test_a_figure_is_the_mean_in_per_cent_with_the_sample_deviation_where_there_is_one():
+    assert summary.figure([0.5, 0.52, 0.54]) == "52.0 ± 2.0"
+    assert summary.figure([0.5, None]) == "50.0"
+    assert summary.figure([0.5, 0.5]) == "50.0"
+    assert summary.figure([]) == ""
