@@ -29,8 +29,7 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
-            from bench import runs
-            from bench.errors import USER_ERRORS, RunFailed
+            from bench.errors import USER_ERRORS, RunFailed, describe_os_error
             from bench.training import Interrupted
         except Exception as error:
             if type(error).__name__ != "UserError":
@@ -49,7 +48,7 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
             sys.stderr.close()
             sys.exit(EXIT_FAILED)
         except OSError as error:
-            fail(runs.describe_os_error(error))
+            fail(describe_os_error(error))
 
     return wrapper
 
@@ -163,13 +162,13 @@ def run(
     Several methods, seeds and swept values make a grid. What is finished is not repeated; what was interrupted
     continues.
     """
-    from bench import config, registry, runs, sweeps, training
+    from bench import config, planning, registry, runs, sweeps, training
     from bench.console import note
-    from bench.errors import USER_ERRORS, RunFailed, UserError
+    from bench.errors import USER_ERRORS, RunFailed, UserError, describe_os_error, disk_is_full
     from bench.records import Store
 
     load_plugins(plugins)
-    runs.require_protocols(protocols)
+    planning.require_protocols(protocols)
     registry.datasets.get(dataset)
     named: dict[str, Any] = {"network": {}, "data": {}}
     for table, key, value in (
@@ -196,15 +195,15 @@ def run(
         try:
             records.append(runs.execute(method_class, run_config, store, data_root, device, protocols, force))
         except USER_ERRORS as error:
-            if len(grid) == 1 or runs.disk_is_full(error):
+            if len(grid) == 1 or disk_is_full(error):
                 raise
             mistaken.append(run_id)
             _leave_row(store, run_config, str(error))
         except OSError as error:
-            if len(grid) == 1 or runs.disk_is_full(error):
+            if len(grid) == 1 or disk_is_full(error):
                 raise
             mistaken.append(run_id)
-            note(f"{run_id} failed: {runs.describe_os_error(error)}")
+            note(f"{run_id} failed: {describe_os_error(error)}")
         except (
             RunFailed,
             ArithmeticError,
@@ -309,11 +308,11 @@ def evaluate(
     device: str,
 ) -> None:
     """Score a finished RUN again (its id, or the beginning of it) and renew its record."""
-    from bench import registry, runs
+    from bench import planning, registry, runs
     from bench.records import Store
 
     load_plugins(plugins)
-    runs.require_protocols(protocols)
+    planning.require_protocols(protocols)
     store = Store(results)
     record = store.find(run_name)
     runs.load(store, record)  # refuse before anything is touched if the model is absent or of another version

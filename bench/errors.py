@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 from datasets.base import DataError
@@ -27,3 +28,19 @@ def near(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return f"{hint}there is {', '.join(names) if names else 'nothing'}"
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether ``error``, or what it was raised from, is that of a full disk: every other run would meet it too."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
+def describe_os_error(error: OSError) -> str:
+    """One sentence for a disk that is full or a folder that cannot be written."""
+    if disk_is_full(error):
+        return f"no space is left on the disk ({error.filename or 'while writing'}); free some and repeat the command"
+    return f"{error.strerror or error} ({error.filename or 'no file named'}); correct it and repeat the command"

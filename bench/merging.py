@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.protocols import Protocol
-from bench.records import ProtocolResult, Scores
+from bench.protocols import PROTOCOLS, Protocol
+from bench.records import ProtocolResult, Record, Scores
+from datasets.base import Dataset
 
 
 def merge(
@@ -41,3 +42,11 @@ def merge_statistics(
     """``old`` with all arrays of the targets ``scored`` now replaced by those in ``new``."""
     prefixes = tuple(f"{protocol}/{target}/" for target in scored)
     return {**{key: array for key, array in old.items() if not key.startswith(prefixes)}, **new}
+
+
+def enter(record: Record, name: str, found: ProtocolResult, source: type[Dataset]) -> None:
+    """Put what a protocol found into the record, beside what it found before."""
+    protocol = PROTOCOLS[name]
+    order = [protocol.target_name(target) for target in protocol.targets(source)]
+    results = {**record.protocols, name: merge(protocol, record.protocols.get(name), found, order)}
+    record.protocols = {known: results[known] for known in (*PROTOCOLS, *results) if known in results}

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from bench import registry, runs, training
+from bench import planning, registry, runs, training
 from bench.console import note, progress
 from bench.errors import UserError
 from bench.inference import ImagePrediction, Predictor, score_maps
@@ -177,7 +177,7 @@ def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
         methods = {name: runs.load(store, record) for name, record in records.items()}
         first = next(iter(records.values()))
         source = registry.datasets.get(first.config.data.name)
-        open_ = runs.opener(root, first.config.data.allow_partial)
+        open_ = planning.opener(root, first.config.data.allow_partial)
         targets = [(source.name, source.eval_splits[0]), *((t.dataset, t.split) for t in source.anomaly)]
         targets += [(t.dataset, t.split) for t in source.cross_domain]
         for name, split in targets:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench import pictures, registry, runs, training
+from bench import pictures, provenance, registry, runs, training
 from bench.console import progress
 from bench.inference import Predictor
 from bench.records import Record, Store
@@ -68,7 +68,7 @@ def of_nothing(store: Store, record: Record, root: Path, count: int, seed: int, 
     method = runs.load(store, record)
     fabric = training.make_fabric(device, config.recipe.precision)
     method = method.to(fabric.device).eval()
-    dataset = runs.training_set(config, root, store)
+    dataset = provenance.training_set(config, root, store)
     context = Context(
         device=fabric.device,
         seed=seed,

@@ -13,7 +13,7 @@ import torch
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
-from bench import registry, runs
+from bench import planning, registry
 from bench.console import note
 from bench.explanation.bank import Layout, lay_out, require_sklearn
 from bench.explanation.figures import (
@@ -80,7 +80,7 @@ def explain(
     layout = lay_out(evidence, sizes.groups, REPRESENTATIVES)
     if layout is None:
         note(f"the bank has {len(evidence.labels)} prototypes, too few to project and to group")
-    training = TrainingImages.of(record, runs.opener(root, record.config.data.allow_partial), predictor)
+    training = TrainingImages.of(record, planning.opener(root, record.config.data.allow_partial), predictor)
 
     keys = list(zip(evidence.images.tolist(), evidence.segments.tolist()))
     rows = found.rows[shown, : sizes.neighbours].flatten().tolist()

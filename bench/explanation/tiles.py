@@ -12,8 +12,8 @@ from bench import data
 from bench.console import note, progress
 from bench.explanation.retrieval import segment_map
 from bench.inference import Predictor
+from bench.planning import Opener
 from bench.records import Record
-from bench.runs import Opener
 from bench.training import whole_batch
 from datasets.base import DataError, Dataset
 

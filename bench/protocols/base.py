@@ -98,6 +98,11 @@ class Protocol(ABC):
         """(data set, split) of every target for methods trained on ``source``; empty if the protocol has none."""
 
     @classmethod
+    def target_name(cls, target: tuple[str, str]) -> str:
+        """A target (data set, split) as records name it."""
+        return "/".join(target)
+
+    @classmethod
     @abstractmethod
     def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
         """Score the method on ``targets``, which are present, and fill ``evaluation.statistics``."""

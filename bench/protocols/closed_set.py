@@ -39,6 +39,11 @@ class ClosedSet(Protocol):
         return [(source.name, split) for split in source.eval_splits]
 
     @classmethod
+    def target_name(cls, target: tuple[str, str]) -> str:
+        """The split: the data set is the run's own."""
+        return target[1]
+
+    @classmethod
     def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
         """Score each split."""
         began = time.monotonic()

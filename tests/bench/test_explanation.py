@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.cluster import AgglomerativeClustering
 
-from bench import registry, runs
+from bench import planning, registry
 from bench.config import InferenceConfig
 from bench.explanation import bank, figures, report
 from bench.explanation.query import Query, find
@@ -326,7 +326,7 @@ def test_without_its_training_data_classes_are_shown(explained, monkeypatch):
 
         return open_
 
-    monkeypatch.setattr(report.runs, "opener", opener)
+    monkeypatch.setattr(report.planning, "opener", opener)
     outcome, files, facts = explained("test/0001")
     assert list(files) == FILES
     assert "without their pictures: toyscapes_mini: nothing is there" in outcome.stderr
@@ -336,7 +336,7 @@ def test_without_its_training_data_classes_are_shown(explained, monkeypatch):
 
 def test_other_data_than_the_run_was_trained_on_is_not_shown(finished, data_root, capsys):
     record = Store(finished).find("toyscapes_mini-dense-segsort")
-    open_ = runs.opener(data_root, False)
+    open_ = planning.opener(data_root, False)
     assert len(TrainingImages.of(record, open_, None).ids) == record.data.images
     record.data.fingerprint = "another"
     training = TrainingImages.of(record, open_, None)
