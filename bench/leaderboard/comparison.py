@@ -92,14 +92,17 @@ def compare(
         cells = ranked_cells(table, column)
         best_row, best = max(cells, key=lambda item: sign * item[1].mean)
         others = [(row, cell) for row, cell in cells if cell is not best]
-        found = []
+        found, differences = [], []
+        first = samples.get(best_row, column)
         for row, cell in others:
-            first, second = samples.get(best_row, column), samples.get(row, column)
-            if first is not None and second is not None:
-                cell.difference = stats.paired_bootstrap(sign * first, sign * second)
+            second = samples.get(row, column)
+            if first is None or second is None:
+                continue
+            cell.difference = stats.paired_bootstrap(sign * first[1:], sign * second[1:])
             if cell.difference is not None:
                 found.append(cell)
-        for cell, p in zip(found, stats.holm([c.difference.p for c in found if c.difference is not None])):
+                differences.append(first - second)
+        for cell, p in zip(found, stats.step_down(np.array(differences))):
             cell.p_bootstrap = p
             if p >= stats.ALPHA:
                 cell.marks += "†"
@@ -113,7 +116,10 @@ def compare(
 
 
 class _Resampled:
-    """Bootstrap samples of rows and columns: the mean over the row's seeds on the same resampled images."""
+    """Bootstrap samples of rows and columns: the mean over the row's seeds on the same resampled images.
+
+    Before them stands the value of the data themselves.
+    """
 
     def __init__(self, protocol: str, statistics: Statistics, resamples: int) -> None:
         self.protocol = protocol
@@ -177,7 +183,7 @@ class _Resampled:
             return {}
         if reference not in self._weights:
             drawn = stats.resampling_weights(reference, self.resamples)
-            # The first sample is the data themselves: the check that statistics and record belong together.
+            # The data themselves come first: the check that statistics and record belong together.
             self._weights[reference] = np.concatenate([np.ones((1, len(names)), np.int64), drawn])
         weights = self._weights[reference]
         counts = counts[np.argsort(np.array(names), kind="stable")]
@@ -194,4 +200,4 @@ class _Resampled:
             edges = arrays.get(f"{prefix}/{score}/edges")
             tied = tied_bins(edges) if edges is not None and len(edges) == counts.shape[-1] - 1 else None
             samples = stats.resampled_histograms(counts, weights, tied)
-        return {key: values[1:] for key, values in samples.items()}
+        return samples

@@ -58,7 +58,7 @@ CSV_COLUMNS = (
     "place",
     "behind_best_low",
     "behind_best_high",
-    "p_bootstrap_holm",
+    "p_bootstrap_adjusted",
     "p_wilcoxon_holm",
     "runs",
     "note",
@@ -231,7 +231,7 @@ def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
         "place": cell.place,
         "behind_best_low": cell.difference.low if cell.difference else None,
         "behind_best_high": cell.difference.high if cell.difference else None,
-        "p_bootstrap_holm": cell.p_bootstrap,
+        "p_bootstrap_adjusted": cell.p_bootstrap,
         "p_wilcoxon_holm": cell.p_wilcoxon,
     }
     line |= {key: repr(value) for key, value in optional.items() if value is not None}

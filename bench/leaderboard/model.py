@@ -23,7 +23,7 @@ class Cell:
     difference: Difference | None = None
     """Paired bootstrap of the column's best row minus this one, on the better side positive."""
     p_bootstrap: float | None = None
-    """Its p value after Holm's correction."""
+    """Its p value, corrected for the number of rows."""
     p_wilcoxon: float | None = None
     """Wilcoxon over seeds after Holm's correction, where there are enough seeds."""
     marks: str = ""

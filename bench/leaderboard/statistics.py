@@ -1,4 +1,4 @@
-"""Spread and significance: mean and deviation over seeds, paired bootstrap over images, Wilcoxon, Holm.
+"""Spread and significance: mean and deviation over seeds, paired bootstrap over images, Wilcoxon, corrections.
 
 Pure functions on arrays; which rows are compared is decided in ``bench.leaderboard.tables``.
 """
@@ -22,7 +22,7 @@ RESAMPLES = 1000
 """Bootstrap samples of the images."""
 
 ALPHA = 0.05
-"""Level of the marks, after Holm's correction, and of the confidence intervals."""
+"""Level of the marks, corrected for the number of rows, and of the confidence intervals."""
 
 MIN_IMAGES = 10
 """Below this many images a percentile bootstrap covers too little to be worth printing."""
@@ -123,6 +123,33 @@ def paired_bootstrap(first: Floats, second: Floats) -> Difference | None:
     low, high = np.quantile(defined, [ALPHA / 2, 1 - ALPHA / 2])
     smaller = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
     return Difference(float(low), float(high), min(1.0, 2 * (smaller + 1) / (len(defined) + 1)))
+
+
+def step_down(differences: Floats) -> list[float]:
+    """Two-sided p values of m differences from zero, adjusted for their number, in the order given.
+
+    Step-down maxT (Westfall and Young 1993) on bootstrap samples (Romano and Wolf 2005): a difference in its own
+    standard errors is compared with the largest deviation among all that are no clearer than it, on the same samples.
+    The smallest p value is 1 / (B + 1) however many rows there are, where corrections of single p values multiply it
+    by m.
+
+    Args:
+        differences: (m, 1 + B), of the data themselves and of every bootstrap sample; undefined samples do not count.
+    """
+    if not len(differences):
+        return []
+    observed, samples = differences[:, :1], differences[:, 1:]
+    errors = np.nanstd(samples, axis=1, keepdims=True)
+    # What no sample changes is no difference at all if it is zero, and a certain one otherwise.
+    certain = np.where(observed == 0, 0.0, np.inf)
+    clearness = np.divide(np.abs(observed), errors, out=certain, where=errors > 0)
+    deviations = np.divide(np.abs(samples - observed), errors, out=np.zeros_like(samples), where=errors > 0)
+    order = np.argsort(-clearness[:, 0], kind="stable")
+    largest = np.maximum.accumulate(np.nan_to_num(deviations[order[::-1]]), axis=0)[::-1]
+    exceeded = (largest >= clearness[order]).sum(1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate((1 + exceeded) / (1 + samples.shape[1]))
+    return adjusted.tolist()
 
 
 def wilcoxon_over_seeds(first: Mapping[int, float], second: Mapping[int, float], comparisons: int) -> float | None:

@@ -383,8 +383,8 @@ def _rules(table: Table, resamples: int) -> list[str]:
     if resamples and any(cell.p_bootstrap is not None for cell in cells):
         rules.append(
             "† not significantly different from the column's best: paired bootstrap over images "
-            f"({resamples} samples, the same for all rows, mean over seeds), p ≥ 0.05 after Holm's "
-            "correction within the column. It covers the choice of images, not that of training runs; "
+            f"({resamples} samples, the same for all rows, mean over seeds), p ≥ 0.05 after Westfall and Young's "
+            "step-down correction within the column. It covers the choice of images, not that of training runs; "
             "columns without per-image statistics carry no mark."
         )
     if any(cell.p_wilcoxon is not None for cell in cells):

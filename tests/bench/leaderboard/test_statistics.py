@@ -86,6 +86,50 @@ def test_paired_bootstrap_of_equal_or_undefined_rows():
     assert stats.paired_bootstrap(ones, mostly) is None
 
 
+def deviations(rng, rows, resamples, shift):
+    """Differences of the data, then of bootstrap samples, of rows with errors of different size."""
+    errors = rng.uniform(0.5, 2, size=(rows, 1))
+    observed = errors * (shift + rng.normal(size=(rows, 1)))
+    return np.hstack([observed, observed + errors * rng.normal(size=(rows, resamples))])
+
+
+def test_step_down_is_brute_force():
+    found = deviations(np.random.default_rng(5), 6, 99, 1.5)
+    errors = found[:, 1:].std(1)
+    clearness = np.abs(found[:, 0]) / errors
+    previous, expected = 0.0, {}
+    for row in sorted(range(6), key=lambda r: -clearness[r]):
+        rest = [r for r in range(6) if clearness[r] <= clearness[row]]
+        exceeded = sum(
+            max(abs(found[r, b] - found[r, 0]) / errors[r] for r in rest) >= clearness[row] for b in range(1, 100)
+        )
+        expected[row] = previous = max(previous, (1 + exceeded) / 100)
+    assert stats.step_down(found) == pytest.approx([expected[row] for row in range(6)])
+    assert 0.01 < min(expected.values()) < max(expected.values()) < 1
+
+
+def test_step_down_of_no_certain_and_undefined_differences():
+    samples = np.random.default_rng(6).normal(size=100)
+    none, certain, clear = np.zeros(101), np.ones(101), np.r_[9.0, 9 + samples]
+    clear[5] = np.nan
+    assert stats.step_down(np.stack([none, certain, clear])) == pytest.approx([1, 1 / 101, 1 / 101])
+    assert stats.step_down(np.array([])) == []
+
+
+def test_step_down_can_decide_among_many_rows():
+    # The smallest p value of 1000 samples, 2/1001, times 59 is above 0.05: a correction of single p values cannot.
+    found = deviations(np.random.default_rng(7), 59, 1000, 0)
+    found[:50] += 8 * found[:50, 1:].std(1, keepdims=True)
+    adjusted = np.array(stats.step_down(found))
+    assert (adjusted[:50] < 0.05).all()
+
+
+def test_step_down_errs_about_as_often_as_it_says_in_the_whole_family():
+    rng = np.random.default_rng(8)
+    wrong = sum(min(stats.step_down(deviations(rng, 20, 300, 0))) < 0.05 for _ in range(300))
+    assert 0.02 < wrong / 300 < 0.09
+
+
 def test_bootstrap_pairs_images():
     # The difference is small beside the spread between images but the same on every image: pairing sees it.
     base = np.random.default_rng(3).integers(200, 800, size=40)

@@ -448,18 +448,25 @@ def test_seeds_are_averaged_on_the_same_resample(bench, make):
     assert cell(table, "b").difference == pytest.approx(expected)
 
 
-def test_holm_over_all_rows_of_a_column(bench, make):
-    records = pair(bench, make, 0.9, 0.895) + [
+def test_p_values_are_corrected_over_all_rows_of_a_column(bench, make, monkeypatch):
+    third = [
         r.model_copy(update={"run_id": r.run_id + "x", "config": r.config.model_copy(update={"method_name": "c"})})
-        for r in pair(bench, make, 0.8, 0.7)[:2]
+        for r in pair(bench, make, 0.7, 0.5)[:2]
     ]
-    for record in records[4:]:
-        bench.arrays[record.run_id] = bench.arrays[record.run_id.removesuffix("x")]
-    (table,) = tables(bench, records)
-    others = [c for c in (cell(table, m) for m in "abc") if c.p_bootstrap is not None]
-    assert len(others) == 2
-    raw = sorted(c.difference.p for c in others)
-    assert min(c.p_bootstrap for c in others) == pytest.approx(min(1, 2 * raw[0]))
+    for record in third:
+        bench.arrays[record.run_id] = bench.arrays.pop(record.run_id.removesuffix("x"))
+    families = []
+
+    def step_down(differences):
+        families.append(differences)
+        return [0.25] * len(differences)
+
+    monkeypatch.setattr("bench.leaderboard.statistics.step_down", step_down)
+    (table,) = tables(bench, [*pair(bench, make, 0.9, 0.8), *third], resamples=50)
+    assert [cell(table, m).p_bootstrap for m in "abc"] == [None, 0.25, 0.25]
+    shares = [[cell(table, "a").mean - cell(table, m).mean for m in "bc"]]
+    assert [found[:, 0].tolist() for found in families if len(found)][:1] == [pytest.approx(*shares)]
+    assert all(found.shape == (2, 51) for found in families if len(found))
 
 
 @pytest.mark.parametrize("damage", ["other images", "stale", "few", "none", "short ids"])
