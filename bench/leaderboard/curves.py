@@ -27,7 +27,7 @@ from bench.config import NOT_OF_THE_RESULT
 from bench.errors import UserError, near
 from bench.leaderboard import layout
 from bench.leaderboard.columns import Column, Metric, metric
-from bench.leaderboard.grouping import data_key, definition, flat
+from bench.leaderboard.grouping import definition, flat, training_data, with_known_content
 from bench.leaderboard.labels import source_of
 from bench.leaderboard.model import Cell
 from bench.leaderboard.selection import headline
@@ -103,6 +103,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
 
     Raises UserError if no record has one of the two, or if no line has two values.
     """
+    records = with_known_content(records)
     following = _following(records, setting)
     settings = [(record, _settings(record, setting, following)) for record in records]
     having = [(record, own) for record, own in settings if setting in own]
@@ -236,7 +237,7 @@ def _scored(record: Record) -> tuple[Place, Scores] | None:
     scores = result.targets.get(target)
     if scores is None:
         return None
-    data = f"{definition(scores)} {data_key(record.data)}"
+    data = f"{definition(scores)} {training_data(record)}"
     return Place(record.config.data.name, target, result.version, data), scores
 
 

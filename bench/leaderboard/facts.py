@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.leaderboard.grouping import Group
+from bench.leaderboard.grouping import DataKey, Group
 from bench.leaderboard.labels import labels_of
 from bench.records import Record
 
@@ -20,7 +20,7 @@ def facts_of(group: Group, protocol: str, records: list[Record]) -> dict[str, st
         "inference": group.inference,
         "protocol": protocol,
         "ranks": str(group.ranks) if group.ranks != 1 else "",
-        "training data": "" if group.data is None else f"{group.data[2]} images ({group.data[3][:8]})",
+        "training data": "" if group.data is None else _data(group.data),
         "hardware": _few({r.environment.hardware or r.environment.device for r in records}),
         "commits": _few(
             {
@@ -32,6 +32,11 @@ def facts_of(group: Group, protocol: str, records: list[Record]) -> dict[str, st
         ),
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _data(data: DataKey) -> str:
+    files = f", files {data.content[:8]}" if data.content else ""
+    return f"{data.images} images ({data.fingerprint[:8]}{files})"
 
 
 def _few(values: set[str], limit: int = 4) -> str:

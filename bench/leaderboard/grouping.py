@@ -7,14 +7,23 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.config import NOT_OF_THE_RESULT
-from bench.leaderboard.labels import source_of
-from bench.records import DatasetInfo, Record, Scores
+from bench.leaderboard.labels import is_published, source_of
+from bench.records import DatasetInfo, ProtocolResult, Record, Scores
 
-DataKey = tuple[str, str, int, str]
-"""Name, split, number of images, fingerprint."""
+
+class DataKey(NamedTuple):
+    """What makes a split the same data."""
+
+    name: str
+    split: str
+    images: int
+    fingerprint: str
+    content: str
+    """Hash of its files; empty where no record knows it."""
+
 
 _ABSENT = "\0absent"
 
@@ -80,7 +89,7 @@ def group_of(record: Record) -> Group:
         recipe_hash=hashlib.sha256(_canonical(recipe).encode()).hexdigest()[:8],
         inference=record.inference,
         ranks=record.environment.ranks,
-        data=data_key(record.data),
+        data=training_data(record),
     )
 
 
@@ -158,17 +167,62 @@ def grouped(records: Sequence[Record]) -> dict[Group, list[Record]]:
     return dict(sorted(groups.items(), key=lambda item: json.dumps(list(vars(item[0]).values()))))
 
 
-def data_key(data: DatasetInfo | None) -> DataKey | None:
-    """What makes a split the same images."""
-    return None if data is None else (data.name, data.split, data.images, data.fingerprint)
+def training_data(record: Record) -> DataKey | None:
+    """What makes runs be of the same training data; the files of published labels belong to their source."""
+    if record.data is None:
+        return None
+    key = _data_key(record.data)
+    return key._replace(content="") if is_published(record) else key
+
+
+def _data_key(data: DatasetInfo) -> DataKey:
+    return DataKey(data.name, data.split, data.images, data.fingerprint, data.content or "")
 
 
 def definition(scores: Scores) -> str:
     """What makes scores the same measurement, besides the protocol: the images, the classes averaged over."""
-    data = scores.dataset
     classes = sorted(scores.per_class.get("iou", ()))
     digest = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:6]
-    return f"{data.name}|{data.split}|{data.images}|{data.fingerprint}|{len(classes)} classes {digest}"
+    return "|".join(map(str, (*_data_key(scores.dataset), f"{len(classes)} classes {digest}")))
+
+
+def with_known_content(records: Sequence[Record]) -> list[Record]:
+    """``records`` in which data whose files nobody hashed, as older records have it, has the one hash known of it.
+
+    Where several are known (a set and a re-encoded copy of it), it stays without: nobody can tell which it was.
+    """
+    known: dict[tuple[DataKey, str], set[str]] = defaultdict(set)
+
+    def place(data: DatasetInfo, labels: str = "") -> tuple[DataKey, str]:
+        return _data_key(data)._replace(content=""), labels
+
+    def labels(record: Record) -> str:
+        return record.supervision["source"] if is_published(record) else ""
+
+    for record in records:
+        seen = [] if record.data is None else [(record.data, labels(record))]
+        seen += [(s.dataset, "") for result in record.protocols.values() for s in result.targets.values()]
+        for data, published in seen:
+            if data.content is not None:
+                known[place(data, published)].add(data.content)
+
+    def completed(data: DatasetInfo, published: str = "") -> DatasetInfo:
+        found = known[place(data, published)]
+        return data.model_copy(update={"content": next(iter(found))}) if len(found) == 1 else data
+
+    def scored(result: ProtocolResult) -> ProtocolResult:
+        targets = {t: s.model_copy(update={"dataset": completed(s.dataset)}) for t, s in result.targets.items()}
+        return result.model_copy(update={"targets": targets})
+
+    return [
+        record.model_copy(
+            update={
+                "data": None if record.data is None else completed(record.data, labels(record)),
+                "protocols": {name: scored(result) for name, result in record.protocols.items()},
+            }
+        )
+        for record in records
+    ]
 
 
 def _canonical(value: Any) -> str:

@@ -20,7 +20,7 @@ class Labels:
 
     kind: str
     source: str
-    """``derived: <rule>@<version>``, ``official: <folder>`` or ``dense``; empty where the record does not say."""
+    """``derived: <rule>@<version>``, ``official: <folder> (<hash>)`` or ``dense``; empty where nobody says."""
     share: float | None
     """Labelled over valid pixels, mean over runs."""
     pixels: float | None
@@ -69,12 +69,20 @@ def labels_of(records: Sequence[Record]) -> Labels:
 
 
 def source_of(record: Record) -> str:
-    """Where a run's labels come from; empty if it failed before it saw them.
+    """Where a run's labels come from, with a hash of published files; empty if it failed before it saw them.
 
     Dense labels have one source, which records did not name at first.
     """
     dense = record.config.data.supervision == "dense" and record.data is not None
-    return str(record.supervision.get("source", "dense" if dense else ""))
+    source = str(record.supervision.get("source", "dense" if dense else ""))
+    if record.data is not None and record.data.content is not None and is_published(record):
+        return f"{source} ({record.data.content[:8]})"
+    return source
+
+
+def is_published(record: Record) -> bool:
+    """Whether a run's labels were read from files of their own beside the dense ones."""
+    return str(record.supervision.get("source", "")).startswith("official")
 
 
 def _mean(records: Sequence[Record], key: str) -> float | None:

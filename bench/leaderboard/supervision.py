@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from bench.leaderboard.columns import Column, ColumnKey, metric
 from bench.leaderboard.comparison import rank, ranked_cells, sort_rows
 from bench.leaderboard.facts import facts_of
-from bench.leaderboard.grouping import Group, Variant, definition, flat, named
+from bench.leaderboard.grouping import DataKey, Group, Variant, definition, flat, named
 from bench.leaderboard.labels import SEEDED_RULE, Labels, labels_of
 from bench.leaderboard.model import Cell, Row, Table
 from bench.leaderboard.selection import headline, select
@@ -56,9 +56,17 @@ class _Split:
 def by_supervision(groups: Mapping[Group, list[Record]]) -> list[Table]:
     """One table for each family of groups that differ in supervision alone, and version of the protocol."""
     families: dict[Group, dict[_Place, list[Record]]] = defaultdict(dict)
+    contents: dict[DataKey, set[str]] = defaultdict(set)
+    for group in groups:
+        if group.data is not None:
+            contents[group.data._replace(content="")].add(group.data.content)
     for group, records in groups.items():
         if group.data is not None:
-            families[replace(group, supervision="", source="")][group.supervision, group.source] = records
+            # Runs from published labels do not say which copy of the images it was: the only known one.
+            known = contents[group.data._replace(content="")] - {""}
+            content = next(iter(known)) if not group.data.content and len(known) == 1 else group.data.content
+            family = replace(group, supervision="", source="", data=group.data._replace(content=content))
+            families[family][group.supervision, group.source] = records
     tables = []
     for family, places in families.items():
         versions = {r.protocols[_SCORED].version for rs in places.values() for r in rs if _SCORED in r.protocols}

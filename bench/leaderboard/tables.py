@@ -19,7 +19,7 @@ from bench.leaderboard import statistics as stats
 from bench.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.leaderboard.comparison import Statistics, compare, rank, sort_rows
 from bench.leaderboard.facts import facts_of
-from bench.leaderboard.grouping import Group, Variant, definition, grouped, named, variant_of
+from bench.leaderboard.grouping import Group, Variant, definition, grouped, named, variant_of, with_known_content
 from bench.leaderboard.labels import SEEDED_RULE, labels_of
 from bench.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.leaderboard.published import load, matching, shares_of_supervised
@@ -53,7 +53,7 @@ def build(
     """
     entries = load() if published != "none" else []
     tables = []
-    groups = grouped(records)
+    groups = grouped(with_known_content(records))
     for group, members in groups.items():
         tables += _tables_of_group(group, members, statistics, resamples)
     across = by_supervision(groups)

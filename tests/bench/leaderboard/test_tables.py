@@ -22,6 +22,8 @@ def cell(table, label, key="miou", target="test", score=""):
 
 # Sharing a table
 
+SEEN = DatasetInfo(name="toyscapes", split="train", images=100, fingerprint="feedfacecafe")
+
 
 @pytest.mark.parametrize(
     "difference",
@@ -44,8 +46,8 @@ def cell(table, label, key="miou", target="test", score=""):
         {"recipe": {"inference": {"flip": True}}},
         {"inference": "whole@native+flip"},
         {"environment": {"ranks": 2}},
-        {"seen": DatasetInfo(name="toyscapes", split="train", images=99, fingerprint="feedfacecafe")},
-        {"seen": DatasetInfo(name="toyscapes", split="train", images=100, fingerprint="other")},
+        {"seen": SEEN.model_copy(update={"images": 99})},
+        {"seen": SEEN.model_copy(update={"fingerprint": "other"})},
     ],
     ids=str,
 )
@@ -55,6 +57,50 @@ def test_runs_that_differ_in_anything_but_method_and_seed_never_share_a_table(be
     assert [len(t.rows) for t in found] == [1, 1]
     assert found[0].title != found[1].title
     assert len({t.slug for t in found}) == 2
+
+
+def of(content, make, seed=0):
+    """Keywords of a run on data whose files have the hash ``content``."""
+    result = make.closed_set(0.5)
+    result.targets["test"].dataset.content = content
+    return {"seed": seed, "protocols": {"closed-set": result}, "seen": SEEN.model_copy(update={"content": content})}
+
+
+def test_copies_of_a_data_set_with_other_files_never_share_a_table(bench, make):
+    png, jpeg = "aa" * 32, "bb" * 32
+    found = tables(bench, [bench.record(**of(png, make)), bench.record(**of(jpeg, make, 1))])
+    assert [[row.seeds for row in t.rows] for t in found] == [[(0,)], [(1,)]]
+    assert found[0].title != found[1].title
+
+
+def test_runs_whose_files_nobody_hashed_join_the_only_known_ones_and_no_others(bench, make):
+    first, second = "aa" * 32, "bb" * 32
+    known, unknown = bench.record(**of(first, make)), bench.record(**of(None, make, 1))
+    (table,) = tables(bench, [known, unknown])
+    assert [row.seeds for row in table.rows] == [(0, 1)]
+    found = tables(bench, [known, unknown, bench.record(**of(second, make, 2))])
+    assert sorted(row.seeds for t in found for row in t.rows) == [(0,), (1,), (2,)]
+
+
+def test_other_files_under_the_same_target_are_a_column_of_their_own(bench, make):
+    first, second = of("aa" * 32, make), of("bb" * 32, make, 1)
+    (table,) = tables(bench, [bench.record(**first), bench.record(**{**second, "seen": first["seen"]})])
+    assert len([c for c in table.columns if c.key[2] == "miou"]) == 2
+    assert any("not the same images or classes" in note for note in table.notes)
+
+
+def test_revisions_of_published_labels_never_share_a_table_and_stand_beside_dense_ones(bench, make):
+    supervision = {"source": "official: toyscapes/points", "labelled_fraction": 0.01}
+    points = [
+        bench.record(**of(c * 32, make, s), data={"supervision": "points"}, supervision=supervision)
+        for s, c in enumerate(("aa", "bb"))
+    ]
+    for record in points:
+        record.protocols["closed-set"].targets["test"].dataset.content = "cc" * 32
+    found = tables(bench, [*points, bench.record(**of("cc" * 32, make))])
+    assert len([t for t in found if t.protocol == "closed-set"]) == 3
+    (across,) = [t for t in found if t.title.startswith("By supervision")]
+    assert len([c for c in across.columns if c.key[2] == "miou"]) == 3
 
 
 @pytest.mark.parametrize("key", [{"workers": 4}, {"checkpoint_every": 7}, {"log_every": 3}, {"description": "x"}])
