@@ -424,7 +424,8 @@ def _optimise(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             with torch.no_grad():
-                for batch in taken:
+                for part, batch in enumerate(taken, start=1):
+                    context.more_batches = part < len(taken)
                     method.after_step(batch, context)
             history["seconds"] = before + time.monotonic() - began
             done = step + 1

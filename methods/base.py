@@ -209,6 +209,8 @@ class Context:
     """``progress(items, description, total)`` iterates with a progress bar."""
     note: Callable[[str], None] = _no_note
     """Tell the user one line."""
+    more_batches: bool = False
+    """In ``after_step``: whether the step has further batches, as one of accumulated gradients does."""
 
 
 class Method(nn.Module, ABC):

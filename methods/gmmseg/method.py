@@ -92,6 +92,8 @@ class GMMSeg(Method):
         initial_std = config.initial_std or math.sqrt(1 / config.dim + config.ridge)
         self.register_buffer("stds", torch.full(shape, initial_std))
         self.memory = Memory()
+        self.waiting: list[Observed] = []
+        """The batches of an optimiser step that is not over."""
 
     def prepare(self, context: Context) -> None:
         """Allocate the memory for the run's length and start every rank from the first one's means."""
@@ -137,9 +139,15 @@ class GMMSeg(Method):
 
     @torch.no_grad()
     def after_step(self, batch: Batch, context: Context) -> None:
-        """Remember some pixels of every component; on every ``em_interval``-th step, refit the batch's
-        classes."""
-        observed: Observed = batch.scratch.pop(self.name)
+        """Remember some pixels of every component; on every ``em_interval``-th step, refit the step's classes.
+
+        Several batches of one step are remembered together after the last of them, as one large batch would be.
+        """
+        self.waiting.append(batch.scratch.pop(self.name))
+        if context.more_batches:
+            return
+        observed = Observed(*map(torch.cat, zip(*self.waiting)))
+        self.waiting.clear()
         self._remember(observed, context)
         if context.step % self.config.em_interval == 0:
             classes = self.means.shape[0]

@@ -119,7 +119,7 @@ def test_log_holds_every_loss_term_by_name(mini, fabric, tmp_path):
 
 def test_accumulation_gives_the_gradient_of_the_larger_batch(mini, fabric, tmp_path):
     """Without batch statistics, two batches of one step are one batch of twice the size."""
-    seen = {}
+    seen, more = {}, []
 
     class Recording(Softmax):
         name = "recording"
@@ -130,14 +130,18 @@ def test_accumulation_gives_the_gradient_of_the_larger_batch(mini, fabric, tmp_p
 
         def after_step(self, batch, context):
             seen.setdefault(context.step, []).extend(batch.ids)
+            more.append(context.more_batches)
 
     one = train(build("recipe.steps=1", "recipe.batch_size=4"), mini, fabric, tmp_path / "a", Recording)
     first = dict(seen)
+    assert more == [False]
     seen.clear()
+    more.clear()
     two = train(
         build("recipe.steps=1", "recipe.batch_size=2", "recipe.accumulate=2"), mini, fabric, tmp_path / "b", Recording
     )
     assert sorted(first[0]) == sorted(seen[0])
+    assert more == [True, False]
     assert one.training.final_losses["total"] == pytest.approx(two.training.final_losses["total"], rel=0.05)
 
 

@@ -164,6 +164,25 @@ def test_no_gradient_reaches_the_gaussians_but_every_parameter_gets_one(build, m
             assert parameter.grad.isfinite().all(), name
 
 
+def test_batches_of_one_step_are_learned_from_like_one_large_batch(build, make_batch, make_context):
+    method = build()
+    batches = [make_batch(2) for _ in range(3)]
+    for batch in batches:
+        method.losses(batch)
+    observed = [batch.scratch["gmmseg"] for batch in batches]
+    joined = Batch(images=torch.empty(0), labels=torch.empty(0))
+    joined.scratch["gmmseg"] = type(observed[0])(*map(torch.cat, zip(*observed)))
+    start = snapshot(method)
+    method.after_step(joined, make_context())
+    at_once = snapshot(method)
+    method.load_state_dict(start)
+    for part, batch in enumerate(batches):
+        method.after_step(batch, make_context(more_batches=part < 2))
+        assert part == 2 or all(torch.equal(v, start[k]) for k, v in snapshot(method).items())
+    assert all(torch.equal(v, at_once[k]) for k, v in snapshot(method).items())
+    assert not torch.equal(at_once["means"], start["means"])
+
+
 def test_a_batch_without_labels_is_harmless(build, make_context):
     method = build()
     labels = torch.full((2, 32, 32), 255)
