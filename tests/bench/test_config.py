@@ -37,12 +37,13 @@ def test_every_recipe_builds_for_its_data_sets(name):
     assert made.recipe.name == name
 
 
-def test_paper_recipes_keep_the_papers_components_and_batch():
+def test_paper_recipes_keep_the_papers_components_batch_and_width_of_the_decoder():
     ade = config.build(GMMSEG, "ade20k", "paper-gmmseg-ade20k", 0)
     city = config.build(GMMSEG, "cityscapes", "paper-gmmseg-cityscapes", 0)
     assert (ade.method["components"], city.method["components"]) == (8, 5)
     for made in (ade, city):
         assert made.recipe.batch_size * made.recipe.accumulate == 16
+        assert made.network.decoder == {"decoder_segmentation_channels": 768}
 
 
 @pytest.mark.parametrize(
