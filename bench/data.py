@@ -123,9 +123,9 @@ def _offset(size: int, box: int) -> int:
 
 
 def _largest_share(label: Tensor) -> float:
-    """Of the annotated pixels: the unlabelled ones are no class."""
+    """Of the annotated pixels, the unlabelled ones being no class; 1 for a crop without any, which teaches least."""
     counts = torch.bincount(label.flatten(), minlength=256)[:UNLABELLED]
-    return float(counts.max() / counts.sum().clamp(min=1))
+    return float(counts.max() / counts.sum()) if counts.any() else 1.0
 
 
 class TrainingSet(TorchDataset[Example | DataError]):

@@ -173,7 +173,8 @@ def test_unlabelled_pixels_do_not_count_as_a_class_of_which_a_crop_has_too_much(
     labels = torch.full((64, 96), UNLABELLED, dtype=torch.uint8)
     labels[:, :10], labels[:, 10:18] = 0, 1
     assert data._largest_share(labels) == pytest.approx(10 / 18)
-    assert data._largest_share(torch.full((4, 4), UNLABELLED, dtype=torch.uint8)) == 0
+    for empty in (UNLABELLED, IGNORE):
+        assert data._largest_share(torch.full((4, 4), empty, dtype=torch.uint8)) == 1
 
 
 def test_class_balanced_sampling_draws_classes_alike():
