@@ -16,7 +16,7 @@ from bench.errors import RunFailed
 from bench.inference import ImagePrediction, score_maps
 from bench.metrics import ranking
 from bench.metrics.images import NonFiniteScore
-from bench.protocols.base import Evaluation, Protocol, numbers
+from bench.protocols.base import Evaluation, Protocol, gather_one, numbers
 from bench.records import ProtocolResult, Scores
 from bench.tensors import serialised
 from datasets.base import IGNORE, Dataset
@@ -75,8 +75,11 @@ class Anomaly(Protocol):
             scores, labels = _keep(_path(scratch, sample.id), prediction, sample.label, evaluation.density_score)
             for name, values in scores.items():
                 first.setdefault(name, ranking.PositiveScores()).update(sample.id, values, labels)
+        # A rank without an image has no score of its own, and takes part in the merge of all.
+        names = dict.fromkeys(name for found in gather_one([*first]) for name in found)
         second = {
-            name: ranking.NegativeCounts(evaluation.merge(positives).finish()) for name, positives in first.items()
+            name: ranking.NegativeCounts(evaluation.merge(first.get(name, ranking.PositiveScores())).finish())
+            for name in names
         }
         for sample in evaluation.samples(dataset, f"anomaly on {target}, counting"):
             scores, labels = _recall(_path(scratch, sample.id), sample.label, evaluation.density_score)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.metrics import confusion
 from bench.metrics.decomposition import DecompositionMeter
 from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
-from bench.protocols.readings import OWN, ReadingMeters
+from bench.protocols.readings import ReadingMeters, class_scores
 from bench.records import ProtocolResult, Scores
 from datasets.base import Dataset, Item
 
@@ -87,8 +87,7 @@ class ClosedSet(Protocol):
         meters = _Meters(ReadingMeters(classes), DecompositionMeter(classes))
         for sample in evaluation.samples(dataset, f"closed-set on {dataset.name}/{dataset.split}"):
             size = (sample.label.shape[0], sample.label.shape[1])
-            prediction = evaluation.predictor(sample.image)
-            for reading, logits in {OWN: prediction.logits(size), **prediction.readings(size)}.items():
+            for reading, logits in class_scores(evaluation.predictor(sample.image), sample.id, size).items():
                 meters.readings[reading].update(sample.id, logits.argmax(0).cpu(), sample.label)
             diagnosis = evaluation.predictor.diagnose(sample.image, sample.label)
             if diagnosis is not None:

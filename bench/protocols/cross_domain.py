@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.metrics import confusion
 from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
-from bench.protocols.readings import OWN, ReadingMeters
+from bench.protocols.readings import OWN, ReadingMeters, class_scores
 from bench.records import ProtocolResult, Scores
 from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, Target
 from methods.base import Method
@@ -127,8 +127,7 @@ class CrossDomain(Protocol):
         for sample in evaluation.samples(dataset, f"cross-domain on {dataset.name}/{dataset.split}"):
             label = mapping.labels(sample.label) if labels_are_source else sample.label
             size = (label.shape[0], label.shape[1])
-            prediction = evaluation.predictor(sample.image)
-            for reading, logits in {OWN: prediction.logits(size), **prediction.readings(size)}.items():
+            for reading, logits in class_scores(evaluation.predictor(sample.image), sample.id, size).items():
                 predicted, unmapped = mapping.predict(logits)
                 measured.update(reading, sample.id, predicted.cpu(), label, unmapped.cpu())
         method = evaluation.predictor.method

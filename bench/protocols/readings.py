@@ -1,13 +1,27 @@
-"""Confusion meters for each way in which a checkpoint is read: the method's own prediction and others."""
+"""The ways in which a checkpoint is read: the method's own prediction and others, and a confusion meter for each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
+from bench.errors import RunFailed
+from bench.inference import ImagePrediction
 from bench.metrics.confusion import ConfusionMeter
 
 OWN = ""
 """The name of the method's own prediction."""
+
+
+def class_scores(prediction: ImagePrediction, image_id: str, size: tuple[int, int]) -> dict[str, Tensor]:
+    """Class scores (C, H, W) at ``size``, by reading. Raises RunFailed for NaN, of which no class is the largest."""
+    scores = {OWN: prediction.logits(size), **prediction.readings(size)}
+    for reading, logits in scores.items():
+        if bool(logits.isnan().any()):
+            named = f" ({reading})" if reading else ""
+            raise RunFailed(f"image {image_id!r}: class scores{named} that are not numbers; look at what predicts them")
+    return scores
 
 
 class ReadingMeters:

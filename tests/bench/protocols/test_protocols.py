@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from pathlib import Path
 from types import SimpleNamespace
@@ -419,6 +420,49 @@ def test_non_finite_score_names_the_image(evaluation):
     with pytest.raises(RunFailed, match="i0"):
         Anomaly.run(e, [("odd", "val")])
     assert [p.name for p in Path(e.scratch).glob("predictions-*")] == []
+
+
+@pytest.mark.parametrize("protocol", [ClosedSet, CrossDomain, Anomaly])
+def test_a_rank_without_an_image_has_the_scores_of_all(evaluation, monkeypatch, protocol):
+    content = anomaly_samples(5)
+    table = ClassMap("source", "other", (0, 1, IGNORE))
+    ends = source(anomaly=(Target("far", "val"),), cross_domain=(Target("far", "val", table),))
+    data = {("src", "test"): (SOURCE, content), ("far", "val"): (OTHER, content)}
+    targets = [("src", "test")] if protocol is ClosedSet else [("far", "val")]
+    gathered = []
+
+    def record(value):
+        gathered.append(copy.deepcopy(value))
+        return [value]
+
+    for module in ("base", "anomaly"):
+        monkeypatch.setattr(f"bench.protocols.{module}.gather_one", record)
+    first = protocol.run(evaluation(data, ends), targets)
+    of_the_first = iter(gathered)
+    for module in ("base", "anomaly"):
+        monkeypatch.setattr(f"bench.protocols.{module}.gather_one", lambda value: [next(of_the_first), value])
+    idle = evaluation(data, ends)
+    idle.rank, idle.world = len(content), len(content) + 1
+    assert protocol.run(idle, targets).targets == first.targets
+
+
+@pytest.mark.parametrize("protocol", [ClosedSet, CrossDomain])
+@pytest.mark.parametrize("reading", ["", "other"])
+def test_class_scores_that_are_not_numbers_fail_the_run_and_name_the_image(evaluation, protocol, reading):
+    class Broken(Oracle):
+        def predict(self, images):
+            prediction = super().predict(images)
+            broken = prediction.logits.clone()
+            broken[:, :, :1] = torch.nan
+            if not reading:
+                return Prediction(broken)
+            return Prediction(prediction.logits, readings={reading: broken})
+
+    data = {("src", "test"): (SOURCE, samples(1)), ("oth", "val"): (OTHER, samples(2))}
+    table = ClassMap("source", "other", (0, 1, IGNORE))
+    e = evaluation(data, source(cross_domain=(Target("oth", "val", table),)), Broken)
+    with pytest.raises(RunFailed, match=f"'i0': class scores{f' .{reading}.' if reading else ''} that are not numbers"):
+        protocol.run(e, [("src", "test")] if protocol is ClosedSet else [("oth", "val")])
 
 
 def test_split_without_anomalies_is_an_error_not_a_number(evaluation):
