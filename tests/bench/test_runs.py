@@ -104,6 +104,17 @@ class TestScoringAgain:
         assert without_seconds(record(results)) == without_seconds(before)
         assert "anomaly/toyscapes_mini/anomaly/ids" in arrays(results)
 
+    def test_renewed_closed_set_scores_reach_the_other_protocols(self, bench, results, own_data):
+        before = record(results)
+        replace(files(own_data, "test", "labels")[0], 1)
+        outcome = bench("evaluate", before["run_id"], "--data-root", str(own_data), "--protocol", "closed-set")
+        assert outcome.exit_code == 0, outcome.output
+        now = record(results)["protocols"]
+        miou = now["closed-set"]["summary"]["miou"]
+        assert miou != before["protocols"]["closed-set"]["summary"]["miou"]
+        assert now["anomaly"]["summary"]["closed_set_miou"] == miou
+        assert f"bench evaluate {before['run_id']} --protocol cross-domain" in outcome.stderr
+
     def test_a_new_target_is_scored_though_as_many_are_known(self, bench, tmp_path, monkeypatch, absent):
         targets = [Target("toyscapes_mini", domain) for domain in ("night", "fog")]
         monkeypatch.setattr(ToyscapesMini, "cross_domain", targets)
