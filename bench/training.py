@@ -299,6 +299,8 @@ def train(
     """
     recipe = config.recipe
     device = fabric.device
+    if recipe.precision == "16-mixed" and device.type == "cpu":  # where autocast would take bfloat16 without a word
+        raise UserError("recipe.precision 16-mixed needs a GPU; train with bf16-mixed or 32 on the CPU")
     folder.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
     method = build_method(method_class, config, dataset.classes).to(device)

@@ -145,6 +145,11 @@ def test_accumulation_gives_the_gradient_of_the_larger_batch(mini, fabric, tmp_p
     assert one.training.final_losses["total"] == pytest.approx(two.training.final_losses["total"], rel=0.05)
 
 
+def test_half_precision_is_refused_on_the_cpu_which_would_train_in_another(mini, fabric, tmp_path):
+    with pytest.raises(UserError, match="bf16-mixed"):
+        train(build("recipe.precision=16-mixed"), mini, fabric, tmp_path)
+
+
 def test_model_file_reproduces_the_predictions_without_training_only_buffers(mini, fabric, tmp_path):
     run_config = build(method="gmmseg")
     method = train(run_config, mini, fabric, tmp_path).method.eval()
