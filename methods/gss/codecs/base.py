@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
@@ -28,8 +29,8 @@ class Codec(nn.Module):
 
     Fitting has two stages: ``fit_latents`` makes what turns labels into tokens and back, ``fit_colours`` a trained X
     or inverse on top of it. Both are deterministic from ``settings.codec_seed`` alone. All tensors have their final
-    shapes from construction, so that a state can be loaded without fitting. Arithmetic is float32 whatever the
-    autocast: near ties between tokens would otherwise fall with the precision.
+    shapes from construction, so that a state can be loaded without fitting. Arithmetic is float32 (``full_precision``)
+    whatever the autocast: near ties between tokens would otherwise fall with the precision.
     """
 
     stride: int
@@ -104,6 +105,18 @@ class Codec(nn.Module):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """float32 inside, on ``device`` whatever its autocast: also in convolutions, whose inputs GPUs round to TF32."""
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def refuse_variant(settings: CodecSettings) -> None:

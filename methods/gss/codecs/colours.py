@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.base import Classes
-from methods.gss.codecs.base import Codec, LabelMaps, Progress
+from methods.gss.codecs.base import Codec, LabelMaps, Progress, full_precision
 from methods.gss.codecs.fitting import crops_of, optimise, seeded
 from methods.gss.codecs.settings import CodecSettings
 from methods.gss.label_maps import pad_to_cells
@@ -58,12 +58,12 @@ class ColourCodec(Codec):
     @torch.no_grad()
     def encode(self, labels: Tensor) -> Tensor:
         """Paint and tokenise."""
-        with torch.autocast(labels.device.type, enabled=False):
+        with full_precision(labels.device):
             return self.tokenise(paint(pad_to_cells(labels, self.stride), self.palette))
 
     def maskige(self, latents: Tensor) -> Tensor:
         """Render in float32."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with full_precision(latents.device):
             return self.render(latents)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class ColourCodec(Codec):
 
     def decode_with_colours(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and colours from one rendering."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with full_precision(latents.device):
             colours = self.render(latents)
             return self.classify(colours), colours
 

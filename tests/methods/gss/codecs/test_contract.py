@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from methods.base import MethodError
@@ -167,6 +168,21 @@ def test_encoding_is_the_same_under_autocast(make_codec, maps):
         scores = codec.decode(tokens)
     assert torch.equal(tokens, codec.encode(labels))
     assert torch.equal(scores, codec.decode(tokens))
+
+
+@pytest.mark.parametrize("name", ["vqvae", "dvae"])
+def test_convolutions_of_a_codec_are_not_rounded_to_tf32(name, make_codec):
+    codec = make_codec(name, variant="ft")
+    seen = []
+    for part in codec.modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    allowed = torch.backends.cudnn.allow_tf32
+    codec.decode(codec.encode(labels_of()))
+    assert allowed, "the default, without which this test shows nothing"
+    assert seen
+    assert not any(seen)
+    assert torch.backends.cudnn.allow_tf32 == allowed
 
 
 def test_steps_of_a_fit_follow_the_run():
