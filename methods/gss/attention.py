@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 BAND_CELLS, CACHED_BAND_CELLS = 1 << 18, 1 << 12
 """Cells that go through a block at once, about: as many as fill a GPU, or on a CPU as fit its cache."""
+MAX_HEADS = (1 << 16) - 1
+"""Heads of one attention on a GPU, whose kernels have a block for each along an axis of the grid that ends here."""
 
 
 def pointwise(convolution: nn.Conv2d, cells: Tensor) -> Tensor:
@@ -62,14 +64,20 @@ class WindowBlock(nn.Module):
         """
         cells = maps.movedim(1, -1)
         images, height, width, _ = cells.shape
-        at_once = CACHED_BAND_CELLS if cells.device.type == "cpu" else BAND_CELLS
-        rows = max(1, at_once // (images * width * self.window)) * self.window
+        rows = self._rows_at_once(images, width, cells.device.type) * self.window
         top, _ = self._margins(height)
         first = min(rows - top, height)
         whole, rest = divmod(height - first, rows)
         bands = cells.split([first, *[rows] * whole, *[rest] * (rest > 0)], dim=1)
         done = [self._band(band, 0 if i else top) for i, band in enumerate(bands)]
         return (done[0] if len(done) == 1 else torch.cat(done, dim=1)).movedim(-1, 1)
+
+    def _rows_at_once(self, images: int, width: int, device_type: str) -> int:
+        """Rows of windows in a band of ``images`` of ``width`` cells."""
+        if device_type == "cpu":
+            return max(1, CACHED_BAND_CELLS // (images * width * self.window))
+        heads = (width + sum(self._margins(width))) // self.window * self.heads  # windows count as heads
+        return max(1, min(BAND_CELLS // (images * width * self.window), MAX_HEADS // heads))
 
     def _band(self, cells: Tensor, top: int) -> Tensor:
         """The block on a band of ``cells`` (B, h, W, C) whose first windows reach ``top`` cells over its upper edge."""

@@ -78,6 +78,24 @@ def test_bands_of_windows_change_nothing(monkeypatch, height, shifted):
 
 
 @pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(("window", "size"), [(4, (256, 512)), (7, (700, 500)), (2, (63, 3001))])
+def test_no_band_has_more_heads_than_a_kernel_of_a_gpu_has_blocks(monkeypatch, window, size, shifted):
+    block = make_block(window=window, shifted=shifted, channels=16, heads=16).to("meta")
+    seen = []
+
+    def attend(query, key, value, attn_mask):
+        seen.append(query.shape[1])
+        return torch.empty_like(query)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attend)
+    maps = torch.empty(2, 16, *size, dtype=torch.float64, device="meta")
+    assert block(maps).shape == maps.shape
+    windows = math.prod(-(-extent // window) for extent in size)
+    assert sum(seen) >= windows * block.heads > 1 << 16
+    assert max(seen) < 1 << 16
+
+
+@pytest.mark.parametrize("shifted", [False, True])
 def test_an_image_does_not_depend_on_the_others_of_its_batch(shifted):
     block = make_block(shifted=shifted)
     maps = torch.randn(3, 6, 5, 6, dtype=torch.float64)
