@@ -372,7 +372,7 @@ def downsample_labels(labels: Tensor, size: tuple[int, int], stretched: bool = F
     right = torch.arange(width, device=labels.device) - columns[cell_columns]
     distance = down[:, None] ** 2 + right**2
     # One integer orders by distance and carries the label, so that the smallest of a cell is what it takes.
-    unlabelled = int(distance.max() + 1) * 256 + UNLABELLED
+    unlabelled = (height**2 + width**2) * 256 + UNLABELLED  # beyond every distance
     keys = torch.where(labels < UNLABELLED, distance * 256 + labels, unlabelled)
     cells = (cell_rows[:, None] * w + cell_columns).flatten().expand(len(labels), -1)
     nearest = keys.new_full((len(labels), h * w), unlabelled)
