@@ -284,12 +284,12 @@ class GSS(Method):
         Image by image, so that token logits of a whole batch are never held.
         """
         modules: tuple[nn.Module, ...] = (self.network, self.prior)
-        modes = [module.training for module in modules]
+        in_training = [part for module in modules for part in module.modules() if part.training]
         for module in modules:
             module.eval()
         tokens = [self.latents(image).latents.hard() for image in images.split(1)]
-        for module, mode in zip(modules, modes):
-            module.train(mode)
+        for part in in_training:  # and no other: a frozen encoder is in ``eval`` mode
+            part.training = True
         return self._colours(torch.cat(tokens))
 
     @property

@@ -120,6 +120,15 @@ def test_the_codec_is_frozen_and_no_optimiser_sees_it(prepared):
     assert all(torch.equal(t, before[n]) for n, t in method.codec.state_dict().items())
 
 
+def test_learning_from_predictions_leaves_a_frozen_encoder_in_eval_mode(prepared):
+    method = prepared(variant="ft-w", window_depth=1, inverse_training="predictions")
+    method.network.encoder.eval()
+    before = {name: module.training for name, module in method.named_modules()}
+    method.losses(batch(size=(24, 32)))
+    assert {name: module.training for name, module in method.named_modules()} == before
+    assert method.prior.head.dropout.training
+
+
 def test_the_inverse_learns_from_predictions_without_touching_the_prior(prepared):
     method = prepared(variant="ft-w", window_depth=1, inverse_training="predictions")
     fingerprint = method.codec.fingerprint()
