@@ -301,6 +301,8 @@ def train(
     device = fabric.device
     if recipe.precision == "16-mixed" and device.type == "cpu":  # where autocast would take bfloat16 without a word
         raise UserError("recipe.precision 16-mixed needs a GPU; train with bf16-mixed or 32 on the CPU")
+    if device.type == "cuda":  # else the peak of a run is at least that of those before it in a grid
+        torch.cuda.reset_peak_memory_stats(device)
     folder.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
     method = build_method(method_class, config, dataset.classes).to(device)
@@ -545,7 +547,7 @@ def load_model(method_class: type[Method], config: RunConfig, classes: Classes, 
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory of this process in MB: on the GPU if there is one, else resident."""
+    """Peak memory in MB: of the run on the GPU if there is one, else what this process ever had resident."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     try:

@@ -2,6 +2,7 @@ import csv
 import errno
 import math
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -225,6 +226,22 @@ def test_cuda_without_cuda_is_one_sentence(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="no CUDA device"):
         training.make_fabric("cuda", "32")
+
+
+def test_peak_memory_of_a_gpu_is_counted_from_the_start_of_each_run(monkeypatch, mini, tmp_path):
+    class Started(Exception):
+        pass
+
+    def build_method(*arguments):
+        raise Started
+
+    counted_anew = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", counted_anew.append)
+    monkeypatch.setattr(training, "build_method", build_method)
+    for name in ("cuda", "cpu"):
+        with pytest.raises(Started):
+            train(build(), mini, SimpleNamespace(device=torch.device(name)), tmp_path)
+    assert counted_anew == [torch.device("cuda")]
 
 
 def test_bfloat16_training_runs_and_stays_finite(mini, tmp_path):
