@@ -419,10 +419,11 @@ def _optimise(
                 with fabric.no_backward_sync(wrapped, enabled=not last and world > 1):
                     terms = wrapped(Parcel(batch))
                     total = torch.stack([t.float() for t in terms.values()]).sum()
-                    _require_finite(terms, step, config)
                     fabric.backward(total / recipe.accumulate)
-                for name, term in {**terms, "total": total}.items():
-                    values[name] = values.get(name, 0.0) + float(term.detach()) / recipe.accumulate
+                found = _numbers({**terms, "total": total})
+                _require_finite({name: found[name] for name in terms}, step, config)
+                for name, value in found.items():
+                    values[name] = values.get(name, 0.0) + value / recipe.accumulate
             if recipe.optimiser.clip_norm is not None:
                 fabric.clip_gradients(wrapped, optimiser, max_norm=recipe.optimiser.clip_norm, error_if_nonfinite=False)
             optimiser.step()
@@ -455,10 +456,14 @@ def _freeze_statistics(method: Method, config: OptimiserConfig) -> None:
         method.network.encoder.eval()
 
 
-def _require_finite(terms: Mapping[str, Tensor], step: int, config: RunConfig) -> None:
-    values = torch.stack([t.detach().float() for t in terms.values()])
-    if not bool(torch.isfinite(values).all()):
-        named = ", ".join(f"{n} = {float(v):.4g}" for n, v in zip(terms, values) if not torch.isfinite(v))
+def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """The scalars ``terms`` by one transfer, for each makes a GPU wait; so it comes after the backward pass, too."""
+    return dict(zip(terms, torch.stack([t.detach().double() for t in terms.values()]).tolist()))
+
+
+def _require_finite(terms: Mapping[str, float], step: int, config: RunConfig) -> None:
+    named = ", ".join(f"{name} = {value:.4g}" for name, value in terms.items() if not math.isfinite(value))
+    if named:
         raise RunFailed(f"non-finite loss at step {step + 1}: {named}; lower recipe.optimiser.lr or clip the gradient")
 
 
