@@ -30,7 +30,7 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             from bench.errors import USER_ERRORS, RunFailed, describe_os_error
-            from bench.training import Interrupted
+            from bench.interruption import Interrupted
         except Exception as error:
             if type(error).__name__ != "UserError":
                 raise
@@ -162,7 +162,7 @@ def run(
     Several methods, seeds and swept values make a grid. What is finished is not repeated; what was interrupted
     continues.
     """
-    from bench import config, planning, registry, runs, sweeps, training
+    from bench import config, planning, ranks, registry, runs, sweeps
     from bench.console import note
     from bench.errors import USER_ERRORS, RunFailed, UserError, describe_os_error, disk_is_full
     from bench.records import Store
@@ -186,7 +186,7 @@ def run(
     grid, swept = sweeps.grid(methods, dataset, recipe, list(dict.fromkeys(seeds)), overrides, assignments)
     store = Store(results)
     store.require_writable()
-    training.make_fabric(device, grid[0][1].recipe.precision)
+    ranks.make_fabric(device, grid[0][1].recipe.precision)
     failed, mistaken = [], []
     records = []
     for method_class, run_config in grid:
@@ -375,14 +375,14 @@ def explain(
     IMAGE is an id of the run's data set, such as test/image_0003, or a file. RUN is of a method that predicts by
     retrieval (segsort).
     """
-    from bench import explanation, runs, training
+    from bench import explanation, ranks, runs
     from bench.records import Store
 
     load_plugins(plugins)
     store = Store(results)
     record = store.find(run_name)
     method = runs.load(store, record)
-    fabric = training.make_fabric(device, record.config.recipe.precision)
+    fabric = ranks.make_fabric(device, record.config.recipe.precision)
     folder = out or store.run_folder(record.run_id) / "explanations" / re.sub(r"\W+", "-", image).strip("-")
     sizes = explanation.Sizes(segments, neighbours, groups)
     for path in explanation.explain(method, record, image, data_root, folder, fabric.device, sizes):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from bench import planning, registry, runs, training
+from bench import models, planning, ranks, registry, runs
 from bench.console import note, progress
 from bench.errors import UserError
 from bench.inference import ImagePrediction, Predictor, score_maps
@@ -165,7 +165,7 @@ def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
     """A sheet of comparisons for each data set and target, from the first seed of every method whose model is there."""
     groups: dict[str, dict[str, Record]] = {}
     for record in store.records():
-        if record.status == "complete" and (store.run_folder(record.run_id) / training.MODEL).exists():
+        if record.status == "complete" and (store.run_folder(record.run_id) / models.MODEL).exists():
             group = groups.setdefault(f"{record.config.data.name}-{record.config.recipe.name}", {})
             label = record.config.method_name
             if label not in group or record.config.seed < group[label].config.seed:
@@ -192,7 +192,7 @@ def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
 
 def predict(method: Method, record: Record, images: Sequence[Path], out: Path, device: str) -> list[Path]:
     """Write, for each image, ``NAME_classes.png`` (ids), ``NAME_overlay.png`` and ``NAME_SCORE.png``."""
-    fabric = training.make_fabric(device, record.config.recipe.precision)
+    fabric = ranks.make_fabric(device, record.config.recipe.precision)
     classes = registry.datasets.get(record.config.data.name).classes
     predictor = Predictor(method.to(fabric.device), record.config.recipe.inference, fabric.device)
     stems = [path.stem for path in images]

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from bench import config as configuration
-from bench import registry, training
+from bench import models, registry
 from bench.config import RunConfig
 from bench.console import note
 from bench.errors import UserError
@@ -29,7 +29,7 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
     anew only because a file beside it is damaged.
     """
     folder, run_id = store.run_folder(config.run_id()), config.run_id()
-    model, path = folder / training.MODEL, folder / PROGRESS
+    model, path = folder / models.MODEL, folder / PROGRESS
     if not model.exists():
         return None, {}
     written = store.read(run_id)

@@ -18,8 +18,8 @@ import torch
 from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 
+from bench import checkpoints, environment, models, progress, ranks, registry, training
 from bench import config as configuration
-from bench import environment, progress, registry, training
 from bench.config import RunConfig
 from bench.console import note
 from bench.errors import UserError
@@ -67,7 +67,7 @@ def execute(
     Nothing of the run is touched before protocols and data have been checked. Raises USER_ERRORS, RunFailed or
     Interrupted.
     """
-    fabric = training.make_fabric(device, config.recipe.precision)
+    fabric = ranks.make_fabric(device, config.recipe.precision)
     run_id, fingerprint = config.run_id(), config.fingerprint()
     source = registry.datasets.get(config.data.name)
     if source.train_split is None:
@@ -131,7 +131,7 @@ def _execute(
         record, method = _train(method_class, config, store, fabric, labels)
     else:
         require_same_labels(record, labels.dense, labels.info)
-        method = training.load_model(method_class, config, source.classes, folder / training.MODEL)
+        method = models.load_model(method_class, config, source.classes, folder / models.MODEL)
         record.scoring_environment = environment.describe(fabric.device, fabric.world_size)
     record.checkpoint_hash = gather_one(_hash(folder, fabric))[0]
     method = method.to(fabric.device).eval()
@@ -172,12 +172,12 @@ def _train(
     record.training = trained.training
     if fabric.is_global_zero:
         progress.save(folder, record, {})
-        (folder / training.CHECKPOINT).unlink(missing_ok=True)
+        (folder / checkpoints.CHECKPOINT).unlink(missing_ok=True)
     if fabric.world_size == 1:
         return record, trained.method
     fabric.barrier()  # score what the record names, not each rank's own batch statistics
     classes = registry.datasets.get(config.data.name).classes
-    return record, training.load_model(method_class, config, classes, folder / training.MODEL)
+    return record, models.load_model(method_class, config, classes, folder / models.MODEL)
 
 
 def _score(
@@ -240,7 +240,7 @@ def _closed_set(record: Record, source: type[Dataset]) -> ProtocolResult | None:
 
 
 def _hash(folder: Path, fabric: Fabric) -> str | None:
-    return configuration.file_hash(folder / training.MODEL) if fabric.is_global_zero else None
+    return configuration.file_hash(folder / models.MODEL) if fabric.is_global_zero else None
 
 
 def now() -> str:
@@ -286,4 +286,4 @@ def load(store: Store, record: Record) -> Method:
             f"{method_class.version}; run it again"
         )
     classes = registry.datasets.get(config.data.name).classes
-    return training.load_model(method_class, config, classes, store.run_folder(record.run_id) / training.MODEL)
+    return models.load_model(method_class, config, classes, store.run_folder(record.run_id) / models.MODEL)

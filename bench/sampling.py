@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench import pictures, provenance, registry, runs, training
+from bench import pictures, provenance, ranks, registry, runs, whole_images
 from bench.console import progress
 from bench.inference import Predictor
 from bench.records import Record, Store
@@ -32,7 +32,7 @@ def of_image(
     another class) and ``NAME_samples.png``, the sheet of all beside the method's own prediction. Returns the paths, and
     the mean disagreement of a pixel. Raises MethodError for a method that draws nothing.
     """
-    fabric = training.make_fabric(device, record.config.recipe.precision)
+    fabric = ranks.make_fabric(device, record.config.recipe.precision)
     method = method.to(fabric.device).eval()
     predictor = Predictor(method, record.config.recipe.inference, fabric.device)
     classes = registry.datasets.get(record.config.data.name).classes
@@ -66,7 +66,7 @@ def of_nothing(store: Store, record: Record, root: Path, count: int, seed: int, 
     """
     config = record.config
     method = runs.load(store, record)
-    fabric = training.make_fabric(device, config.recipe.precision)
+    fabric = ranks.make_fabric(device, config.recipe.precision)
     method = method.to(fabric.device).eval()
     dataset = provenance.training_set(config, root, store)
     context = Context(
@@ -76,8 +76,8 @@ def of_nothing(store: Store, record: Record, root: Path, count: int, seed: int, 
         step=config.recipe.steps,
         collectives=Collectives(),
         cache=store.cache,
-        label_maps=lambda: training.whole_label_maps(dataset, config.recipe.inference),
-        images=lambda: training.whole_batches(dataset, config.recipe.inference, fabric.device, method),
+        label_maps=lambda: whole_images.whole_label_maps(dataset, config.recipe.inference),
+        images=lambda: whole_images.whole_batches(dataset, config.recipe.inference, fabric.device, method),
         progress=progress,
     )
     drawn = method.generate(context, count, torch.Generator().manual_seed(seed)).cpu()

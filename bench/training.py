@@ -6,250 +6,32 @@ interrupted continues as if it had not been.
 
 from __future__ import annotations
 
-import csv
 import math
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bench import data
-from bench.config import InferenceConfig, OptimiserConfig, RunConfig
+from bench.checkpoints import CHECKPOINT, Checkpoint
+from bench.config import OptimiserConfig, RunConfig
 from bench.console import Ticker, note, progress
 from bench.errors import RunFailed, UserError
-from bench.inference import Predictor, resize, resize_labels
-from bench.network import UNREADABLE, SegmentationNetwork
-from bench.records import Training, atomic
-from bench.tensors import serialised
-from datasets.base import Dataset, Sample
+from bench.interruption import Interrupted, StopRequest
+from bench.losslog import LossLog
+from bench.models import MODEL, build_method, save_model
+from bench.optimisation import make_optimiser, schedule
+from bench.ranks import FabricCollectives, synchronise_norms
+from bench.records import Training
+from bench.whole_images import whole_batches, whole_label_maps
+from datasets.base import Dataset
 from datasets.regions import RegionMaps
-from methods.base import Batch, Classes, Collectives, Context, Method
-
-CHECKPOINT = "training.ckpt"
-"""State of an unfinished training; removed when the final model is written."""
-MODEL = "model.safetensors"
-
-
-class Interrupted(Exception):
-    """Training was asked to stop and has saved its state."""
-
-
-class FabricCollectives(Collectives):
-    """Collectives over the ranks of a Fabric."""
-
-    def __init__(self, fabric: Fabric) -> None:
-        self.fabric = fabric
-        self.rank, self.world_size = fabric.global_rank, fabric.world_size
-
-    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
-        """Sum over ranks."""
-        return self.fabric.all_reduce(tensor, reduce_op="sum")  # type: ignore[return-value]
-
-    def all_gather(self, tensor: Tensor) -> Tensor:
-        """Stack in rank order."""
-        return self.fabric.all_gather(tensor).reshape(self.world_size, *tensor.shape)  # type: ignore[union-attr]
-
-
-def make_fabric(device: str, precision: str) -> Fabric:
-    """A Fabric for ``auto``, ``cpu`` or ``cuda``; under torchrun it spans the ranks that torchrun started."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda was asked for but this machine offers no CUDA device; use --device cpu or auto")
-    accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    nodes = world // max(int(os.environ.get("LOCAL_WORLD_SIZE", str(world))), 1)
-    # Heads may leave parameters without gradient in a step (a batch without labels), which plain DDP rejects.
-    # Buffers are not sent along: batch norms are synchronised, and methods keep their own alike on every rank.
-    strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if world > 1 else "auto"
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=world // nodes,
-        num_nodes=nodes,
-        strategy=strategy,
-        precision=precision,  # type: ignore[arg-type]
-    )
-    fabric.launch()
-    return fabric
-
-
-def synchronise_norms(module: nn.Module) -> None:
-    """Let the batch norms in ``module`` that learn see the batches of all ranks.
-
-    Frozen ones stay as they are: they follow no batch, and a codec that one rank fits must not wait for the others.
-    """
-    for name, child in module.named_children():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            learnt = [parameter.requires_grad for parameter in child.parameters()]
-            if any(learnt) or not learnt:  # one without parameters follows its batches all the same
-                setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
-        else:
-            synchronise_norms(child)
-
-
-def build_method(method_class: type[Method], config: RunConfig, classes: Classes) -> Method:
-    """A new method on a new network, initialised from the run's seed."""
-    torch.manual_seed(config.seed)
-    network = SegmentationNetwork(config.network)
-    if network.weights_report is not None:
-        note(str(network.weights_report))
-    return method_class(method_class.Config.model_validate(config.method), network, classes)
-
-
-def parameter_groups(method: Method, config: OptimiserConfig) -> list[dict[str, Any]]:
-    """Encoder and other parameters, each with and without weight decay (none on norms and biases)."""
-    encoder = {id(p) for p in getattr(method.network, "encoder", nn.Identity()).parameters()}
-    if config.encoder_lr_factor == 0:
-        for parameter in method.network.encoder.parameters():
-            parameter.requires_grad_(False)
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in method.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((id(parameter) in encoder, parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "factor": config.encoder_lr_factor if in_encoder else 1.0,
-            "weight_decay": config.weight_decay if decays else 0.0,
-        }
-        for (in_encoder, decays), parameters in groups.items()
-    ]
-
-
-def make_optimiser(method: Method, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """The recipe's optimiser over ``parameter_groups``."""
-    groups = parameter_groups(method, config)
-    if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
-
-
-def schedule(config: OptimiserConfig, step: int, steps: int) -> float:
-    """The learning rate of ``step`` (from 0) relative to its peak.
-
-    ``poly``: (1 - step/steps)^power; ``onecycle``: half a cosine up from 1/25 over the first 30 % of the steps, then
-    half a cosine down to 1e-4/25 (Smith and Topin 2019, with PyTorch's defaults); both end at ``steps``.
-    """
-    if config.schedule == "onecycle":
-        peak = 0.3 * steps
-        if step < peak:
-            return _cosine(1 / 25, 1.0, step / peak)
-        return _cosine(1.0, 1e-4 / 25, (step - peak) / max(steps - peak, 1))
-    factor = (1 - step / steps) ** config.power if config.schedule == "poly" else 1.0
-    if step < config.warmup_steps:
-        factor *= config.warmup_ratio + (1 - config.warmup_ratio) * step / config.warmup_steps
-    return factor
-
-
-def _cosine(start: float, end: float, t: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * min(t, 1.0))) / 2
-
-
-def whole_label_maps(dataset: Dataset, inference: InferenceConfig) -> Iterator[Tensor]:
-    """Training label maps (H, W) int64, whole and not augmented, at the scale of inference."""
-    labels = (dataset.label(index) for index in range(len(dataset)))
-    return (resize_labels(label[None], inference.network_size(*label.shape))[0] for label in labels)
-
-
-def whole_batches(
-    dataset: Dataset, inference: InferenceConfig, device: torch.device, method: Method
-) -> Iterator[Batch]:
-    """Training images with labels, whole and not augmented, one per batch, at the scale of inference."""
-    predictor = Predictor(method, inference, device)
-    for sample in data.whole_samples(dataset):
-        yield whole_batch(sample, predictor)
-
-
-def whole_batch(sample: Sample, predictor: Predictor) -> Batch:
-    """One image with its labels, whole and not augmented, at the scale and on the device of ``predictor``."""
-    size = predictor.config.network_size(*sample.label.shape)
-    image = sample.image.to(predictor.device).float().div_(255)[None]
-    label = sample.label[None]
-    return Batch(resize(image, size), resize_labels(label, size).to(predictor.device), (sample.id,))
-
-
-class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a flag, so that a step is never cut in half; the second one kills."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        for signal_number, handler in self._previous.items():
-            signal.signal(signal_number, handler)
-        note("stopping after this step; once more to stop at once")
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-
-class LossLog:
-    """Appends loss terms by name to ``losses.csv``, or to TensorBoard, in the run's folder."""
-
-    def __init__(self, folder: Path, kind: str, first_step: int) -> None:
-        self.path = folder / "losses.csv"
-        self.board: Any = None
-        self.sums: dict[str, float] = {}
-        self.count = 0
-        if kind == "tensorboard":
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise UserError("TensorBoard is not installed; pip install 'genseg-bench[tensorboard]'") from None
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
-        elif self.path.exists():
-            self._keep_before(first_step)
-
-    def _keep_before(self, first_step: int) -> None:
-        """Drop the rows that a resumed run will write again, and half a row that a kill left."""
-        with self.path.open(newline="") as file:
-            rows = list(csv.reader(file))
-        width = len(rows[0]) if rows else 0
-        kept = [r for i, r in enumerate(rows) if i == 0 or (len(r) == width and int(r[0]) <= first_step)]
-        with atomic(self.path) as temporary, temporary.open("w", newline="") as file:
-            csv.writer(file).writerows(kept if first_step else [])
-
-    def add(self, terms: Mapping[str, float]) -> None:
-        """Take the terms of one step into the running mean."""
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
-
-    def flush(self, step: int, lr: float) -> dict[str, float]:
-        """Write the mean since the last flush and return it."""
-        means = {name: total / max(self.count, 1) for name, total in self.sums.items()}
-        self.sums, self.count = {}, 0
-        if self.board is not None:
-            for name, value in {**means, "lr": lr}.items():
-                self.board.add_scalar(f"train/{name}", value, step)
-            self.board.flush()
-            return means
-        new = not self.path.exists() or self.path.stat().st_size == 0
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", "lr", *means])
-            writer.writerow([step, f"{lr:.6g}", *(f"{v:.6g}" for v in means.values())])
-        return means
+from methods.base import Batch, Collectives, Context, Method
 
 
 class Parcel:
@@ -323,27 +105,11 @@ def train(
     with torch.no_grad():
         method.prepare(context)
     parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
-    history = {"seconds": 0.0}
-    losses: dict[str, float] = {}
+    seconds, losses = 0.0, dict[str, float]()
     if method.trains_network and recipe.steps:
-        optimiser = make_optimiser(method, recipe.optimiser)
-        wrapped, optimiser = fabric.setup(LossModule(method), optimiser)
-        checkpoint = folder / CHECKPOINT
-        first = _resume(checkpoint, config, method, optimiser, history, fabric, content)
-        losses = _optimise(
-            wrapped,
-            method,
-            optimiser,
-            config,
-            dataset,
-            fabric,
-            context,
-            folder,
-            first,
-            history,
-            on_checkpoint,
-            content,
-        )
+        checkpoint = Checkpoint(folder / CHECKPOINT, config, fabric, content)
+        batches = partial(_batches, dataset, config, fabric, context)
+        seconds, losses = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
     method.eval()
     if after_training is not None:
         context.label_maps = partial(whole_label_maps, after_training, recipe.inference)
@@ -352,7 +118,6 @@ def train(
         method.finish(context)
     if fabric.is_global_zero:
         save_model(method, folder / MODEL)
-    seconds = history["seconds"]
     images = recipe.steps * recipe.batch_size * recipe.accumulate * fabric.world_size
     return Trained(
         method,
@@ -367,43 +132,45 @@ def train(
     )
 
 
-def _optimise(
-    wrapped: Any,
-    method: Method,
-    optimiser: torch.optim.Optimizer,
-    config: RunConfig,
-    dataset: Dataset,
-    fabric: Fabric,
-    context: Context,
-    folder: Path,
-    first: int,
-    history: dict[str, float],
-    on_checkpoint: Callable[[int], None] | None,
-    content: str | None,
-) -> dict[str, float]:
-    """Take the optimiser's steps ``first``.. of the recipe; returns the last logged mean of each loss term."""
-    recipe = config.recipe
-    rank, world = fabric.global_rank, fabric.world_size
+def _batches(dataset: Dataset, config: RunConfig, fabric: Fabric, context: Context, first_step: int) -> Iterator[Batch]:
+    """This rank's training batches from ``first_step`` on."""
     presence = None
-    if recipe.class_balanced:
+    if config.recipe.class_balanced:
         presence = data.class_presence(dataset, data.describe(dataset).fingerprint, context.cache, context.progress)
-    batches = data.training_batches(
+    return data.training_batches(
         dataset,
-        recipe,
+        config.recipe,
         config.seed,
         fabric.device,
-        rank=rank,
-        world=world,
-        first_step=first,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        first_step=first_step,
         presence=presence,
         regions=None if config.data.regions is None else RegionMaps(Path(config.data.regions), dataset),
     )
-    log = LossLog(folder, recipe.logger, first) if fabric.is_global_zero else None
+
+
+def _optimise(
+    method: Method,
+    config: RunConfig,
+    fabric: Fabric,
+    context: Context,
+    checkpoint: Checkpoint,
+    batches_from: Callable[[int], Iterator[Batch]],
+    on_checkpoint: Callable[[int], None] | None,
+) -> tuple[float, dict[str, float]]:
+    """Take the optimiser's steps; returns the seconds they took and the last logged mean of each loss term."""
+    recipe = config.recipe
+    optimiser = make_optimiser(method, recipe.optimiser)
+    wrapped, optimiser = fabric.setup(LossModule(method), optimiser)
+    first, seconds = checkpoint.resume(method, optimiser)
+    batches = batches_from(first)
+    log = LossLog(checkpoint.path.parent, recipe.logger, first) if fabric.is_global_zero else None
     means: dict[str, float] = {}
     wrapped.train()
     _freeze_statistics(method, recipe.optimiser)
     description = f"training {config.method_name} (seed {config.seed})"
-    began, before = time.monotonic(), history["seconds"]
+    began, before = time.monotonic(), seconds
     with StopRequest() as stop, Ticker(description, recipe.steps, first) as ticker:
         for step in range(first, recipe.steps):
             factor = schedule(recipe.optimiser, step, recipe.steps)
@@ -412,11 +179,11 @@ def _optimise(
             context.step = step
             taken = [next(batches) for _ in range(recipe.accumulate)]
             # After the batches: starting their loader draws from the same generator, wherever a run resumes.
-            torch.manual_seed(data.mix(config.seed, step, rank))
+            torch.manual_seed(data.mix(config.seed, step, fabric.global_rank))
             values: dict[str, float] = {}
             for part, batch in enumerate(taken):
                 last = part == recipe.accumulate - 1
-                with fabric.no_backward_sync(wrapped, enabled=not last and world > 1):
+                with fabric.no_backward_sync(wrapped, enabled=not last and fabric.world_size > 1):
                     terms = wrapped(Parcel(batch))
                     total = torch.stack([t.float() for t in terms.values()]).sum()
                     fabric.backward(total / recipe.accumulate)
@@ -432,7 +199,7 @@ def _optimise(
                 for part, batch in enumerate(taken, start=1):
                     context.more_batches = part < len(taken)
                     method.after_step(batch, context)
-            history["seconds"] = before + time.monotonic() - began
+            seconds = before + time.monotonic() - began
             done = step + 1
             if log is not None:
                 log.add(values)
@@ -442,12 +209,12 @@ def _optimise(
             stopping = stop.asked
             if done < recipe.steps and (done % recipe.checkpoint_every == 0 or stopping):
                 if fabric.is_global_zero:
-                    _save_checkpoint(folder / CHECKPOINT, config, method, optimiser, done, history, fabric, content)
+                    checkpoint.save(method, optimiser, done, seconds)
                 if on_checkpoint is not None:
                     on_checkpoint(done)
             if stopping:
                 raise Interrupted(f"{config.run_id()} stopped at step {done} of {recipe.steps}")
-    return means
+    return seconds, means
 
 
 def _freeze_statistics(method: Method, config: OptimiserConfig) -> None:
@@ -465,90 +232,6 @@ def _require_finite(terms: Mapping[str, float], step: int, config: RunConfig) ->
     named = ", ".join(f"{name} = {value:.4g}" for name, value in terms.items() if not math.isfinite(value))
     if named:
         raise RunFailed(f"non-finite loss at step {step + 1}: {named}; lower recipe.optimiser.lr or clip the gradient")
-
-
-def _save_checkpoint(
-    path: Path,
-    config: RunConfig,
-    method: Method,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    history: dict[str, float],
-    fabric: Fabric,
-    content: str | None,
-) -> None:
-    state = {
-        "precision": fabric.strategy.precision.state_dict(),
-        "fingerprint": config.fingerprint(),
-        "content": content,
-        "step": step,
-        "method": method.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "history": dict(history),
-    }
-    with atomic(path) as temporary:
-        temporary.write_bytes(serialised(state))
-
-
-def _resume(
-    path: Path,
-    config: RunConfig,
-    method: Method,
-    optimiser: torch.optim.Optimizer,
-    history: dict[str, float],
-    fabric: Fabric,
-    content: str | None,
-) -> int:
-    """Load ``path`` if it exists; returns the step to continue at."""
-    if not path.exists():
-        return 0
-    try:
-        state = torch.load(path, map_location=fabric.device, weights_only=True)
-        if state["fingerprint"] != config.fingerprint():
-            raise UserError(f"checkpoint {path} belongs to another run; use --force to start anew")
-        if None not in (content, state.get("content")) and state["content"] != content:
-            raise UserError(
-                f"checkpoint {path} was trained on other data than is there now; restore that data, or use --force to "
-                "start the run anew"
-            )
-        method.load_state_dict(state["method"])
-        optimiser.load_state_dict(state["optimiser"])
-        fabric.strategy.precision.load_state_dict(state["precision"])
-        history.update(state["history"])
-        step = int(state["step"])
-    except UNREADABLE as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"checkpoint {path} is damaged ({cause}); use --force to start the run anew") from None
-    note(f"resuming {config.run_id()} at step {step} of {config.recipe.steps}")
-    return step
-
-
-def save_model(method: Method, path: Path) -> None:
-    """Write the final weights atomically, without what only training needs."""
-    state = {n: t.contiguous().cpu() for n, t in method.state_dict().items() if n not in set(method.training_only)}
-    # One entry: the format does not keep the order of several, and equal weights shall be equal files.
-    content = save(state, metadata={"method": f"{method.name} version {method.version}"})
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def load_model(method_class: type[Method], config: RunConfig, classes: Classes, path: Path) -> Method:
-    """The method of a finished run, from its configuration and its weights, on the CPU and in ``eval`` mode."""
-    network = config.network.model_copy(update={"encoder_weights": None})
-    method = build_method(method_class, config.model_copy(update={"network": network}), classes)
-    try:
-        state = load_file(path)
-        missing, unexpected = method.load_state_dict(state, strict=False)
-    except FileNotFoundError:
-        raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
-    except UNREADABLE as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
-    absent = [n for n in missing if n not in set(method.training_only)]
-    if absent or unexpected:
-        problem = f"lacks {absent[0]}" if absent else f"holds the unknown {unexpected[0]}"
-        raise UserError(f"model {path} {problem}: it was made by another version; run the run again with --force")
-    return method.eval()
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -183,7 +183,7 @@ def print_peak(section: str, name: str, size: Size, device: torch.device) -> Non
 def training_step(arguments: argparse.Namespace) -> None:
     """The codec's share of a step of the quick recipe on Toyscapes: encoding the labels, and decoding as prediction."""
     from bench.config import build
-    from bench.training import build_method
+    from bench.models import build_method
     from methods.gss import GSS
 
     device = arguments.device

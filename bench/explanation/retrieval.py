@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from bench.explanation.query import Query
 from bench.inference import Predictor, enlarge_ids
-from bench.training import whole_batch
+from bench.whole_images import whole_batch
 from datasets.base import ClassSet
 from methods.base import Evidence
 

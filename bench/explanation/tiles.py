@@ -14,7 +14,7 @@ from bench.explanation.retrieval import segment_map
 from bench.inference import Predictor
 from bench.planning import Opener
 from bench.records import Record
-from bench.training import whole_batch
+from bench.whole_images import whole_batch
 from datasets.base import DataError, Dataset
 
 ASPECT = 4 / 3

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench import registry, sweeps, training
+from bench import checkpoints, interruption, models, optimisation, ranks, registry, sweeps, training
 from bench.config import OptimiserConfig
 from bench.errors import RunFailed, UserError
 from datasets.base import IGNORE, UNLABELLED
@@ -24,7 +24,7 @@ def mini(data_root):
 
 @pytest.fixture(scope="module")
 def fabric():
-    return training.make_fabric("cpu", "32")
+    return ranks.make_fabric("cpu", "32")
 
 
 def build(*assignments, method="softmax"):
@@ -56,7 +56,7 @@ def test_interrupted_training_ends_in_the_same_weights(mini, fabric, tmp_path, m
 
     with pytest.raises(Kill):
         train(run_config, mini, fabric, tmp_path / "resumed", on_checkpoint=kill)
-    assert (tmp_path / "resumed" / training.CHECKPOINT).exists()
+    assert (tmp_path / "resumed" / checkpoints.CHECKPOINT).exists()
     resumed = train(run_config, mini, fabric, tmp_path / "resumed").method.state_dict()
     assert states_equal(straight, resumed)
     logs = [(tmp_path / n / "losses.csv").read_text() for n in ("straight", "resumed")]
@@ -72,9 +72,9 @@ def test_ctrl_c_finishes_the_step_and_keeps_it(mini, fabric, tmp_path):
                 signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(training.Interrupted, match="step 1 of 4"):
+    with pytest.raises(interruption.Interrupted, match="step 1 of 4"):
         train(build(), mini, fabric, tmp_path, Interrupting)
-    state = torch.load(tmp_path / training.CHECKPOINT, weights_only=True)
+    state = torch.load(tmp_path / checkpoints.CHECKPOINT, weights_only=True)
     assert state["step"] == 1
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -93,7 +93,7 @@ def test_non_finite_loss_names_the_step_and_the_terms(mini, fabric, tmp_path):
 
 
 def test_damaged_checkpoint_is_one_sentence(mini, fabric, tmp_path):
-    (tmp_path / training.CHECKPOINT).write_bytes(b"half a file")
+    (tmp_path / checkpoints.CHECKPOINT).write_bytes(b"half a file")
     with pytest.raises(UserError, match="damaged") as caught:
         train(build(), mini, fabric, tmp_path)
     assert "\n" not in str(caught.value)
@@ -154,7 +154,7 @@ def test_half_precision_is_refused_on_the_cpu_which_would_train_in_another(mini,
 def test_model_file_reproduces_the_predictions_without_training_only_buffers(mini, fabric, tmp_path):
     run_config = build(method="gmmseg")
     method = train(run_config, mini, fabric, tmp_path).method.eval()
-    loaded = training.load_model(type(method), run_config, mini.classes, tmp_path / training.MODEL)
+    loaded = models.load_model(type(method), run_config, mini.classes, tmp_path / models.MODEL)
     image = mini[0].image[None].float() / 255
     with torch.no_grad():
         one, two = method.predict(image), loaded.predict(image)
@@ -162,14 +162,14 @@ def test_model_file_reproduces_the_predictions_without_training_only_buffers(min
     assert torch.equal(one.log_density, two.log_density)
     from safetensors.torch import load_file
 
-    assert not set(load_file(tmp_path / training.MODEL)) & set(method.training_only)
+    assert not set(load_file(tmp_path / models.MODEL)) & set(method.training_only)
 
 
 @pytest.mark.parametrize("damage", ["absent", "junk", "other"])
 def test_model_that_cannot_be_loaded_is_one_sentence(mini, fabric, tmp_path, damage):
     run_config = build()
     train(run_config, mini, fabric, tmp_path)
-    path = tmp_path / training.MODEL
+    path = tmp_path / models.MODEL
     if damage == "absent":
         path.unlink()
     elif damage == "junk":
@@ -177,20 +177,20 @@ def test_model_that_cannot_be_loaded_is_one_sentence(mini, fabric, tmp_path, dam
     else:
         run_config = build(method="gmmseg")
     with pytest.raises(UserError, match=r"model\.safetensors") as caught:
-        training.load_model(registry.methods.get(run_config.method_name), run_config, mini.classes, path)
+        models.load_model(registry.methods.get(run_config.method_name), run_config, mini.classes, path)
     assert "\n" not in str(caught.value)
 
 
 def test_frozen_encoder_does_not_change(mini, fabric, tmp_path):
     run_config = build("recipe.optimiser.encoder_lr_factor=0")
-    before = training.build_method(Softmax, run_config, mini.classes).network.encoder.state_dict()
+    before = models.build_method(Softmax, run_config, mini.classes).network.encoder.state_dict()
     after = train(run_config, mini, fabric, tmp_path).method.network.encoder.state_dict()
     assert states_equal(before, after)
 
 
 def test_encoder_factor_and_decay_go_to_the_right_parameters(mini):
-    method = training.build_method(Softmax, build(), mini.classes)
-    groups = training.parameter_groups(method, OptimiserConfig(encoder_lr_factor=0.1, weight_decay=0.3))
+    method = models.build_method(Softmax, build(), mini.classes)
+    groups = optimisation.parameter_groups(method, OptimiserConfig(encoder_lr_factor=0.1, weight_decay=0.3))
     encoder = {id(p) for p in method.network.encoder.parameters()}
     counted = 0
     for group in groups:
@@ -203,10 +203,10 @@ def test_encoder_factor_and_decay_go_to_the_right_parameters(mini):
 
 def test_polynomial_schedule():
     c = OptimiserConfig(schedule="poly", power=0.9, warmup_steps=10, warmup_ratio=0.1)
-    assert training.schedule(c, 0, 100) == pytest.approx(0.1)
-    assert training.schedule(c, 5, 100) == pytest.approx(0.55 * 0.95**0.9)
-    assert training.schedule(c, 50, 100) == pytest.approx(0.5**0.9)
-    assert training.schedule(c, 100, 100) == 0
+    assert optimisation.schedule(c, 0, 100) == pytest.approx(0.1)
+    assert optimisation.schedule(c, 5, 100) == pytest.approx(0.55 * 0.95**0.9)
+    assert optimisation.schedule(c, 50, 100) == pytest.approx(0.5**0.9)
+    assert optimisation.schedule(c, 100, 100) == 0
 
 
 def test_one_cycle_schedule_is_torchs():
@@ -217,7 +217,7 @@ def test_one_cycle_schedule_is_torchs():
     c = OptimiserConfig(schedule="onecycle")
     for step in range(steps):
         # torch's peak is at 0.3 * (total - 1) - 1, one step earlier than 0.3 of the run
-        assert training.schedule(c, step, steps) == pytest.approx(reference.get_last_lr()[0], abs=0.03)
+        assert optimisation.schedule(c, step, steps) == pytest.approx(reference.get_last_lr()[0], abs=0.03)
         optimiser.step()
         reference.step()
 
@@ -225,7 +225,7 @@ def test_one_cycle_schedule_is_torchs():
 def test_cuda_without_cuda_is_one_sentence(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="no CUDA device"):
-        training.make_fabric("cuda", "32")
+        ranks.make_fabric("cuda", "32")
 
 
 def test_peak_memory_of_a_gpu_is_counted_from_the_start_of_each_run(monkeypatch, mini, tmp_path):
@@ -245,7 +245,7 @@ def test_peak_memory_of_a_gpu_is_counted_from_the_start_of_each_run(monkeypatch,
 
 
 def test_bfloat16_training_runs_and_stays_finite(mini, tmp_path):
-    fabric = training.make_fabric("cpu", "bf16-mixed")
+    fabric = ranks.make_fabric("cpu", "bf16-mixed")
     trained = train(build("recipe.precision=bf16-mixed", method="gmmseg"), mini, fabric, tmp_path)
     assert math.isfinite(trained.training.final_losses["total"])
     assert trained.method.means.dtype == torch.float32
@@ -308,12 +308,12 @@ def test_ranks_share_the_statistics_of_what_learns_alone():
             self.codec = nn.Sequential(nn.BatchNorm2d(4)).requires_grad_(False)
 
     method = Both()
-    training.synchronise_norms(method)
+    ranks.synchronise_norms(method)
     assert isinstance(method.network[1][0], nn.SyncBatchNorm)
     assert type(method.codec[0]) is nn.BatchNorm2d
 
 
-@pytest.mark.parametrize("target", [training.CHECKPOINT, training.MODEL])
+@pytest.mark.parametrize("target", [checkpoints.CHECKPOINT, models.MODEL])
 def test_full_disk_while_weights_are_written_is_the_error_of_the_disk(mini, fabric, tmp_path, monkeypatch, target):
     def full(path, content):
         if target in path.name:
@@ -339,11 +339,11 @@ def test_a_checkpoint_of_other_data_is_refused_and_one_that_does_not_say_is_not(
 
     with pytest.raises(Kill):
         start("data", kill)
-    before = (tmp_path / training.CHECKPOINT).read_bytes()
+    before = (tmp_path / checkpoints.CHECKPOINT).read_bytes()
     with pytest.raises(UserError, match=r"other data.*--force"):
         start("other data")
-    assert (tmp_path / training.CHECKPOINT).read_bytes() == before
-    state = torch.load(tmp_path / training.CHECKPOINT, weights_only=True)
+    assert (tmp_path / checkpoints.CHECKPOINT).read_bytes() == before
+    state = torch.load(tmp_path / checkpoints.CHECKPOINT, weights_only=True)
     del state["content"]
-    torch.save(state, tmp_path / training.CHECKPOINT)
+    torch.save(state, tmp_path / checkpoints.CHECKPOINT)
     assert start("other data").training.steps == 4

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench import config as configuration
-from bench import contract, training
+from bench import contract, models, optimisation, ranks, training
 from bench.config import InferenceConfig
 from bench.inference import Predictor
 from bench.protocols.cross_domain import Mapping
@@ -111,7 +111,7 @@ def test_the_codec_is_frozen_and_no_optimiser_sees_it(prepared):
     method = prepared()
     before = {n: t.clone() for n, t in method.codec.state_dict().items()}
     own = {id(p) for p in method.codec.parameters()}
-    groups = training.parameter_groups(method, configuration.OptimiserConfig())
+    groups = optimisation.parameter_groups(method, configuration.OptimiserConfig())
     assert own
     assert not own & {id(p) for group in groups for p in group["params"]}
     torch.stack(list(method.losses(batch()).values())).sum().backward()
@@ -418,7 +418,7 @@ def test_a_run_resumes_to_the_same_weights_and_is_read_back(data_root, tmp_path)
     changes = {"method": dict(SMALL), "network": {"encoder": "resnet18"}}
     run = configuration.build(GSS, "toyscapes_mini", "quick", 0, [changes])
     data = ToyscapesMini(data_root, "train")
-    fabric = training.make_fabric("cpu", "32")
+    fabric = ranks.make_fabric("cpu", "32")
 
     def kill(step):
         raise KeyboardInterrupt
@@ -431,7 +431,7 @@ def test_a_run_resumes_to_the_same_weights_and_is_read_back(data_root, tmp_path)
         train("resumed", on_checkpoint=kill)
     resumed = train("resumed").state_dict()
     assert all(torch.equal(t, resumed[n]) for n, t in straight.state_dict().items())
-    read = training.load_model(GSS, run, data.classes, tmp_path / "resumed" / training.MODEL)
+    read = models.load_model(GSS, run, data.classes, tmp_path / "resumed" / models.MODEL)
     images = torch.rand(1, 3, 64, 128)
     one, two = predict(straight, images), predict(read, images)
     assert torch.equal(one.logits, two.logits)

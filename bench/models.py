@@ -1,0 +1,55 @@
+"""The method of a run as a thing of its own: built anew, written after training, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+
+from bench.config import RunConfig
+from bench.console import note
+from bench.errors import UserError
+from bench.network import UNREADABLE, SegmentationNetwork
+from bench.records import atomic
+from methods.base import Classes, Method
+
+MODEL = "model.safetensors"
+"""In the run's folder: the final weights."""
+
+
+def build_method(method_class: type[Method], config: RunConfig, classes: Classes) -> Method:
+    """A new method on a new network, initialised from the run's seed."""
+    torch.manual_seed(config.seed)
+    network = SegmentationNetwork(config.network)
+    if network.weights_report is not None:
+        note(str(network.weights_report))
+    return method_class(method_class.Config.model_validate(config.method), network, classes)
+
+
+def save_model(method: Method, path: Path) -> None:
+    """Write the final weights atomically, without what only training needs."""
+    state = {n: t.contiguous().cpu() for n, t in method.state_dict().items() if n not in set(method.training_only)}
+    # One entry: the format does not keep the order of several, and equal weights shall be equal files.
+    content = save(state, metadata={"method": f"{method.name} version {method.version}"})
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_model(method_class: type[Method], config: RunConfig, classes: Classes, path: Path) -> Method:
+    """The method of a finished run, from its configuration and its weights, on the CPU and in ``eval`` mode."""
+    network = config.network.model_copy(update={"encoder_weights": None})
+    method = build_method(method_class, config.model_copy(update={"network": network}), classes)
+    try:
+        state = load_file(path)
+        missing, unexpected = method.load_state_dict(state, strict=False)
+    except FileNotFoundError:
+        raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
+    except UNREADABLE as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
+    absent = [n for n in missing if n not in set(method.training_only)]
+    if absent or unexpected:
+        problem = f"lacks {absent[0]}" if absent else f"holds the unknown {unexpected[0]}"
+        raise UserError(f"model {path} {problem}: it was made by another version; run the run again with --force")
+    return method.eval()

@@ -1,0 +1,65 @@
+"""Devices and ranks: a Fabric over what there is, and what several ranks share."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from methods.base import Collectives
+
+
+class FabricCollectives(Collectives):
+    """Collectives over the ranks of a Fabric."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self.rank, self.world_size = fabric.global_rank, fabric.world_size
+
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
+        """Sum over ranks."""
+        return self.fabric.all_reduce(tensor, reduce_op="sum")  # type: ignore[return-value]
+
+    def all_gather(self, tensor: Tensor) -> Tensor:
+        """Stack in rank order."""
+        return self.fabric.all_gather(tensor).reshape(self.world_size, *tensor.shape)  # type: ignore[union-attr]
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """A Fabric for ``auto``, ``cpu`` or ``cuda``; under torchrun it spans the ranks that torchrun started."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda was asked for but this machine offers no CUDA device; use --device cpu or auto")
+    accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    nodes = world // max(int(os.environ.get("LOCAL_WORLD_SIZE", str(world))), 1)
+    # Heads may leave parameters without gradient in a step (a batch without labels), which plain DDP rejects.
+    # Buffers are not sent along: batch norms are synchronised, and methods keep their own alike on every rank.
+    strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if world > 1 else "auto"
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=world // nodes,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def synchronise_norms(module: nn.Module) -> None:
+    """Let the batch norms in ``module`` that learn see the batches of all ranks.
+
+    Frozen ones stay as they are: they follow no batch, and a codec that one rank fits must not wait for the others.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            learnt = [parameter.requires_grad for parameter in child.parameters()]
+            if any(learnt) or not learnt:  # one without parameters follows its batches all the same
+                setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+        else:
+            synchronise_norms(child)
