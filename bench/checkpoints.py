@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,6 +30,8 @@ class Checkpoint:
     fabric: Fabric
     content: str | None = None
     """A hash of the training data, where it is known."""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of the files of a method and a data set from outside the suite, by name."""
 
     def save(self, method: Method, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
         """Keep the state after ``step`` steps, which took ``seconds``."""
@@ -36,6 +39,7 @@ class Checkpoint:
             "precision": self.fabric.strategy.precision.state_dict(),
             "fingerprint": self.config.fingerprint(),
             "content": self.content,
+            "plugins": dict(self.plugins),
             "step": step,
             "method": method.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -59,6 +63,13 @@ class Checkpoint:
                 raise UserError(
                     f"checkpoint {self.path} was trained on other data than is there now; restore that data, or use "
                     "--force to start the run anew"
+                )
+            known = state.get("plugins", {})
+            changed = [name for name, digest in self.plugins.items() if known.get(name, digest) != digest]
+            if changed:
+                raise UserError(
+                    f"checkpoint {self.path} was trained with another {changed[0]} than is there now; put that one "
+                    "back, or use --force to start the run anew"
                 )
             method.load_state_dict(state["method"])
             optimiser.load_state_dict(state["optimiser"])

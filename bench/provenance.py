@@ -1,13 +1,15 @@
-"""Which images and labels a run was trained and scored on, and whether these are still what is there."""
+"""Which images, labels and plugins a run was trained and scored with, and whether these are still what is there."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import data, registry
-from bench.config import RunConfig
+from bench.config import RunConfig, file_hash
 from bench.errors import UserError
 from bench.planning import Opener, Plan, opener
 from bench.protocols import PROTOCOLS
@@ -17,6 +19,9 @@ from datasets.supervision import official, parse, supervise
 from datasets.supervision.derive import VERSIONS
 from datasets.supervision.wrapper import DerivedLabels, SparseDataset
 from methods.base import Method
+
+OWN = ("methods", "datasets")
+"""The suite's packages of plugins."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,26 @@ def require_same_data(record: Record, planned: Plan, dense: Dataset | MissingDat
                     f"{name} of run {record.run_id} was scored on other data than {'/'.join(target)} holds now; "
                     f"restore that data, or score it again with `bench evaluate {record.run_id}`"
                 )
+
+
+def plugin_files(*plugins: type) -> dict[str, str]:
+    """By name the SHA-256 of the files that define those of the ``plugins`` that are not the suite's own.
+
+    A commit says what the suite's code was, but nothing of a stranger's.
+    """
+    strangers = [plugin for plugin in plugins if plugin.__module__.split(".")[0] not in OWN]
+    files = [getattr(sys.modules[plugin.__module__], "__file__", None) for plugin in strangers]
+    return {path.name: file_hash(path) for path in (Path(file) for file in files if file is not None)}
+
+
+def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:
+    """Raises UserError if a plugin file is another one ``now`` than the run was trained with."""
+    changed = [name for name, digest in now.items() if record.plugins.get(name, digest) != digest]
+    if changed:
+        raise UserError(
+            f"{changed[0]} is not the file that run {record.run_id} was trained with; put that one back, raise the "
+            "method's `version` for a run of its own, or train anew with `bench run` and --force"
+        )
 
 
 def training_set(config: RunConfig, root: Path, store: Store) -> Dataset:

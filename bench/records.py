@@ -119,6 +119,8 @@ class Record(BaseModel):
     scoring_environment: Environment | None = None
     """Where and with what the model was scored, if not in the process that trained it."""
     training: Training | None = None
+    plugins: dict[str, str] = {}
+    """By name the SHA-256 of the files that a method and a data set from outside the suite were trained with."""
     checkpoint_hash: str | None = None
     protocols: dict[str, ProtocolResult] = {}
     method_facts: dict[str, Any] = {}

@@ -28,7 +28,13 @@ from bench.merging import enter, merge_statistics
 from bench.planning import Opener, Plan, opener, plan, unscored
 from bench.protocols import PROTOCOLS, Evaluation
 from bench.protocols.base import gather_one
-from bench.provenance import TrainingLabels, require_same_data, require_same_labels
+from bench.provenance import (
+    TrainingLabels,
+    plugin_files,
+    require_same_data,
+    require_same_labels,
+    require_same_plugins,
+)
 from bench.records import ProtocolResult, Record, Store
 from datasets.base import Dataset, MissingData
 from methods.base import Method
@@ -81,6 +87,7 @@ def execute(
         known = None if force else store.read(run_id)
         finished = known is not None and (known.status, known.fingerprint) == ("complete", fingerprint)
         if known is not None and finished and not unscored(known.protocols, planned):
+            require_same_plugins(known, plugin_files(method_class, source))
             require_same_data(known, planned, dense, open_)
             note(f"{run_id} is finished already; --force repeats it")
             return known
@@ -130,6 +137,7 @@ def _execute(
     if record is None:
         record, method = _train(method_class, config, store, fabric, labels)
     else:
+        require_same_plugins(record, plugin_files(method_class, source))
         require_same_labels(record, labels.dense, labels.info)
         method = models.load_model(method_class, config, source.classes, folder / models.MODEL)
         record.scoring_environment = environment.describe(fabric.device, fabric.world_size)
@@ -158,6 +166,7 @@ def _train(
         supervision=labels.supervision(method_class),
         data=labels.info,
         environment=environment.describe(fabric.device, fabric.world_size),
+        plugins=plugin_files(method_class, registry.datasets.get(config.data.name)),
     )
     trained = training.train(
         method_class,
@@ -168,6 +177,7 @@ def _train(
         store.cache,
         after_training=labels.dense if config.data.supervision == "none" else None,
         content=labels.info.content,
+        plugins=record.plugins,
     )
     record.training = trained.training
     if fabric.is_global_zero:

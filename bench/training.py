@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from lightning.fabric import Fabric
@@ -71,13 +72,15 @@ def train(
     on_checkpoint: Callable[[int], None] | None = None,
     after_training: Dataset | None = None,
     content: str | None = None,
+    plugins: Mapping[str, str] = MappingProxyType({}),
 ) -> Trained:
     """Train ``config`` on ``dataset``, continuing from ``folder``'s checkpoint if there is one.
 
     Writes the final weights to ``folder``. Raises Interrupted after Ctrl-C (state saved), RunFailed on a
     non-finite loss, UserError for a checkpoint that is damaged or of other data. ``on_checkpoint(step)`` is called
     after each checkpoint. ``after_training`` holds the same images with the labels that ``finish`` may see, if these
-    are others. ``content`` is a hash of the data, by which a checkpoint knows what it was trained on.
+    are others. ``content`` is a hash of the data and ``plugins`` of what defines them, by which a checkpoint knows what
+    it was trained with.
     """
     recipe = config.recipe
     device = fabric.device
@@ -107,7 +110,7 @@ def train(
     parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
     seconds, losses = 0.0, dict[str, float]()
     if method.trains_network and recipe.steps:
-        checkpoint = Checkpoint(folder / CHECKPOINT, config, fabric, content)
+        checkpoint = Checkpoint(folder / CHECKPOINT, config, fabric, content, plugins)
         batches = partial(_batches, dataset, config, fabric, context)
         seconds, losses = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
     method.eval()

@@ -235,6 +235,57 @@ class TestOtherData:
         assert "finished already" in bench(*RUN).stderr
 
 
+PLUGIN = """
+from methods.majority import Majority
+
+class Stranger(Majority):
+    name = "stranger"
+    version = "1"
+"""
+
+
+class TestChangedPlugin:
+    @pytest.fixture
+    def plugin(self, tmp_path):
+        path = tmp_path / "stranger.py"
+        path.write_text(PLUGIN)
+        return path
+
+    @pytest.fixture
+    def run(self, bench, plugin):
+        return lambda *more: bench("run", "--method", "stranger", *RUN[3:], "--plugin", str(plugin), *more)
+
+    def test_a_finished_run_is_not_taken_for_that_of_an_edited_plugin(self, bench, run, plugin, tmp_path):
+        results = tmp_path / "results"
+        assert run("--protocol", "closed-set").exit_code == 0
+        assert list(record(results)["plugins"]) == ["stranger.py"]
+        assert "finished already" in run("--protocol", "closed-set").stderr
+        plugin.write_text(PLUGIN + "\n# edited\n")
+        before = state(results)
+        assert_refused(run("--protocol", "closed-set"), "stranger.py", "version", "--force")
+        assert_refused(run(), "stranger.py")
+        again = ("evaluate", record(results)["run_id"], "--plugin", str(plugin))
+        assert_refused(bench(*again), "stranger.py")
+        assert state(results) == before
+        assert run("--protocol", "closed-set", "--force").exit_code == 0
+        assert bench(*again, "--protocol", "closed-set").exit_code == 0
+
+    def test_a_raised_version_is_a_run_of_its_own(self, run, plugin, tmp_path):
+        assert run("--protocol", "closed-set").exit_code == 0
+        plugin.write_text(PLUGIN.replace('"1"', '"2"'))
+        assert run("--protocol", "closed-set").exit_code == 0
+        assert len(list((tmp_path / "results" / "records").glob("*.json"))) == 2
+
+    def test_the_suites_own_methods_and_older_records_name_no_file(self, bench, run, plugin, results, tmp_path):
+        assert record(results)["plugins"] == {}
+        shutil.rmtree(results)
+        assert run("--protocol", "closed-set").exit_code == 0
+        found = record(results)
+        del found["plugins"]
+        (results / "records" / f"{found['run_id']}.json").write_text(json.dumps(found))
+        assert "finished already" in run("--protocol", "closed-set").stderr
+
+
 class TestDamage:
     """A damaged file beside an intact model costs no training."""
 

@@ -329,6 +329,21 @@ def test_full_disk_while_weights_are_written_is_the_error_of_the_disk(mini, fabr
     assert not [path for path in tmp_path.iterdir() if target in path.name]
 
 
+def test_a_checkpoint_of_an_edited_plugin_is_refused(mini, fabric, tmp_path):
+    def kill(step):
+        raise Kill
+
+    def start(digest, on_checkpoint=None):
+        run_config = build("recipe.checkpoint_every=2")
+        return train(run_config, mini, fabric, tmp_path, plugins={"proto.py": digest}, on_checkpoint=on_checkpoint)
+
+    with pytest.raises(Kill):
+        start("first", kill)
+    with pytest.raises(UserError, match=r"another proto.py.*--force"):
+        start("second")
+    assert start("first").training.steps == 4
+
+
 def test_a_checkpoint_of_other_data_is_refused_and_one_that_does_not_say_is_not(mini, fabric, tmp_path):
     def kill(step):
         raise Kill
