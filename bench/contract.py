@@ -293,7 +293,11 @@ def check_state_dict_round_trip_predicts_the_same(subject: Subject) -> None:
     method = subject.trained()
     final = {n: t.clone() for n, t in method.state_dict().items() if n not in set(method.training_only)}
     fresh = subject.build(seed=1)
-    missing, unexpected = fresh.load_state_dict(final, strict=False)
+    try:
+        missing, unexpected = fresh.load_state_dict(final, strict=False)
+    except RuntimeError as error:
+        sizes = " ".join(str(error).split()).partition(": ")[2]
+        raise Broken(f"{sizes}; list buffers that finish sizes in sized_by_training") from None
     _require(not unexpected, f"a new method does not know {', '.join(unexpected[:3])}")
     absent = [n for n in missing if n not in set(method.training_only)]
     _require(not absent, f"the final state lacks {', '.join(absent[:3])}")
@@ -399,6 +403,6 @@ def check(method_class: type[Method]) -> Iterator[tuple[str, str | None]]:
             except (Broken, *USER_ERRORS) as error:
                 yield name, str(error)
             except Exception as error:  # noqa: BLE001 - a method under check may raise anything
-                yield name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                yield name, f"{type(error).__name__}: {' '.join(str(error).split())}"
             else:
                 yield name, None

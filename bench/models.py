@@ -42,12 +42,19 @@ def load_model(method_class: type[Method], config: RunConfig, classes: Classes, 
     method = build_method(method_class, config.model_copy(update={"network": network}), classes)
     try:
         state = load_file(path)
-        missing, unexpected = method.load_state_dict(state, strict=False)
     except FileNotFoundError:
         raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
     except UNREADABLE as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
+    try:
+        missing, unexpected = method.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # which sizes differ stands in the lines after the first
+        sizes = " ".join(str(error).split()).partition(": ")[2]
+        raise UserError(
+            f"model {path} does not fit a new {method.name} ({sizes}); run the run again with --force, and if it is a "
+            "method of your own whose `finish` sizes buffers, list them in `sized_by_training`"
+        ) from None
     absent = [n for n in missing if n not in set(method.training_only)]
     if absent or unexpected:
         problem = f"lacks {absent[0]}" if absent else f"holds the unknown {unexpected[0]}"

@@ -237,6 +237,8 @@ class Method(nn.Module, ABC):
     """What overlapping windows and test-time augmentations average."""
     training_only: ClassVar[Sequence[str]] = ()
     """Buffers that only continued training needs: kept in training checkpoints, left out of the final model."""
+    sized_by_training: ClassVar[Sequence[str]] = ()
+    """Buffers of the method itself that ``finish`` makes as large as it needs; a saved state brings their size."""
     relabels: ClassVar[str | None] = None
     """What tables call ``relabel``, for a method that has it."""
     check_config: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -247,6 +249,13 @@ class Method(nn.Module, ABC):
         self.config = config
         self.network = network
         self.classes = classes
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self.sized_by_training:
+            stored = state_dict.get(prefix + name)
+            if stored is not None:
+                setattr(self, name, self.get_buffer(name).new_empty(stored.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def prepare(self, context: Context) -> None:
         """Before training: allocate what depends on the run's length, fit what precedes the network."""

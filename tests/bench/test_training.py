@@ -146,6 +146,15 @@ def test_accumulation_gives_the_gradient_of_the_larger_batch(mini, fabric, tmp_p
     assert one.training.final_losses["total"] == pytest.approx(two.training.final_losses["total"], rel=0.05)
 
 
+def test_a_model_of_other_sizes_is_refused_with_the_sizes(mini, fabric, tmp_path):
+    run_config = build()
+    method = train(run_config, mini, fabric, tmp_path).method
+    method.classifier = torch.nn.Conv2d(method.classifier.in_channels, 3, 1)
+    models.save_model(method, tmp_path / models.MODEL)
+    with pytest.raises(UserError, match=r"size mismatch for classifier.weight.*sized_by_training"):
+        models.load_model(type(method), run_config, mini.classes, tmp_path / models.MODEL)
+
+
 def test_half_precision_is_refused_on_the_cpu_which_would_train_in_another(mini, fabric, tmp_path):
     with pytest.raises(UserError, match="bf16-mixed"):
         train(build("recipe.precision=16-mixed"), mini, fabric, tmp_path)

@@ -207,6 +207,37 @@ def test_rule_catches_a_method_that_breaks_it(rule, broken, tmp_path):
     assert issubclass(Local, Method)
 
 
+class Banked(Softmax):
+    """Adds to the logits what it found in as many pixels as training images have."""
+
+    name = "banked"
+    sized_by_training = ("pixels",)
+
+    def __init__(self, config, network, classes):
+        super().__init__(config, network, classes)
+        self.register_buffer("pixels", torch.zeros(0))
+
+    def finish(self, context: Context) -> None:
+        self.pixels = torch.cat([batch.labels.flatten().float() for batch in context.images()])
+
+    def predict(self, images: Tensor) -> Prediction:
+        prediction = super().predict(images)
+        return replace(prediction, logits=prediction.logits + self.pixels.mean())
+
+
+def test_buffers_that_training_sizes_are_loaded_with_their_size(tmp_path):
+    assert {problem for _, problem in contract.check(Banked)} == {None}
+
+
+def test_buffers_of_another_size_that_are_not_listed_are_named_with_the_remedy(tmp_path):
+    class Forgetful(Banked):
+        sized_by_training = ()
+
+    outcome = dict(contract.check(Forgetful))["state dict round trip predicts the same"]
+    assert "size mismatch for pixels" in outcome
+    assert "sized_by_training" in outcome
+
+
 def test_a_method_without_retrieval_says_so(tmp_path):
     method = contract.Subject(Softmax, tmp_path).build()
     for call in (method.evidence, lambda: method.explain(torch.rand(1, 3, 8, 8))):
