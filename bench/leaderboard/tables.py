@@ -1,7 +1,7 @@
 """From records to tables: what may share a table, what is averaged, who is best and by how much.
 
 Two runs share a table only if everything but the method and the seed is the same: data set and its
-fingerprint, supervision, network, encoder weights, recipe (by content, not by name), number of ranks (which
+fingerprint, supervision, network, encoder weights, recipe (its name and its content), number of ranks (which
 scales the batch), inference, protocol and protocol version. Two runs share a row only if the method, its
 version and its whole configuration are the same too; only complete runs are averaged. Two numbers share a
 column only if they are of the same images and classes.

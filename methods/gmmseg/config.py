@@ -25,8 +25,8 @@ class GMMSegConfig(MethodConfig):
     """Hyper-parameters of ``GMMSeg``."""
 
     preset: Literal["code", "paper"] = "code"
-    """Fills the fields that are not given. ``paper``: ``reduce="logsumexp"`` and
-    ``class_norm="temperature"``."""
+    """Fills the fields that are not given. ``paper``: ``reduce="logsumexp"`` and ``class_norm="temperature"``, the
+    class density and its classifier as derived there. Its soft assignment is a switch of its own, ``assign``."""
 
     components: int = Field(default=5, ge=1, le=64)
     """K, Gaussians per class. Released configurations: 5 for COCO-Stuff and, in effect, Cityscapes; 8 for
