@@ -11,12 +11,6 @@ from bench import data
 from bench.config import AugmentationConfig, InferenceConfig, Recipe
 from datasets.base import IGNORE, UNLABELLED, DataError
 from datasets.regions import RegionMaps
-from datasets.toyscapes_mini import ToyscapesMini
-
-
-@pytest.fixture(scope="module")
-def mini(data_root):
-    return ToyscapesMini(data_root, "train")
 
 
 def recipe(**fields):

@@ -1,0 +1,26 @@
+"""Trainings of a few steps."""
+
+from __future__ import annotations
+
+import torch
+
+from bench import registry, sweeps, training
+
+
+def build(*assignments, method="softmax"):
+    assignments = ["network.encoder=resnet18", "recipe.steps=4", *assignments]
+    ((_, made),) = sweeps.grid([registry.methods.get(method)], "toyscapes_mini", "quick", [0], [], assignments).runs
+    return made
+
+
+def train(run_config, mini, fabric, folder, method_class=None, **kwargs):
+    method_class = method_class or registry.methods.get(run_config.method_name)
+    return training.train(method_class, run_config, mini, fabric, folder, folder / "cache", **kwargs)
+
+
+def states_equal(one, two):
+    return all(torch.equal(t, two[n]) for n, t in one.items()) and one.keys() == two.keys()
+
+
+class Kill(BaseException):
+    pass
