@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import pickle
+import re
 import struct
 import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ UNREADABLE = (
     struct.error,
 )
 """What torch and safetensors raise for a damaged file of tensors."""
+LEAST_SHARE = 0.5
+"""Of the encoder's parameters, by number of tensors, that a weights file must fit: less is the file of another one."""
 PROBE = 128
 """Side of the square on which strides and channels are measured."""
 
@@ -210,24 +215,21 @@ def _statistics(config: NetworkConfig) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path) -> WeightsReport:
-    """Load a local ``.safetensors``, or a ``.pth`` weights-only, into ``encoder``.
+    """Load a local file of tensors, as PyTorch or safetensors write it, into ``encoder``; code in it is never run.
 
-    Prefixes such as ``encoder.``, ``module.`` or ``backbone.`` are dropped if that makes more names match. Raises
-    UserError if the file is missing or damaged, or if nothing in it fits.
+    Whatever the encoder's names are prefixed with in the file (``encoder.``, ``module.backbone.``,
+    ``module.encoder_q.``) is dropped. Raises UserError if the file is missing, damaged or no such file, or if it fits
+    fewer than ``LEAST_SHARE`` of the encoder's parameters.
     """
-    state = _read_state(path)
     own = encoder.state_dict()
-    candidates = [state] + [
-        {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        for prefix in ("encoder.", "module.", "backbone.", "model.", "network.encoder.")
-    ]
-    candidates += [{f"model.{name}": tensor for name, tensor in state.items()}]  # timm encoders wrap their model
-    state = max(candidates, key=lambda c: sum(n in own for n in c))
+    state = _renamed(_read_state(path), own)
     fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
-    learned = [n for n in fitting if fitting[n].is_floating_point()]
-    if not learned:
+    parameters = [n for n, _ in encoder.named_parameters()]
+    learned = [n for n in parameters if n in fitting]
+    if len(learned) < LEAST_SHARE * len(parameters):
         raise UserError(
-            f"no tensor of {path} fits the encoder: it holds {', '.join(list(state)[:3]) or 'nothing'}, "
+            (f"only {len(learned)} tensors of {path} fit" if learned else f"no tensor of {path} fits")
+            + f" the {len(parameters)} parameters of the encoder: it holds {', '.join(list(state)[:3]) or 'nothing'}, "
             f"the encoder wants {', '.join(list(own)[:3])}; choose the encoder that the file was made for"
         )
     encoder.load_state_dict(fitting, strict=False)
@@ -240,14 +242,49 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> WeightsReport:
     )
 
 
+def _renamed(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of ``state`` behind the prefix that lets most tensors fit, under the names that ``own`` gives them.
+
+    Among prefixes that do equally well the shortest counts, then the first in the file: of MoCo's two encoders the
+    one that was trained.
+    """
+    fits: Counter[tuple[str, str]] = Counter()
+    for name, tensor in state.items():
+        parts = name.split(".")
+        for cut in range(len(parts)):
+            suffix = ".".join(parts[cut:])
+            for wrapper in ("", "model."):  # timm encoders wrap their model
+                target = own.get(wrapper + suffix)
+                if target is not None and target.shape == tensor.shape:
+                    fits[name.removesuffix(suffix), wrapper] += 1
+    if not fits:
+        return state
+    prefix, wrapper = max(fits, key=lambda candidate: (fits[candidate], -len(candidate[0])))
+    return {wrapper + n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+
+
 def _read_state(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            head = file.read(9)
+            if head[8:] == b"{":  # after the length of its header, in eight bytes
+                return load_file(path)
+            if not head.startswith((b"PK", b"\x80")):  # a zip archive, or before PyTorch 1.6 a pickle
+                raise UserError(
+                    f"weights file {path} is not a PyTorch or safetensors file; give --encoder-weights one that "
+                    "torch.save(model.state_dict(), FILE) wrote, or fetch it again"
+                )
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no weights file {path}; check --encoder-weights") from None
     except UNREADABLE as error:
+        code = re.search(r"GLOBAL (\S+)|TorchScript", str(error))
+        if code:
+            raise UserError(
+                f"weights file {path} holds a pickled model or other objects ({code[1] or code[0]}), which could run "
+                "code and are not loaded; save it with torch.save(model.state_dict(), FILE)"
+            ) from None
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"weights file {path} cannot be read ({cause}); fetch it again") from None
     for key in ("state_dict", "model", "model_state"):
@@ -255,4 +292,13 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict):
         raise UserError(f"weights file {path} holds no state dict; save one with torch.save(model.state_dict(), ...)")
-    return {str(n): t for n, t in content.items() if isinstance(t, Tensor)}
+    return dict(_tensors(content))
+
+
+def _tensors(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Name and value of every tensor; those of a dictionary within are prefixed with its key."""
+    for key, value in content.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, Mapping):
+            yield from _tensors(value, f"{prefix}{key}.")

@@ -59,7 +59,7 @@ def test_images_are_normalised_inside(fpn):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("prefix", ["", "encoder.", "module."])
+@pytest.mark.parametrize("prefix", ["", "encoder.", "module.", "module.backbone.", "model.module.encoder_q.0."])
 def test_local_weights_load_with_a_report(fpn, tmp_path, suffix, prefix):
     state = {prefix + n: (t + 1).contiguous() for n, t in fpn.encoder.state_dict().items() if t.is_floating_point()}
     state["classifier.weight"] = torch.zeros(3)
@@ -75,6 +75,65 @@ def test_local_weights_load_with_a_report(fpn, tmp_path, suffix, prefix):
     assert "went into the encoder" in str(report)
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": {f"module.encoder_q.{n}": t for n, t in state.items()}},
+        lambda state: {"model": {"state_dict": {f"backbone.{n}": t for n, t in state.items()}}, "epoch": 3},
+        lambda state: {"student": {f"module.backbone.{n}": t for n, t in state.items()}, "epoch": 3},
+        lambda state: {"net": {"trunk": state}, "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}}},
+    ],
+    ids=["moco", "model and state_dict", "student", "unknown wrappers"],
+)
+def test_weights_are_found_under_whatever_wraps_them(fpn, tmp_path, wrap):
+    state = {n: t + 1 if t.is_floating_point() else t for n, t in fpn.encoder.state_dict().items()}
+    torch.save(wrap(state), tmp_path / "w.pth")
+    made = make(encoder_weights=str(tmp_path / "w.pth"))
+    assert made.weights_report.loaded == len(state)
+    assert not made.weights_report.missing
+    assert not made.weights_report.unexpected
+    assert all(torch.equal(t, state[n]) for n, t in made.encoder.state_dict().items())
+
+
+def test_of_two_encoders_in_a_file_the_trained_one_is_taken(fpn, tmp_path):
+    own = fpn.encoder.state_dict()
+    state = {f"module.encoder_q.{n}": t + 1 for n, t in own.items()}
+    state |= {f"module.encoder_k.{n}": t + 2 for n, t in own.items()}
+    torch.save(state, tmp_path / "w.pth")
+    made = make(encoder_weights=str(tmp_path / "w.pth"))
+    name, tensor = next(iter(own.items()))
+    assert torch.equal(made.encoder.state_dict()[name], tensor + 1)
+
+
+def test_weights_of_a_timm_model_load_with_any_prefix(tmp_path):
+    own = make(encoder="tu-mobilenetv3_small_050").encoder.state_dict()
+    torch.save({f"module.{n.removeprefix('model.')}": t for n, t in own.items()}, tmp_path / "w.pth")
+    report = make(encoder="tu-mobilenetv3_small_050", encoder_weights=str(tmp_path / "w.pth")).weights_report
+    assert report.loaded == len(own)
+
+
+@pytest.mark.parametrize(("share", "fits"), [(0.5, True), (0.49, False), (0.01, False)])
+def test_weights_that_fit_less_than_half_of_the_encoder_are_refused(fpn, tmp_path, share, fits):
+    names = [n for n, _ in fpn.encoder.named_parameters()]
+    kept = names[: max(1, round(share * len(names)))]
+    torch.save({n: fpn.encoder.state_dict()[n] for n in kept}, tmp_path / "w.pth")
+    if fits:
+        assert make(encoder_weights=str(tmp_path / "w.pth")).weights_report.loaded == len(kept)
+        return
+    with pytest.raises(UserError, match=f"only {len(kept)} tensors .* {len(names)} parameters") as caught:
+        make(encoder_weights=str(tmp_path / "w.pth"))
+    assert "choose the encoder" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_format_of_weights_is_read_from_the_file_not_from_its_name(fpn, tmp_path):
+    state = {n: t.contiguous() for n, t in fpn.encoder.state_dict().items()}
+    save_file(state, tmp_path / "w.pth")
+    torch.save(state, tmp_path / "w.safetensors")
+    for name in ("w.pth", "w.safetensors"):
+        assert make(encoder_weights=str(tmp_path / name)).weights_report.loaded == len(state)
+
+
 def test_report_names_what_is_missing_and_what_has_another_shape(fpn, tmp_path):
     state = {n: t.contiguous() for n, t in fpn.encoder.state_dict().items() if t.is_floating_point()}
     names = list(state)
@@ -88,7 +147,14 @@ def test_report_names_what_is_missing_and_what_has_another_shape(fpn, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"other.weight": torch.zeros(3)}, "no tensor"), (None, "no weights file"), (b"junk", "cannot be read")],
+    [
+        ({"other.weight": torch.zeros(3)}, "no tensor"),
+        (None, "no weights file"),
+        (b"junk", "is not a PyTorch or safetensors file"),
+        (b"", "is not a PyTorch or safetensors file"),
+        (b"PK\x03\x04 cut off", "cannot be read"),
+        (b"\x08\0\0\0\0\0\0\0{ cut off", "cannot be read"),
+    ],
 )
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_that_fit_nothing_are_one_sentence(tmp_path, content, message, suffix):
@@ -102,10 +168,21 @@ def test_weights_that_fit_nothing_are_one_sentence(tmp_path, content, message, s
     assert "\n" not in str(caught.value)
 
 
-def test_pickled_code_in_weights_is_refused(tmp_path):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
-    with pytest.raises(UserError, match="cannot be read"):
+class Trap:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("unpickled",)
+
+
+@pytest.mark.parametrize("content", [torch.nn.Linear(2, 2), {"state_dict": {}, "trap": Trap()}], ids=["model", "trap"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickled_code_in_weights_is_refused_with_what_to_save_instead(tmp_path, capsys, content, zipped):
+    torch.save(content, tmp_path / "module.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match=r"save it with torch\.save\(model\.state_dict\(\), FILE\)$") as caught:
         make(encoder_weights=str(tmp_path / "module.pth"))
+    assert "\n" not in str(caught.value)
+    assert "unpickled" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
