@@ -236,20 +236,37 @@ class Dataset(ABC):
         return Sample(image, label, item.id)
 
     def label(self, index: int) -> Tensor:
-        """Decode the label map alone: (H, W) int64 training ids."""
-        path = self.items[index].label
+        """Decode the label map alone: (H, W) int64 training ids.
+
+        Raises DataError naming the file if it is damaged, holds unknown ids, or has pixels without label in training.
+        """
+        item = self.items[index]
         try:
-            raw = self.decode_label(path)
+            raw = self.decode_label(item.label)
         except DECODING_ERRORS as error:
-            raise self._damaged(path, error) from error
-        return self.map_ids(raw, path)
+            raise self._damaged(item.label, error) from error
+        label = self.map_ids(raw, item.label)
+        self._require_annotated(label, item)
+        return label
+
+    def _require_annotated(self, label: Tensor, item: Item) -> None:
+        """Dense labels of the training split are dense: a record would say that all pixels were labelled."""
+        # Most tables cannot lead to UNLABELLED, which spares them the look at the pixels.
+        if self.split != self.train_split or UNLABELLED not in self.label_ids().values():
+            return
+        if (label == UNLABELLED).any():
+            raise DataError(
+                f"{self.name}: label {item.label} has pixels without label ({UNLABELLED}), which dense supervision "
+                f"cannot have; put such labels at {self.folder}/labels-KIND/{self.split}/{item.id}.png and pass "
+                f"--supervision KIND (points, scribbles or another), or map the pixels to {IGNORE} if they are void"
+            )
 
     def map_ids(self, raw: np.ndarray, path: Path) -> Tensor:
         """Training ids (H, W) int64 of raw ids; raises DataError naming the file and unknown ids."""
         if raw.ndim != 2 or not np.issubdtype(raw.dtype, np.integer):
             raise DataError(
                 f"{self.name}: label {path} is not a single-channel integer map but {raw.dtype} of shape "
-                f"{raw.shape}; fetch it again from {self.home}"
+                f"{raw.shape}; {self._remedy()}"
             )
         ids = self.label_ids()
         eight_bit = raw.dtype == np.uint8  # a table of all its values needs no range check, which is slow
@@ -268,7 +285,7 @@ class Dataset(ABC):
             unknown = sorted({int(v) for v in np.unique(raw[mapped < 0])})
             raise DataError(
                 f"{self.name}: label {path} holds id {', '.join(map(str, unknown[:5]))}, which is outside "
-                f"the known ids of this data set; fetch the file again from {self.home} or correct it"
+                f"the known ids of this data set; {self._remedy()}"
             )
         return torch.from_numpy(mapped)
 
@@ -331,8 +348,12 @@ class Dataset(ABC):
     def _misfit(self, item: Item, image: tuple[int, int], label: tuple[int, int]) -> DataError:
         return DataError(
             f"{self.name}: image {item.image} is {image[0]}x{image[1]} but its label {item.label} is "
-            f"{label[0]}x{label[1]}; fetch both again from {self.home}"
+            f"{label[0]}x{label[1]}; {self._remedy()}"
         )
+
+    def _remedy(self) -> str:
+        """What to do about a label file that is whole but wrong."""
+        return f"fetch it again from {self.home} or correct it"
 
     def _damaged(self, path: Path, error: Exception) -> DataError:
         return DataError(f"{self.name}: {path} cannot be decoded ({reason(error)}); fetch it again from {self.home}")

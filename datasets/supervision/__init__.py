@@ -1,9 +1,9 @@
 """Which labels training may see: dense ones, or points, scribbles, clicks, coarse outlines, a fraction, none.
 
-``supervise(dataset, kind, seed, cache)`` gives a data set with the labels of that kind. Published label files are
-read where they exist (PASCAL VOC's points and scribbles, Cityscapes' clicks; see ``official``), and elsewhere labels
-are derived from the dense ones by the rules in ``derive``. Whatever their origin, three states are kept apart:
-labelled, ``UNLABELLED`` (a valid pixel that nobody annotated) and ``IGNORE`` (void).
+``supervise(dataset, kind, seed, cache)`` gives a data set with the labels of that kind. Label files are read where
+they exist, the user's own or published ones (PASCAL VOC's points and scribbles, Cityscapes' clicks; see ``official``),
+and elsewhere labels are derived from the dense ones by the rules in ``derive``. Whatever their origin, three states are
+kept apart: labelled, ``UNLABELLED`` (a valid pixel that nobody annotated) and ``IGNORE`` (void).
 
 To see them: ``python -m datasets.supervision --dataset camvid --data-root DIR --out sheet.png``.
 """
@@ -46,7 +46,9 @@ def supervise(dataset: Dataset, kind: str, seed: int, cache: Path, *, void_is_un
         derived.complete()
         return derived
     reading = "void-is-unlabelled" if void_is_unlabelled else "as-written"
-    folder = store.folder_of(cache, dataset, wanted, "official", reading, store.state(found.files))
+    folder = store.folder_of(
+        cache, dataset, wanted, "own" if found.own else "official", reading, store.state(found.files)
+    )
     labels = wrapper.OfficialLabels(dataset, wanted, folder, found, void_is_unlabelled)
     labels.check_files()
     labels.require_unlabelled()

@@ -65,6 +65,9 @@ class SparseDataset(Dataset):
         """The items of the dense data set with the sparse label files."""
         return self.items
 
+    def _require_annotated(self, label: Tensor, item: Item) -> None:
+        """Pixels without label are what these labels are made of."""
+
     def decode_image(self, path: Path) -> np.ndarray:
         """As the dense data set decodes it."""
         return self.dense.decode_image(path)
@@ -104,29 +107,41 @@ class SparseDataset(Dataset):
 
 
 class OfficialLabels(SparseDataset):
-    """Published label files. ``void_is_unlabelled``: their 255 stands for "no label" where the dense label is valid."""
+    """Published label files, or the user's own.
+
+    ``void_is_unlabelled``: their 255 stands for "no label" where the dense label is valid.
+    """
 
     def __init__(
         self, dense: Dataset, kind: Kind, folder: Path, found: official.Official, void_is_unlabelled: bool
     ) -> None:
         super().__init__(dense, kind, folder, found.files)
         self._origin = found.folder
+        self._own = found.own
         self._unlabelled_raw_id = found.unlabelled_raw_id
         self._void_is_unlabelled = void_is_unlabelled
 
     @property
     def source(self) -> str:
-        """``official: <folder below the data root>``, and how 255 was read if not as void."""
+        """``official: <folder below the data root>``, whether they are the user's own, how 255 was read if not as void.
+
+        What reads records knows by the first word that the labels are files of their own.
+        """
+        own = ", the user's own" if self._own else ""
         reading = ", 255 read as unlabelled" if self._void_is_unlabelled else ""
-        return f"official: {self._origin.relative_to(self.root).as_posix()}{reading}"
+        return f"official: {self._origin.relative_to(self.root).as_posix()}{own}{reading}"
 
     def label_ids(self) -> Mapping[int, int]:
-        """C is a valid pixel without label, in files of raw ids one of these."""
+        """C is a valid pixel without label, in own files ``UNLABELLED``, in files of raw ids one of these."""
         if self._unlabelled_raw_id is not None:
             assert self.dense.raw_ids is not None
             return {**self.dense.raw_ids, self._unlabelled_raw_id: UNLABELLED}
-        count = len(self.classes)
-        return {**{i: i for i in range(count)}, count: UNLABELLED, IGNORE: IGNORE}
+        return {**{i: i for i in range(len(self.classes))}, self._unlabelled_id: UNLABELLED, IGNORE: IGNORE}
+
+    @property
+    def _unlabelled_id(self) -> int:
+        """What files of training ids hold for a valid pixel without label."""
+        return UNLABELLED if self._own else len(self.classes)
 
     def label(self, index: int) -> Tensor:
         """Decode the label map alone: (H, W) int64 training ids with ``UNLABELLED``."""
@@ -151,9 +166,17 @@ class OfficialLabels(SparseDataset):
             raise DataError(
                 f"{self.name}: the labels of kind {self.kind} have no unlabelled pixel, {self.items[0].label} for one, "
                 f"since every pixel without label is {IGNORE} (void), so that nothing could be learnt from it; write "
-                f"{len(self.classes)} for unlabelled pixels, or pass --set data.void_is_unlabelled=true to read "
+                f"{self._unlabelled_id} for unlabelled pixels, or pass --set data.void_is_unlabelled=true to read "
                 f"{IGNORE} as unlabelled wherever the dense label is not void"
             )
+
+    def _remedy(self) -> str:
+        if not self._own:
+            return super()._remedy()
+        return (
+            f"write it as an index PNG of the image's size with 0 to {len(self.classes) - 1} for classes, "
+            f"{UNLABELLED} for unlabelled pixels and {IGNORE} for void"
+        )
 
 
 class DerivedLabels(SparseDataset):

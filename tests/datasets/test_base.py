@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from datasets.base import IGNORE, ClassMap, ClassSet, DataError, Dataset, Item, Split, list_files
+from datasets.base import IGNORE, UNLABELLED, ClassMap, ClassSet, DataError, Dataset, Item, Split, list_files
 from tests.datasets.miniatures import assert_one_sentence, grey, photo
 
 THREE = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -216,3 +216,36 @@ def flat_png(bits: int, level: int, width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     body = zlib.compress((b"\0" + row) * height)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+class Partial(Plain):
+    """Dense labels in a file format that also knows unlabelled pixels."""
+
+    name = "partial"
+    raw_ids: ClassVar = {0: 0, 1: 1, 2: 2, 254: UNLABELLED, 255: IGNORE}
+
+    def find(self) -> list[Item]:
+        return [item._replace(id=f"town/{item.id}") for item in super().find()]
+
+
+@pytest.fixture
+def partial(tmp_path):
+    for name in "01":
+        photo(tmp_path / f"partial/images/{name}.png", 0)
+    grey(tmp_path / "partial/labels/0.png", [0, 1, 2, 255], 0)
+    grey(tmp_path / "partial/labels/1.png", [0, 1, 2, 254], 0)
+    return tmp_path
+
+
+def test_unlabelled_pixels_in_dense_training_labels_are_refused_with_their_place(partial):
+    data = Partial(partial, "train")
+    assert set(data.label(0).unique().tolist()) == {0, 1, 2, IGNORE}
+    for read in (data.label, data.__getitem__):
+        with pytest.raises(DataError) as caught:
+            read(1)
+        place = partial / "partial/labels-KIND/train/town/1.png"
+        assert_one_sentence(str(caught.value), data.items[1].label, place, "--supervision KIND", "254", "255")
+
+
+def test_unlabelled_pixels_outside_the_training_split_are_kept(partial):
+    assert (Partial(partial, "any").label(1) == UNLABELLED).any()

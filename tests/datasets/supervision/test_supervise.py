@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import datasets.supervision
-from datasets.base import IGNORE, UNLABELLED, DataError, Dataset
+from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
 from datasets.camvid import CamVid
 from datasets.cityscapes import Cityscapes
 from datasets.idd_lite import IDDLite
@@ -28,6 +29,7 @@ from datasets.road_anomaly import RoadAnomaly
 from datasets.supervision import supervise
 from datasets.supervision.__main__ import main
 from datasets.supervision.wrapper import DerivedLabels, OfficialLabels, SparseDataset
+from datasets.toyscapes_mini import ToyscapesMini
 from tests.datasets.miniatures import MINIATURES, VOC_TRAIN, assert_one_sentence
 
 DERIVED = ("points", "scribbles", "clicks-20", "coarse", "fraction-0.01", "none")
@@ -379,6 +381,98 @@ def test_unknown_ids_sizes_and_damage_in_published_labels_are_named(voc, cache):
 def test_without_published_labels_they_are_derived(voc, cache):
     assert supervise(voc, "points", 0, cache).source == "derived: points@1"
     assert supervise(voc, "scribbles", 0, cache).source == "derived: scribbles@1"
+
+
+# ---- the user's own labels
+
+
+@pytest.mark.parametrize("kind", ["points", "scribbles", "clicks-20", "coarse", "fraction-0.01"])
+def test_own_labels_of_any_data_set_are_read(camvid, cache, kind):
+    paths = publish(camvid, f"labels-{kind}/train/{{}}.png", empty=UNLABELLED)
+    sparse = supervise(camvid, kind, 0, cache)
+    assert sparse.source == f"official: camvid/labels-{kind}, the user's own"
+    assert [item.label for item in sparse.items] == paths
+    for index in range(len(camvid)):
+        dense, label = camvid.label(index), sparse[index].label
+        labelled = label < UNLABELLED
+        assert int(labelled.sum()) == 40
+        assert torch.equal(label[labelled], dense[labelled])
+        assert (label[-1] == IGNORE).all()
+        assert (label[:-1][~labelled[:-1]] == UNLABELLED).all()
+    assert sparse.labelled_fraction() == 40 / (23 * 32)
+    assert labels(pickle.loads(pickle.dumps(sparse))) == labels(sparse)
+    other = "points" if kind != "points" else "scribbles"
+    assert supervise(camvid, other, 0, cache).source == f"derived: {other}@1"
+
+
+def test_own_labels_lie_below_the_folders_of_an_id(data_root, cache):
+    toyscapes = ToyscapesMini(data_root, "train")
+    paths = publish(toyscapes, "labels-points/train/{}.png", empty=UNLABELLED)
+    try:
+        assert paths[0] == data_root / "toyscapes_mini/labels-points/train/train/0000.png"
+        assert supervise(toyscapes, "points", 0, cache).source.startswith("official: toyscapes_mini/labels-points")
+    finally:
+        shutil.rmtree(toyscapes.folder / "labels-points")
+
+
+def test_own_labels_come_before_published_ones(voc, cache):
+    published = publish(voc, "point/segcls/{}.png", empty=21)
+    assert supervise(voc, "points", 0, cache).items[0].label == published[0]
+    own = publish(voc, "labels-points/train/{}.png", empty=UNLABELLED, labelled=7)
+    sparse = supervise(voc, "points", 0, cache)
+    assert sparse.items[0].label == own[0]
+    assert int((sparse.label(0) < UNLABELLED).sum()) == 7
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_own_labels_with_gaps_say_how_many_are_missing(camvid, cache, lost):
+    paths = publish(camvid, "labels-points/train/{}.png", empty=UNLABELLED)
+    for path in paths[:lost]:
+        path.unlink()
+    with pytest.raises(DataError) as caught:
+        supervise(camvid, "points", 0, cache)
+    assert_one_sentence(str(caught.value), f"{lost} of {len(camvid)}", paths[0], camvid.folder / "labels-points")
+
+
+def test_a_folder_of_own_labels_of_another_layout_is_not_passed_over(camvid, cache):
+    publish(camvid, "labels-points/{}.png", empty=UNLABELLED)
+    with pytest.raises(DataError) as caught:
+        supervise(camvid, "points", 0, cache)
+    count = len(camvid)
+    assert_one_sentence(str(caught.value), f"{count} of {count}", camvid.folder / "labels-points/train")
+
+
+@pytest.mark.parametrize("wrong", ["id", "size"])
+def test_wrong_own_labels_are_named_with_how_to_write_them(camvid, cache, wrong):
+    paths = publish(camvid, "labels-points/train/{}.png", empty=UNLABELLED)
+    content = np.full((24, 32), 11, np.uint8) if wrong == "id" else np.full((24, 30), UNLABELLED, np.uint8)
+    Image.fromarray(content).save(paths[0])
+    with pytest.raises(DataError) as caught:
+        supervise(camvid, "points", 0, cache)
+    what = "id 11" if wrong == "id" else "30x24"
+    assert_one_sentence(str(caught.value), paths[0], what, "0 to 10", "254 for unlabelled", "255 for void")
+    assert camvid.home not in str(caught.value)
+
+
+def test_own_labels_that_are_void_where_unlabelled_are_refused(camvid, cache):
+    paths = publish(camvid, "labels-points/train/{}.png", empty=IGNORE)
+    with pytest.raises(DataError) as caught:
+        supervise(camvid, "points", 0, cache)
+    assert_one_sentence(str(caught.value), paths[0], "write 254", "data.void_is_unlabelled=true")
+
+
+@pytest.mark.parametrize("kind", ["dense", "none"])
+def test_own_labels_are_not_looked_for_where_there_can_be_none(camvid, cache, kind):
+    publish(camvid, f"labels-{kind}/train/{{}}.png", empty=UNLABELLED)
+    assert not isinstance(supervise(camvid, kind, 0, cache), OfficialLabels)
+
+
+def test_a_data_set_with_sparse_labels_alone_trains_from_its_own(camvid, cache):
+    paths = publish(camvid, "labels-points/train/{}.png", empty=UNLABELLED)
+    camvid.items = [Item(item.id, item.image, path) for item, path in zip(camvid.items, paths)]
+    sparse = supervise(camvid, "points", 0, cache)
+    sparse.check_files()
+    assert (sparse.label(0) == UNLABELLED).any()
 
 
 # ---- the contact sheet
