@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from bench import config, registry
 from bench.errors import UserError, near
-from bench.protocols import PROTOCOLS
+from bench.protocols import PROTOCOLS, Anomaly, CrossDomain
 from bench.records import Record, Store
 
 INDENT = " " * 6
@@ -119,9 +119,11 @@ def _dataset(name: str) -> str:
         count = "any number of" if facts.count is None else str(facts.count)
         lines.append(f"  {split}: {count} images, {facts.task}" + (f"; {facts.note}" if facts.note else ""))
     lines += ["", f"Classes ({len(dataset.classes)}): {', '.join(dataset.classes.names)}"]
-    for label, targets in (("Cross-domain", dataset.cross_domain), ("Anomaly", dataset.anomaly)):
+    for label, targets in (("Cross-domain", CrossDomain.targets(dataset)), ("Anomaly", Anomaly.targets(dataset))):
         if targets:
-            lines.append(f"{label} targets: {', '.join(f'{t.dataset}/{t.split}' for t in targets)}")
+            lines.append(f"{label} targets: {', '.join(map('/'.join, targets))}")
+    if dataset.target_of:
+        lines.append(f"Target of: {', '.join(dataset.target_of)}")
     for label in ("home", "licence", "layout", "citation"):
         if getattr(dataset, label):
             lines += ["", f"{label.capitalize()}: {getattr(dataset, label)}"]

@@ -15,6 +15,7 @@ from bench import models, planning, ranks, registry, runs
 from bench.console import note, progress
 from bench.errors import UserError
 from bench.inference import ImagePrediction, Predictor, score_maps
+from bench.protocols import Anomaly, CrossDomain
 from bench.records import Record, Store, atomic
 from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData
 from methods.base import Method
@@ -178,8 +179,7 @@ def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
         first = next(iter(records.values()))
         source = registry.datasets.get(first.config.data.name)
         open_ = planning.opener(root, first.config.data.allow_partial)
-        targets = [(source.name, source.eval_splits[0]), *((t.dataset, t.split) for t in source.anomaly)]
-        targets += [(t.dataset, t.split) for t in source.cross_domain]
+        targets = [(source.name, source.eval_splits[0]), *Anomaly.targets(source), *CrossDomain.targets(source)]
         for name, split in targets:
             try:
                 dataset = open_(name, split)

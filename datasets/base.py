@@ -142,6 +142,12 @@ class Dataset(ABC):
     """Splits whose labels are not published, each with what to use instead."""
     cross_domain: ClassVar[Sequence[Target]] = ()
     anomaly: ClassVar[Sequence[Target]] = ()
+    target_of: ClassVar[Mapping[str, ClassMap | None]] = {}
+    """For a source that does not name this data set as its target: its name, and the map from its classes to these.
+
+    Models trained on it are scored here across domains on the headline of ``eval_splits``, and on all splits of the
+    anomaly task. The map is None for equal classes and where only anomalies are scored.
+    """
     home: ClassVar[str] = ""
     """Where to get the data."""
     licence: ClassVar[str] = ""

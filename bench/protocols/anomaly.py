@@ -17,6 +17,7 @@ from bench.inference import ImagePrediction, score_maps
 from bench.metrics import ranking
 from bench.metrics.images import NonFiniteScore
 from bench.protocols.base import Evaluation, Protocol, gather_one, numbers
+from bench.protocols.targets import anomaly
 from bench.records import ProtocolResult, Scores
 from bench.tensors import serialised
 from datasets.base import IGNORE, Dataset
@@ -44,8 +45,8 @@ class Anomaly(Protocol):
 
     @classmethod
     def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
-        """The targets that the source data set names."""
-        return [(t.dataset, t.split) for t in source.anomaly]
+        """The targets that the source data set names, and those that name it."""
+        return [(t.dataset, t.split) for t in anomaly(source)]
 
     @classmethod
     def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.metrics import confusion
 from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
 from bench.protocols.readings import OWN, ReadingMeters, class_scores
+from bench.protocols.targets import cross_domain
 from bench.records import ProtocolResult, Scores
 from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, Target
 from methods.base import Method
@@ -37,8 +38,8 @@ class CrossDomain(Protocol):
 
     @classmethod
     def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
-        """The targets that the source data set names."""
-        return [(t.dataset, t.split) for t in source.cross_domain]
+        """The targets that the source data set names, and those that name it."""
+        return [(t.dataset, t.split) for t in cross_domain(source)]
 
     @classmethod
     def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
@@ -47,7 +48,7 @@ class CrossDomain(Protocol):
         result = ProtocolResult(version=cls.version)
         source = evaluation.source
         on_source: dict[tuple[int, ...] | None, dict[str, float]] = {}
-        for target in source.cross_domain:
+        for target in cross_domain(source):
             if (target.dataset, target.split) not in targets:
                 continue
             dataset = evaluation.open(target.dataset, target.split)

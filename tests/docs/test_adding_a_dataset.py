@@ -40,10 +40,10 @@ def root(tmp_path):
     return root
 
 
-def run(bench, plugin, root, *arguments):
+def run(bench, plugin, root, *arguments, dataset="my_streets"):
     settings = [part for change in (*SMALL, "data.allow_partial=true") for part in ("--set", change)]
     settings += ["--encoder", "resnet18", "--plugin", str(plugin), "--data-root", str(root)]
-    return bench("run", "--method", "softmax", "--dataset", "my_streets", *settings, *arguments)
+    return bench("run", "--method", "softmax", "--dataset", dataset, *settings, *arguments)
 
 
 def test_the_example_trains_and_is_scored_under_every_protocol(bench, plugin, root, tmp_path):
@@ -61,10 +61,25 @@ def test_the_example_trains_and_is_scored_under_every_protocol(bench, plugin, ro
     assert scored["notes"] == ["Our own map. Buses and trucks are vehicles here and classes of their own there."]
 
 
+def test_models_of_a_built_in_source_are_scored_on_the_example(bench, plugin, root, tmp_path):
+    outcome = run(bench, plugin, root, "--protocol", "cross-domain", "--protocol", "anomaly", dataset="cityscapes")
+    assert outcome.exit_code == 0, outcome.output
+    (path,) = (tmp_path / "results" / "records").glob("*.json")
+    protocols = json.loads(path.read_text())["protocols"]
+    assert [*protocols["anomaly"]["targets"]] == ["my_oddities/test"]
+    assert [*protocols["cross-domain"]["targets"]] == ["my_streets/val"]
+    scored = protocols["cross-domain"]["targets"]["my_streets/val"]
+    assert set(scored["per_class"]["iou"]) == {"road", "plant", "person", "vehicle"}
+    assert scored["notes"] == ["Our own map."]
+
+
 def test_the_example_is_shown_with_its_facts(bench, plugin):
     shown = bench("show", "my_streets", "--plugin", str(plugin)).stdout
     for fact in ("My streets", "train", "another part of the town", "road, plant, person, vehicle", "cityscapes/val"):
         assert fact in shown
+    assert "Target of: cityscapes, camvid" in bench("show", "my_oddities", "--plugin", str(plugin)).stdout
+    source = bench("show", "cityscapes", "--plugin", str(plugin)).stdout
+    assert "Cross-domain targets: camvid/test, idd_lite/val, my_streets/val" in source
 
 
 def test_the_example_trains_from_own_points(bench, plugin, root, tmp_path):

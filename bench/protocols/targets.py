@@ -1,0 +1,58 @@
+"""Which splits of which data sets a model is scored on: those its source names, and those that name the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bench import registry
+from bench.errors import UserError
+from datasets.base import ClassMap, Dataset, Target
+
+
+def cross_domain(source: type[Dataset]) -> list[Target]:
+    """The source's own cross-domain targets, then the headline splits of data sets that declare themselves its targets.
+
+    Raises UserError if the class map of one of these does not fit.
+    """
+    declared = []
+    for dataset, class_map in _declaring(source):
+        if dataset.eval_splits:
+            _require_fit(source, dataset, class_map)
+            declared.append(Target(dataset.name, dataset.eval_splits[0], class_map))
+    return _with(source.cross_domain, declared)
+
+
+def anomaly(source: type[Dataset]) -> list[Target]:
+    """The source's own anomaly targets, then the anomaly splits of data sets that declare themselves its targets."""
+    declared = [
+        Target(dataset.name, split)
+        for dataset, _ in _declaring(source)
+        for split, facts in dataset.splits.items()
+        if facts.task == "anomaly"
+    ]
+    return _with(source.anomaly, declared)
+
+
+def _declaring(source: type[Dataset]) -> Iterator[tuple[type[Dataset], ClassMap | None]]:
+    for name in registry.datasets.names():
+        dataset = registry.datasets.get(name)
+        if source.name in dataset.target_of:
+            yield dataset, dataset.target_of[source.name]
+
+
+def _with(own: Iterable[Target], declared: Iterable[Target]) -> list[Target]:
+    """``own`` targets and those ``declared`` that are not among them."""
+    named = {(target.dataset, target.split) for target in own}
+    return [*own, *(target for target in declared if (target.dataset, target.split) not in named)]
+
+
+def _require_fit(source: type[Dataset], dataset: type[Dataset], class_map: ClassMap | None) -> None:
+    wanted = f"from {source.classes.name} to {dataset.classes.name}"
+    where = f"target_of of data set {dataset.name} has for {source.name}"
+    if class_map is None:
+        if source.classes.names != dataset.classes.names:
+            raise UserError(f"{where} no class map, but the two have other classes; give it one {wanted}")
+        return
+    fits = (class_map.source, class_map.target) == (source.classes.name, dataset.classes.name)
+    if not fits or len(class_map.table) != len(source.classes):
+        raise UserError(f"{where} a class map from {class_map.source} to {class_map.target}; give it one {wanted}")
