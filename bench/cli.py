@@ -552,22 +552,30 @@ def new_method(name: str, out: Path) -> None:
 
 
 @main.command()
-@click.argument("method")
+@click.argument("name")
 @plugin_option
+@data_option
 @shown
-def check(method: str, plugins: tuple[Path, ...]) -> None:
-    """Prove that METHOD honours the contract: every check by name, exit code 1 if one fails."""
-    from bench import contract, registry
+def check(name: str, plugins: tuple[Path, ...], data_root: Path) -> None:
+    """Prove that the method or data set NAME honours its contract: every check by name, exit code 1 if one fails."""
+    from bench import contract, dataset_contract, registry
+    from bench.errors import UserError, near
 
     load_plugins(plugins)
-    method_class = registry.methods.get(method)
+    if name in registry.datasets.names() and name not in registry.methods.names():
+        kind, checks = "data set", dataset_contract.check(registry.datasets.get(name), data_root)
+    else:
+        try:
+            kind, checks = "method", contract.check(registry.methods.get(name))
+        except UserError as error:
+            raise UserError(f"{error}; of data sets, {near(name, registry.datasets.names())}") from None
     failures = 0
-    for name, problem in contract.check(method_class):
-        click.echo(f"{'ok  ' if problem is None else 'FAIL'}  {name}" + ("" if problem is None else f": {problem}"))
+    for rule, problem in checks:
+        click.echo(f"{'ok  ' if problem is None else 'FAIL'}  {rule}" + ("" if problem is None else f": {problem}"))
         failures += problem is not None
     if failures:
-        fail(f"{method} breaks {failures} rule(s) of the method contract", EXIT_FAILED)
-    click.echo(f"{method} honours the method contract")
+        fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)
+    click.echo(f"{name} honours the {kind} contract")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def cross_domain(source: type[Dataset]) -> list[Target]:
     declared = []
     for dataset, class_map in _declaring(source):
         if dataset.eval_splits:
-            _require_fit(source, dataset, class_map)
+            require_fit(class_map, source, dataset, f"target_of {source.name} in data set {dataset.name}")
             declared.append(Target(dataset.name, dataset.eval_splits[0], class_map))
     return _with(source.cross_domain, declared)
 
@@ -46,13 +46,18 @@ def _with(own: Iterable[Target], declared: Iterable[Target]) -> list[Target]:
     return [*own, *(target for target in declared if (target.dataset, target.split) not in named)]
 
 
-def _require_fit(source: type[Dataset], dataset: type[Dataset], class_map: ClassMap | None) -> None:
-    wanted = f"from {source.classes.name} to {dataset.classes.name}"
-    where = f"target_of of data set {dataset.name} has for {source.name}"
+def require_fit(class_map: ClassMap | None, source: type[Dataset], target: type[Dataset], where: str) -> None:
+    """Raises UserError unless ``class_map``, stated ``where``, leads from the source's classes to the target's."""
+    wanted = f"give it one from {source.classes.name} to {target.classes.name}"
     if class_map is None:
-        if source.classes.names != dataset.classes.names:
-            raise UserError(f"{where} no class map, but the two have other classes; give it one {wanted}")
+        if source.classes.names != target.classes.names:
+            raise UserError(
+                f"{where} has no class map, but {source.name} and {target.name} have other classes; {wanted}"
+            )
         return
-    fits = (class_map.source, class_map.target) == (source.classes.name, dataset.classes.name)
+    fits = (class_map.source, class_map.target) == (source.classes.name, target.classes.name)
     if not fits or len(class_map.table) != len(source.classes):
-        raise UserError(f"{where} a class map from {class_map.source} to {class_map.target}; give it one {wanted}")
+        raise UserError(
+            f"{where} has a class map of {len(class_map.table)} classes from {class_map.source} to "
+            f"{class_map.target}; {wanted}"
+        )

@@ -73,6 +73,13 @@ def test_models_of_a_built_in_source_are_scored_on_the_example(bench, plugin, ro
     assert scored["notes"] == ["Our own map."]
 
 
+def test_the_example_honours_the_contract(bench, plugin, root):
+    for name in ("my_streets", "my_oddities"):
+        checked = bench("check", name, "--plugin", str(plugin), "--data-root", str(root))
+        assert checked.exit_code == 0, checked.output
+        assert f"{name} honours the data set contract" in checked.stdout
+
+
 def test_the_example_is_shown_with_its_facts(bench, plugin):
     shown = bench("show", "my_streets", "--plugin", str(plugin)).stdout
     for fact in ("My streets", "train", "another part of the town", "road, plant, person, vehicle", "cityscapes/val"):

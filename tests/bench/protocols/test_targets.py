@@ -85,7 +85,7 @@ def test_built_in_sources_have_the_targets_that_they_name(name):
 @pytest.mark.parametrize(
     ("class_map", "words"),
     [
-        (None, "no class map, but the two have other classes"),
+        (None, "no class map, but a_source and elsewhere have other classes"),
         (ClassMap.by_name(THEIRS, OURS, {"ground": "road"}), "from theirs to ours; give it one from ours to theirs"),
         (ClassMap("ours", "theirs", (0,)), "give it one from ours to theirs"),
     ],
