@@ -87,6 +87,16 @@ class Split:
 
 
 @dataclass(frozen=True)
+class ComponentSizes:
+    """Below how many pixels connected components of an anomaly split do not count."""
+
+    predicted: int
+    """Smaller predicted ones are dropped."""
+    labelled: int
+    """Smaller labelled ones are void."""
+
+
+@dataclass(frozen=True)
 class Target:
     """Another dataset's split on which a model trained on this dataset is scored."""
 
@@ -148,6 +158,8 @@ class Dataset(ABC):
     Models trained on it are scored here across domains on the headline of ``eval_splits``, and on all splits of the
     anomaly task. The map is None for equal classes and where only anomalies are scored.
     """
+    components: ClassVar[ComponentSizes | None] = None
+    """For anomaly sets whose benchmark also scores connected components."""
     home: ClassVar[str] = ""
     """Where to get the data."""
     licence: ClassVar[str] = ""

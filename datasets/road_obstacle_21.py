@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from datasets.base import Dataset, Item, Split, list_files
+from datasets.base import ComponentSizes, Dataset, Item, Split, list_files
 from datasets.class_sets import ANOMALY
 
 LEFT_OUT = frozenset({19, *range(21, 30)})
@@ -35,6 +35,7 @@ class RoadObstacle21(Dataset):
     train_split = None
     eval_splits = ()
     selection_split = None
+    components = ComponentSizes(predicted=50, labelled=10)  # the benchmark's obstacle track
     withheld: ClassVar = {"test": _SERVER, "night": _SERVER, "snowstorm": _SERVER}
     home = "https://segmentmeifyoucan.com/datasets (dataset_ObstacleTrack.zip, https://zenodo.org/record/5281633)"
     licence = "research use; terms in the archive"

@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.errors import RunFailed
 from bench.inference import ImagePrediction, score_maps
 from bench.metrics import ranking
+from bench.metrics.components import ComponentMeter
 from bench.metrics.images import NonFiniteScore
 from bench.protocols.base import Evaluation, Protocol, gather_one, numbers
 from bench.protocols.targets import anomaly
@@ -34,9 +35,12 @@ ScoredPixels = tuple[dict[str, np.ndarray], np.ndarray]
 class Anomaly(Protocol):
     """AUROC, AP, FPR95 and prevalence of every anomaly score, pooled over all valid pixels of a split, and exact.
 
+    Where the data set's benchmark scores connected components too, also F1*, sIoU and PPV of the pixels above the
+    threshold of the best pixel F1, an oracle as that benchmark has it.
+
     Two passes: the first predicts and collects the scores of the anomalous pixels, the second counts the others
-    between them. The network runs once; what it found waits on disk for the second pass: its predictions where their
-    grid is coarse, else the scores, of which there are fewer than classes.
+    between them; a third matches components. The network runs once; what it found waits on disk for the second
+    pass: its predictions where their grid is coarse, else the scores, of which there are fewer than classes.
     """
 
     name: ClassVar[str] = "anomaly"
@@ -88,6 +92,7 @@ class Anomaly(Protocol):
                 second[name].update(sample.id, values, labels)
         by_score: dict[str, dict[str, float | None]] = {}
         outcome: ranking.RankingResult | None = None
+        thresholds: dict[str, float] = {}
         for name in second:
             counts = evaluation.merge(second[name])
             key = f"{cls.name}/{target}/{name}"
@@ -106,7 +111,10 @@ class Anomaly(Protocol):
                     "best_f1_oracle": outcome.best_f1,
                 }
             )
+            thresholds[name] = outcome.best_f1_strict_threshold
         assert outcome is not None
+        for name, found in cls._components(evaluation, dataset, scratch, thresholds).items():
+            by_score[name] |= found
         return Scores(
             dataset=evaluation.describe(dataset),
             metrics={
@@ -116,6 +124,28 @@ class Anomaly(Protocol):
             },
             by_score=by_score,
         )
+
+    @classmethod
+    def _components(
+        cls, evaluation: Evaluation, dataset: Dataset, scratch: Path, thresholds: dict[str, float]
+    ) -> dict[str, dict[str, float | None]]:
+        """Component metrics of every score at its threshold, if the data set's benchmark has them."""
+        sizes = dataset.components
+        if sizes is None:
+            return {}
+        meters = {n: ComponentMeter(t, sizes.predicted, sizes.labelled) for n, t in thresholds.items()}
+        for sample in evaluation.samples(dataset, f"anomaly on {dataset.name}/{dataset.split}, matching components"):
+            scores, _ = _recall(_path(scratch, sample.id), sample.label, evaluation.density_score)
+            valid = (sample.label != IGNORE).numpy()
+            for name, values in scores.items():
+                score_map = np.zeros(valid.shape, values.dtype)
+                score_map[valid] = values
+                meters[name].update(sample.id, score_map, sample.label)
+        results = {name: evaluation.merge(meter).result() for name, meter in meters.items()}
+        return {
+            name: numbers({"f1_star_oracle": r.f1_star, "siou_oracle": r.siou_gt, "ppv_oracle": r.ppv})
+            for name, r in results.items()
+        }
 
 
 def _thinned(label: Tensor) -> Tensor:

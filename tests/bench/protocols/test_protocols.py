@@ -18,11 +18,12 @@ from bench.config import InferenceConfig
 from bench.errors import RunFailed
 from bench.inference import Predictor
 from bench.metrics.boundary import F1_TOLERANCE, boundary_f1, boundary_f1_counts
+from bench.metrics.components import component_f1, image_components
 from bench.metrics.decomposition import DecompositionMeter
 from bench.protocols import Anomaly, ClosedSet, CrossDomain, Evaluation
 from bench.protocols.cross_domain import Mapping
 from bench.protocols.readings import ReadingMeters
-from datasets.base import IGNORE, ClassMap, ClassSet, Item, Sample, Target
+from datasets.base import IGNORE, ClassMap, ClassSet, ComponentSizes, Item, Sample, Target
 from methods.base import Diagnosis, Method, Prediction, upsample
 
 SOURCE = ClassSet("source", ("road", "car", "sky"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
@@ -45,7 +46,7 @@ class Oracle(Method):
 class InMemory:
     """The part of a data set that protocols use."""
 
-    train_split, task = "train", "segmentation"
+    train_split, task, components = "train", "segmentation", None
 
     def __init__(self, name, split, classes, samples, folder):
         self.name, self.split, self.classes, self.samples = name, split, classes, samples
@@ -381,6 +382,33 @@ class Enlarged(Coarse):
             upsample(m, size) for m in (found.logits, found.log_density, found.anomaly["red"][:, None])
         )
         return Prediction(logits, log_density=density, anomaly={"red": red[:, 0]})
+
+
+def test_components_are_matched_above_the_threshold_of_the_best_f1(evaluation, monkeypatch):
+    content = anomaly_samples(5)
+    data = {("odd", "val"): (SOURCE, content)}
+    ends = source(anomaly=(Target("odd", "val"),))
+    plain = Anomaly.run(evaluation(data, ends), [("odd", "val")]).targets["odd/val"].by_score["red"]
+    assert "f1_star_oracle" not in plain
+    monkeypatch.setattr(InMemory, "components", ComponentSizes(predicted=3, labelled=2))
+    found = Anomaly.run(evaluation(data, ends), [("odd", "val")]).targets["odd/val"].by_score["red"]
+    assert {name: found[name] for name in plain} == plain
+
+    reds = [s.image[0].float().numpy() / 255 for s in content]
+    scores = np.concatenate([r[s.label != IGNORE] for r, s in zip(reds, content)])
+    labels = np.concatenate([s.label[s.label != IGNORE].numpy() for s in content])
+
+    def f1(threshold):
+        hits = labels[scores >= threshold].sum()
+        return 2 * hits / ((scores >= threshold).sum() + labels.sum())
+
+    best = max(np.unique(scores[labels == 1]), key=lambda t: (f1(t), t))
+    assert f1(best) == pytest.approx(found["best_f1_oracle"])
+    images = [image_components(r, s.label, np.nextafter(best, -1), 3, 2) for r, s in zip(reds, content)]
+    assert found["siou_oracle"] == pytest.approx(np.concatenate([i.siou_gt for i in images]).mean())
+    assert found["ppv_oracle"] == pytest.approx(np.concatenate([i.ppv for i in images]).mean())
+    assert found["f1_star_oracle"] == pytest.approx(component_f1(sum(i.counts for i in images)).mean())
+    assert 0 < found["f1_star_oracle"] < 1
 
 
 def test_whichever_is_smaller_waits_on_disk_for_the_second_pass(evaluation, monkeypatch):
