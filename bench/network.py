@@ -222,14 +222,15 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> WeightsReport:
     fewer than ``LEAST_SHARE`` of the encoder's parameters.
     """
     own = encoder.state_dict()
-    state = _renamed(_read_state(path), own)
+    found = _read_state(path)
+    state = _renamed(found, own)
     fitting = {n: t for n, t in state.items() if n in own and own[n].shape == t.shape}
     parameters = [n for n, _ in encoder.named_parameters()]
     learned = [n for n in parameters if n in fitting]
     if len(learned) < LEAST_SHARE * len(parameters):
         raise UserError(
             (f"only {len(learned)} tensors of {path} fit" if learned else f"no tensor of {path} fits")
-            + f" the {len(parameters)} parameters of the encoder: it holds {', '.join(list(state)[:3]) or 'nothing'}, "
+            + f" the {len(parameters)} parameters of the encoder: it holds {', '.join(list(found)[:3]) or 'nothing'}, "
             f"the encoder wants {', '.join(list(own)[:3])}; choose the encoder that the file was made for"
         )
     encoder.load_state_dict(fitting, strict=False)

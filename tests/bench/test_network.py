@@ -116,12 +116,13 @@ def test_weights_of_a_timm_model_load_with_any_prefix(tmp_path):
 def test_weights_that_fit_less_than_half_of_the_encoder_are_refused(fpn, tmp_path, share, fits):
     names = [n for n, _ in fpn.encoder.named_parameters()]
     kept = names[: max(1, round(share * len(names)))]
-    torch.save({n: fpn.encoder.state_dict()[n] for n in kept}, tmp_path / "w.pth")
+    torch.save({f"backbone.{n}": fpn.encoder.state_dict()[n] for n in kept}, tmp_path / "w.pth")
     if fits:
         assert make(encoder_weights=str(tmp_path / "w.pth")).weights_report.loaded == len(kept)
         return
     with pytest.raises(UserError, match=f"only {len(kept)} tensors .* {len(names)} parameters") as caught:
         make(encoder_weights=str(tmp_path / "w.pth"))
+    assert f"it holds backbone.{kept[0]}" in str(caught.value)
     assert "choose the encoder" in str(caught.value)
     assert "\n" not in str(caught.value)
 
