@@ -115,8 +115,8 @@ def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:
     changed = [name for name, digest in now.items() if record.plugins.get(name, digest) != digest]
     if changed:
         raise UserError(
-            f"{changed[0]} is not the file that run {record.run_id} was trained with; put that one back, raise the "
-            "method's `version` for a run of its own, or train anew with `bench run` and --force"
+            f"{changed[0]} is not the file that run {record.run_id} was trained with; put that one back, or train anew "
+            "with `bench run` and --force (a method whose `version` is raised is a run of its own)"
         )
 
 
