@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -53,6 +53,20 @@ def incomplete_identity(table: Table, item: Incomplete) -> list[str]:
 def spans(columns: list[Column]) -> list[tuple[str, int]]:
     """The headings over the columns, each with the number of columns under it."""
     return [(group, len(list(members))) for group, members in groupby(columns, key=lambda c: c.group)]
+
+
+def parts(columns: Sequence[Column], room: float, width: Callable[[Column], float]) -> list[list[Column]]:
+    """The columns in parts no wider than ``room``, never splitting a target unless it is too wide alone."""
+    found: list[list[Column]] = [[]]
+    for _, members in groupby(columns, key=lambda column: column.group):
+        group = list(members)
+        if sum(map(width, found[-1] + group)) > room:
+            found.append([])
+        for column in group:
+            if sum(map(width, [*found[-1], column])) > room:
+                found.append([])
+            found[-1].append(column)
+    return [part for part in found if part] or [[]]
 
 
 def cells(columns: list[Column], row: Row) -> Iterator[Styled]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 
 from rich import box
 from rich.console import Console
@@ -65,15 +64,6 @@ def _show(table: Table, console: Console) -> None:
 
 
 def _parts(table: Table, width: int) -> list[list[Column]]:
-    """The columns in parts that fit, never splitting a target unless it is too wide alone."""
-    room = max(1, (width - 12 - max(len(row.label) + len(row.score) for row in table.rows)) // _WIDTH_OF_A_NUMBER)
-    parts: list[list[Column]] = [[]]
-    for _, members in groupby(table.shown, key=lambda column: column.group):
-        group = list(members)
-        if parts[-1] and len(parts[-1]) + len(group) > room:
-            parts.append([])
-        while len(group) > room and not parts[-1]:
-            parts[-1], group = group[:room], group[room:]
-            parts.append([])
-        parts[-1] += group
-    return [part for part in parts if part] or [[]]
+    """The columns in parts that fit."""
+    room = (width - 12 - max(len(row.label) + len(row.score) for row in table.rows)) // _WIDTH_OF_A_NUMBER
+    return layout.parts(table.shown, room, lambda column: 1)
