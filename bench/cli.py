@@ -251,19 +251,20 @@ def _leave_row(store: Store, run_config: Any, reason: str) -> None:
 
 
 def _summary(records: list[Record]) -> None:
+    """A table for each run below its id, which is never cut: other commands ask for it."""
     from rich.table import Table
 
-    from bench.console import console
+    from bench.console import console, note
 
-    if not records:
-        return
-    table = Table("run", "protocol", "target", "score")
     for record in records:
+        table = Table()
+        for heading in ("protocol", "target", "score"):
+            table.add_column(heading, overflow="fold")
         for protocol, result in record.protocols.items():
             if result.status == "skipped":
-                table.add_row(record.run_id, protocol, "", _why_skipped(record, protocol))
+                table.add_row(protocol, "", _why_skipped(record, protocol))
             elif result.status != "complete":
-                table.add_row(record.run_id, protocol, "", result.reason or result.status)
+                table.add_row(protocol, "", result.reason or result.status)
             for target, scores in result.targets.items():
                 if scores.by_score:
                     best = max(scores.by_score, key=lambda s: scores.by_score[s]["ap"] or 0)
@@ -271,8 +272,9 @@ def _summary(records: list[Record]) -> None:
                     text = f"{best}: AP {_percent(values['ap'])} AUROC {_percent(values['auroc'])}"
                 else:
                     text = f"mIoU {_percent(scores.metrics['miou'])}"
-                table.add_row(record.run_id, protocol, target, text)
-    console.print(table)
+                table.add_row(protocol, target, text)
+        note(record.run_id)
+        console.print(table)
 
 
 def _why_skipped(record: Record, protocol: str) -> str:

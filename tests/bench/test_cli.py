@@ -478,6 +478,19 @@ def test_full_disk_ends_a_grid(bench, tmp_path, monkeypatch, wrapped):
     assert "softmax" not in outcome.stderr
 
 
+def test_summary_names_every_run_in_full_however_narrow_the_terminal(bench, finished, monkeypatch):
+    from bench.console import console
+
+    monkeypatch.setattr(console, "width", 70)
+    outcome = bench("run", "--method", "softmax", "--method", "gmmseg", *QUICK, results=finished)
+    summary = outcome.stderr[outcome.stderr.index("┏") :]
+    *_, first = outcome.stderr[: outcome.stderr.index("┏")].splitlines()
+    ids = [record["run_id"] for record in records(finished)]
+    assert {first, *(line for line in summary.splitlines() if line.startswith("toyscapes_mini-"))} == set(ids)
+    assert "toyscapes_mini/anomaly" in summary
+    assert "…" not in summary
+
+
 def test_summary_says_in_few_words_what_was_skipped(bench, tmp_path):
     root = camvid(tmp_path / "data")
     arguments = ["run", "--method", "majority", "--dataset", "camvid", "--encoder", "resnet18"]
@@ -487,7 +500,8 @@ def test_summary_says_in_few_words_what_was_skipped(bench, tmp_path):
     assert "idd_lite" in table
     assert "skipped" in table
     assert "absent" in table
-    assert "found" not in table
+    assert "no image of split" not in table
+    assert "fishyscapes_lost_and_found" in table
     assert "idd_lite: no image of split" in outcome.stderr
 
 
