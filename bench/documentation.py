@@ -61,7 +61,9 @@ def page(name: str, store: Store | None = None) -> str:
     if store is not None and store.matching(name):
         return _run(store.find(name))
     known = [*registry.methods.names(), *registry.datasets.names(), *PROTOCOLS, *config.recipe_names()]
-    raise UserError(f"there is no method, data set, protocol, recipe or run {name!r}: {near(name, known)}")
+    raise UserError(
+        f"there is no method, data set, protocol, recipe or run {name!r}: {near(name, known)}; {registry.FROM_A_FILE}"
+    )
 
 
 def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:

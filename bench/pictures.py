@@ -165,12 +165,23 @@ def compare(
 def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
     """A sheet of comparisons for each data set and target, from the first seed of every method whose model is there."""
     groups: dict[str, dict[str, Record]] = {}
+    unknown: dict[str, None] = {}
     for record in store.records():
         if record.status == "complete" and (store.run_folder(record.run_id) / models.MODEL).exists():
+            try:
+                registry.methods.get(record.config.method_name)
+                registry.datasets.get(record.config.data.name)
+            except UserError as error:
+                unknown[str(error)] = None
+                continue
             group = groups.setdefault(f"{record.config.data.name}-{record.config.recipe.name}", {})
             label = record.config.method_name
             if label not in group or record.config.seed < group[label].config.seed:
                 group[label] = record
+    if not groups and unknown:
+        raise UserError(next(iter(unknown)))
+    for sentence in unknown:
+        note(f"skipped: {sentence}")
     if not groups:
         raise UserError(f"there is no finished run with its model in {store.root}; make one with `bench run`")
     written = []

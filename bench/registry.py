@@ -22,6 +22,9 @@ from bench.errors import UserError, near
 
 T = TypeVar("T")
 
+FROM_A_FILE = "or pass --plugin FILE if a file of yours defines it"
+"""The end of the sentence about a name that nothing has registered."""
+
 
 def require_own_datasets() -> None:
     """Stop if another package named ``datasets`` (Hugging Face's, say) is imported in place of this suite's."""
@@ -122,7 +125,7 @@ class Registry(Generic[T]):
             return self._classes[name]
         if name in self._broken:
             raise UserError(self._broken[name])
-        raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}")
+        raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}; {FROM_A_FILE}")
 
 
 methods: Registry[Method] = Registry("method", Method, "methods", "bench.methods")  # type: ignore[type-abstract]

@@ -219,6 +219,36 @@ def test_pictures_show_every_target(bench, finished, tmp_path):
     assert {"toyscapes_mini-test.png", "toyscapes_mini-anomaly.png", "toyscapes_mini-night.png"} <= names
 
 
+def renamed(results: Path, method: str, name: str) -> None:
+    """Let the finished run of ``method`` be one of a plugin that nobody passes."""
+    for path in (results / "records").glob(f"*-{method}-*.json"):
+        record = json.loads(path.read_text())
+        record["config"]["method_name"] = name
+        path.write_text(json.dumps(record))
+
+
+def test_pictures_skip_the_run_of_an_unknown_plugin_and_draw_the_others(bench, copy, tmp_path):
+    renamed(copy, "gmmseg", "proto")
+    outcome = bench("pictures", str(copy), "--out", str(tmp_path / "out"), "--count", "1")
+    assert outcome.exit_code == 0, outcome.output
+    assert "toyscapes_mini-test.png" in {p.name for p in (tmp_path / "out").rglob("*.png")}
+    (line,) = [line for line in outcome.stderr.splitlines() if "proto" in line]
+    assert line.startswith("skipped: ")
+    assert "--plugin" in line
+    renamed(copy, "softmax", "proto")
+    assert_sentence(bench("pictures", str(copy), "--out", str(tmp_path / "out")), "proto", "--plugin")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "sample"])
+def test_a_forgotten_plugin_is_named_as_the_remedy(bench, copy, tmp_path, command):
+    renamed(copy, "gmmseg", "proto")
+    (run,) = [r["run_id"] for r in records(copy) if r["config"]["method_name"] == "proto"]
+    image = tmp_path / "image.png"
+    Image.new("RGB", (64, 64)).save(image)
+    more = {"predict": [str(image), "--out", "out"], "sample": ["--image", str(image), "--out", "out"]}
+    assert_sentence(bench(command, run, *more.get(command, [])), "unknown method 'proto'", "--plugin FILE")
+
+
 @pytest.mark.parametrize("kind", ["methods", "datasets", "protocols", "recipes", "architectures"])
 def test_list_names_what_there_is(bench, kind):
     rows = json.loads(bench("list", kind, "--json").stdout)
@@ -298,8 +328,9 @@ def test_check_fails_a_method_that_breaks_the_contract(bench, tmp_path):
 
 
 MISTAKES = {
-    "unknown method": (("run", "--method", "gmseg", *QUICK), ["gmseg", "gmmseg"]),
-    "unknown data set": (("run", "--method", "softmax", "--dataset", "camvit"), ["camvit", "camvid"]),
+    "unknown method": (("run", "--method", "gmseg", *QUICK), ["gmseg", "gmmseg", "--plugin"]),
+    "unknown data set": (("run", "--method", "softmax", "--dataset", "camvit"), ["camvit", "camvid", "--plugin"]),
+    "nothing to show": (("show", "gmseg"), ["gmseg", "gmmseg", "--plugin"]),
     "unknown protocol": (
         ("run", "--method", "softmax", *QUICK, "--protocol", "closedset"),
         ["closedset", "closed-set"],
