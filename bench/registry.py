@@ -72,15 +72,21 @@ class Registry(Generic[T]):
                 )
                 continue
             try:
-                self._register_entry(found)
+                self._register_entry(entry.name, found)
             except UserError as error:
-                self._broken[entry.name] = f"entry point {entry.name!r} of {self.group} cannot be used: {error}"
+                sentence = f"entry point {entry.name!r} of {self.group} cannot be used: {error}"
+                self._broken |= {entry.name: sentence, str(getattr(found, "name", entry.name)): sentence}
 
-    def _register_entry(self, found: object) -> None:
-        """A module of plugins, or one class of the right base."""
+    def _register_entry(self, key: str, found: object) -> None:
+        """A module of plugins, or one class of the right base whose name is that of the entry."""
         if isinstance(found, ModuleType):
             self._register_all(found)
         elif isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found):
+            name = self._name_of(found)
+            if name != key:
+                raise UserError(
+                    f"the class {found.__module__}.{found.__qualname__} is named {name!r}; give both the same name"
+                )
             self.register(found)
         else:
             raise UserError(
@@ -101,6 +107,9 @@ class Registry(Generic[T]):
 
     def register(self, plugin: type[T]) -> None:
         """Add a class under its ``name``; two different classes of one name are an error."""
+        self._classes[self._name_of(plugin)] = plugin
+
+    def _name_of(self, plugin: type[T]) -> str:
         name = getattr(plugin, "name", None)
         if not isinstance(name, str) or not name:
             raise UserError(
@@ -111,7 +120,7 @@ class Registry(Generic[T]):
             raise UserError(
                 f"two {self.kind}s are named {name!r}: {known.__module__} and {plugin.__module__}; rename one"
             )
-        self._classes[name] = plugin
+        return name
 
     def names(self) -> list[str]:
         """All names, sorted."""

@@ -76,6 +76,10 @@ class NoMethod:
     name = "no_method"
 
 
+class Mine(Softmax):
+    name = "mine_of_a_package"
+
+
 def leave():
     raise SystemExit("a package that exits")
 
@@ -85,6 +89,7 @@ def leave():
     [
         (lambda: Nameless, ["no name"]),
         (lambda: Doubled, ["two methods are named"]),
+        (lambda: Mine, ["'mine_of_a_package'", "the same name"]),
         (lambda: NoMethod, ["NoMethod", "methods.base.Method"]),
         (lambda: registry.Method, ["methods.base.Method"]),
         (lambda: "text", ["'text'", "methods.base.Method"]),
@@ -102,6 +107,16 @@ def test_an_entry_point_that_cannot_be_registered_disables_itself_alone(monkeypa
     assert "\n" not in str(caught.value)
     for word in ("bad_one", *words):
         assert word in str(caught.value)
+
+
+def test_an_entry_point_of_another_name_than_its_class_is_explained_under_both(monkeypatch):
+    entries = [types.SimpleNamespace(name="my_idea", load=lambda: Mine)]
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
+    fresh = registry.Registry("method", registry.Method, "methods", "bench.methods")
+    for name in ("my_idea", "mine_of_a_package"):
+        with pytest.raises(UserError, match=r"'my_idea'.*'mine_of_a_package'"):
+            fresh.get(name)
+    assert "mine_of_a_package" not in fresh.names()
 
 
 def test_entry_points_are_read(monkeypatch):
