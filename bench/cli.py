@@ -71,6 +71,25 @@ def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``[RESULTS]``, also accepted as ``--results DIR`` like everywhere else."""
+
+    @wraps(command)
+    def wrapper(*args: Any, results: Path | None, named_results: Path | None, **kwargs: Any) -> Any:
+        if results is not None and named_results is not None and results.resolve() != named_results.resolve():
+            fail(f"RESULTS is {results} and --results is {named_results}; give one of them")
+        return command(*args, results=results or named_results or Path("results"), **kwargs)
+
+    argument = click.argument("results", type=click.Path(path_type=Path), default=None, metavar="[RESULTS]")
+    option = click.option(
+        "--results",
+        "named_results",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The same as RESULTS.  [default: results]",
+    )
+    return argument(option(wrapper))
+
+
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--data-root DIR``."""
     option = click.option(
@@ -430,7 +449,7 @@ def sample(
 
 
 @main.command()
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
+@results_argument
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default RESULTS/pictures.")
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Images for each split.")
 @data_option
@@ -447,7 +466,7 @@ def pictures(results: Path, out: Path | None, count: int, data_root: Path, plugi
 
 
 @main.command()
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
+@results_argument
 @click.option(
     "--format",
     "formats",
@@ -477,7 +496,7 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
 
 
 @main.command()
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"), metavar="[RESULTS]")
+@results_argument
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
 @click.option("--y", default="miou", show_default=True, help="A metric of the closed-set protocol.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Picture; default in RESULTS/curves.")

@@ -219,6 +219,24 @@ def test_pictures_show_every_target(bench, finished, tmp_path):
     assert {"toyscapes_mini-test.png", "toyscapes_mini-anomaly.png", "toyscapes_mini-night.png"} <= names
 
 
+@pytest.mark.parametrize(
+    "command", [("leaderboard",), ("pictures", "--count", "1"), ("curve", "--x", "recipe.steps")], ids=lambda c: c[0]
+)
+def test_results_are_an_argument_or_an_option_but_not_two_folders(bench, command, tmp_path):
+    nowhere, elsewhere = str(tmp_path / "nowhere"), str(tmp_path / "elsewhere")
+    by_argument, by_option = bench(*command, nowhere), bench(*command, "--results", nowhere)
+    assert_sentence(by_option, "no")
+    assert by_option.stderr == by_argument.stderr
+    assert bench(*command, nowhere, "--results", nowhere).stderr == by_argument.stderr
+    assert_sentence(bench(*command, nowhere, "--results", elsewhere), "nowhere", "elsewhere", "give one of them")
+
+
+def test_results_given_as_an_option_are_read(bench, finished, tmp_path):
+    outcome = bench("leaderboard", "--results", str(finished), "--format", "csv", "--out", str(tmp_path))
+    assert outcome.exit_code == 0, outcome.output
+    assert "gmmseg" in (tmp_path / "leaderboard.csv").read_text()
+
+
 def renamed(results: Path, method: str, name: str) -> None:
     """Let the finished run of ``method`` be one of a plugin that nobody passes."""
     for path in (results / "records").glob(f"*-{method}-*.json"):
