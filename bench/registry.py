@@ -144,6 +144,8 @@ datasets: Registry[Dataset] = Registry("data set", Dataset, "datasets", "bench.d
 def load_plugin(path: Path) -> list[str]:
     """Import a user's own ``.py`` file and register the methods and data sets in it.
 
+    It may import files beside it, except where an installed package has the same name.
+
     Returns their names. Raises UserError for a file that is missing, does not import, or holds no plugin.
     """
     path = Path(path)
@@ -155,6 +157,9 @@ def load_plugin(path: Path) -> list[str]:
         raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    # At the end: a file beside the plugin must not hide a package that the suite has yet to import.
+    beside = [folder for folder in [str(path.resolve().parent)] if folder not in sys.path]
+    sys.path += beside
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -165,6 +170,9 @@ def load_plugin(path: Path) -> list[str]:
         raise UserError(
             f"plugin {path} cannot be imported ({type(error).__name__}{line}: {error}); correct it"
         ) from None
+    finally:
+        for folder in beside:
+            sys.path.remove(folder)
     before = {*methods.names(), *datasets.names()}
     found = methods._register_all(module) + datasets._register_all(module)
     if not found:

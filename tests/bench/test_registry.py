@@ -32,6 +32,26 @@ def test_plugin_file_is_registered(tmp_path):
     assert registry.methods.get("mine_a").__name__ == "Mine"
 
 
+def test_a_plugin_file_may_import_a_file_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "a_helper_beside_it.py").write_text('NAME = "mine_with_help"\n')
+    (tmp_path / "json.py").write_text("raise ValueError('not the library')\n")
+    path = tmp_path / "plugin_b.py"
+    path.write_text(
+        "import json\n"
+        "from a_helper_beside_it import NAME\n"
+        "from methods.softmax import Softmax\n"
+        "class Mine(Softmax):\n"
+        "    name = NAME\n"
+    )
+    before = list(sys.path)
+    monkeypatch.delitem(sys.modules, "json")
+    assert registry.load_plugin(path) == ["mine_with_help"]
+    assert sys.path == before
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *before])
+    registry.load_plugin(path)
+    assert sys.path == [str(tmp_path), *before], "a folder that was there before stays"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
