@@ -393,7 +393,7 @@ def explain(
 ) -> None:
     """Show the training segments on which the prediction of IMAGE by a finished RUN rests, and their bank.
 
-    IMAGE is an id of the run's data set, such as test/image_0003, or a file. RUN is of a method that predicts by
+    IMAGE is an id of the run's data set, such as test/0003, or a file. RUN is of a method that predicts by
     retrieval (segsort).
     """
     from bench import explanation, ranks, runs

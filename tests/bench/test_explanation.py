@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.cluster import AgglomerativeClustering
 
 from bench import planning, registry
+from bench.cli import explain
 from bench.config import InferenceConfig
 from bench.explanation import bank, figures, report
 from bench.explanation.query import Query, find
@@ -306,6 +307,7 @@ def test_a_file_has_no_right_and_wrong(explained, tmp_path):
 def test_a_path_into_the_data_set_has_its_labels(data_root):
     source = registry.datasets.get("toyscapes_mini")
     by_id = find(source, data_root, "test/0003")
+    assert f"such as {by_id.sample.id}, " in " ".join((explain.help or "").split()), "the help's example is one"
     by_path = find(source, data_root, str(next(data_root.glob("toyscapes_mini/*/test/images/0003.png"))))
     assert by_id.labelled
     assert by_path.labelled
