@@ -52,6 +52,7 @@ def grid(
             table: dict[str, Any] = {}
             for key, value in zip(options, values):
                 table = merge(table, nested(key, value))
+            _require_settings(method, methods, [*overrides, table])
             for seed in seeds:
                 config = build(method, dataset, recipe, seed, [*overrides, table])
                 if config.fingerprint() in runs:
@@ -61,6 +62,22 @@ def grid(
                     )
                 runs[config.fingerprint()] = method, config
     return Grid(list(runs.values()), list(swept))
+
+
+def _require_settings(
+    method: type[Method], methods: Sequence[type[Method]], overrides: Iterable[Mapping[str, Any]]
+) -> None:
+    """Raises UserError for a setting that ``method`` has not but another of ``methods`` has."""
+    for table in overrides:
+        settings = table.get("method")
+        for key in settings if isinstance(settings, Mapping) else ():
+            owners = [m.name for m in methods if key in m.Config.model_fields]
+            if owners and key not in method.Config.model_fields:
+                has, its = ("has", "its") if len(owners) == 1 else ("have", "their")
+                raise UserError(
+                    f"unknown key 'method.{key}' of {method.name}: only {' and '.join(owners)} {has} it here; run "
+                    f"{' and '.join(owners)} by a command of {its} own"
+                )
 
 
 def _options(method: type[Method], assignments: Iterable[str]) -> dict[str, list[Any]]:

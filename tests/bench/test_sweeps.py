@@ -79,6 +79,16 @@ def test_assignments_are_above_the_overrides():
     ("assignment", "methods", "words"),
     [
         ("method.clusters=5,10", (SEGSORT, SOFTMAX), ["method.clusters", "softmax"]),
+        (
+            "method.mem_correct_only=true",
+            (GMMSEG, SOFTMAX),
+            ["'method.mem_correct_only' of softmax", "run gmmseg by a command of its own"],
+        ),
+        (
+            "method.mem_correct_only=true",
+            (SOFTMAX, GMMSEG),
+            ["'method.mem_correct_only' of softmax", "run gmmseg by a command of its own"],
+        ),
         ("method.clustrs=5,10", (SEGSORT,), ["method.clustrs", "method.clusters"]),
         ("method.clusters=5,ten", (SEGSORT,), ["method.clusters", "ten"]),
         ("method.clusters=5,0", (SEGSORT,), ["method.clusters"]),
