@@ -33,8 +33,8 @@ _COLUMN_SEP = 2.5
 _LINE, _NOTE_LINE, _CAPTION_LINE = 8.5, 9.5, 12.0
 _ROWS = 35
 """Rows of one tabular."""
-_LONG_LABEL = 20
-"""Characters from which on a row's settings are spelled out below the table."""
+_LONG_LABEL = 12
+"""Characters beyond which a row's settings are spelled out below the table."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
