@@ -146,7 +146,8 @@ class GMMSeg(Method):
         self.waiting.append(batch.scratch.pop(self.name))
         if context.more_batches:
             return
-        observed = Observed(*map(torch.cat, zip(*self.waiting)))
+        # A step of one batch, as most are, needs no copy.
+        observed = self.waiting[0] if len(self.waiting) == 1 else Observed(*map(torch.cat, zip(*self.waiting)))
         self.waiting.clear()
         self._remember(observed, context)
         if context.step % self.config.em_interval == 0:
