@@ -13,6 +13,7 @@ from bench.config import RunConfig
 from bench.console import note
 from bench.errors import UserError
 from bench.network import UNREADABLE
+from bench.provenance import changed_plugin
 from bench.records import atomic
 from bench.tensors import serialised
 from methods.base import Method
@@ -51,7 +52,7 @@ class Checkpoint:
     def resume(self, method: Method, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
         """Load the state, if there is any; the steps that are done and the seconds they took.
 
-        Raises UserError for a file that is damaged, or of another run or other data.
+        Raises UserError for a file that is damaged, or of another run, other data or another plugin.
         """
         if not self.path.exists():
             return 0, 0.0
@@ -64,11 +65,10 @@ class Checkpoint:
                     f"checkpoint {self.path} was trained on other data than is there now; restore that data, or use "
                     "--force to start the run anew"
                 )
-            known = state.get("plugins", {})
-            changed = [name for name, digest in self.plugins.items() if known.get(name, digest) != digest]
-            if changed:
+            changed = changed_plugin(state.get("plugins", {}), self.plugins)
+            if changed is not None:
                 raise UserError(
-                    f"checkpoint {self.path} was trained with another {changed[0]} than is there now; put that one "
+                    f"checkpoint {self.path} was trained with another {changed} than is there now; put that one "
                     "back, or use --force to start the run anew"
                 )
             method.load_state_dict(state["method"])

@@ -110,12 +110,17 @@ def plugin_files(*plugins: type) -> dict[str, str]:
     return {path.name: file_hash(path) for path in (Path(file) for file in files if file is not None)}
 
 
+def changed_plugin(known: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """The name of a plugin file whose hash was another one when it was ``known``; None where nothing differs."""
+    return next((name for name, digest in now.items() if known.get(name, digest) != digest), None)
+
+
 def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:
     """Raises UserError if a plugin file is another one ``now`` than the run was trained with."""
-    changed = [name for name, digest in now.items() if record.plugins.get(name, digest) != digest]
-    if changed:
+    changed = changed_plugin(record.plugins, now)
+    if changed is not None:
         raise UserError(
-            f"{changed[0]} is not the file that run {record.run_id} was trained with; put that one back, or train anew "
+            f"{changed} is not the file that run {record.run_id} was trained with; put that one back, or train anew "
             "with `bench run` and --force (a method whose `version` is raised is a run of its own)"
         )
 
