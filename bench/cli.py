@@ -109,6 +109,17 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(command)
 
 
+def protocol_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--protocol NAME``, repeatable."""
+    option = click.option(
+        "--protocol",
+        "protocols",
+        multiple=True,
+        help="Default: closed-set, cross-domain and anomaly, as far as their data is there.",
+    )
+    return option(command)
+
+
 def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--plugin FILE.py``, repeatable."""
     option = click.option(
@@ -140,7 +151,7 @@ def main() -> None:
 @click.option("--supervision", default=None, help="Labels that training may see.  [default: dense]")
 @click.option("--recipe", default="quick", show_default=True, help="A recipe's name, or a TOML file.")
 @click.option("--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, default=(0,), show_default=True)
-@click.option("--protocol", "protocols", multiple=True, help="Default: all whose data is present.")
+@protocol_option
 @data_option
 @results_option
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML with tables as for --set.")
@@ -274,6 +285,7 @@ def _summary(records: list[Record]) -> None:
     from rich.table import Table
 
     from bench.console import console, note
+    from bench.leaderboard.columns import metric
 
     for record in records:
         table = Table()
@@ -290,7 +302,8 @@ def _summary(records: list[Record]) -> None:
                     values = scores.by_score[best]
                     text = f"{best}: AP {_percent(values['ap'])} AUROC {_percent(values['auroc'])}"
                 else:
-                    text = f"mIoU {_percent(scores.metrics['miou'])}"
+                    first, value = next(iter(scores.metrics.items()))
+                    text = f"{metric(first).label} {_percent(value)}"
                 table.add_row(protocol, target, text)
         note(record.run_id)
         console.print(table)
@@ -314,7 +327,7 @@ def _percent(value: float | None) -> str:
 
 @main.command()
 @click.argument("run_name", metavar="RUN")
-@click.option("--protocol", "protocols", multiple=True, help="Default: all whose data is present.")
+@protocol_option
 @data_option
 @results_option
 @plugin_option

@@ -51,14 +51,14 @@ def require_protocols(names: Iterable[str]) -> None:
 
 
 def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> Plan:
-    """Choose protocols and targets: those ``wanted``, or by default all whose data is present.
+    """Choose protocols and targets: those ``wanted``, or of those that are scored by default all whose data is present.
 
     Raises UserError for an unknown protocol or a wanted one without data, DataError for damaged data.
     """
     require_protocols(wanted or ())
     result = Plan({}, {}, {})
     for name, protocol in PROTOCOLS.items():
-        if wanted and name not in wanted:
+        if not (name in wanted if wanted else protocol.by_default):
             continue
         if not protocol.targets(source):
             reason = f"{source.name} names no target for the {name} protocol"

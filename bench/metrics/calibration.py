@@ -10,6 +10,7 @@ With p the posterior of a pixel, y its label and q = max p its confidence:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,16 @@ class CalibrationMeter:
         self._ids.add(image_id)
         self._bin_sums.append(sums)
         self._losses.append(losses)
+
+    def select(self, image_ids: Iterable[str]) -> CalibrationMeter:
+        """A meter of some of the images; raises ``KeyError`` for one that was not counted."""
+        position = {image_id: i for i, image_id in enumerate(self._ids)}
+        chosen = CalibrationMeter(self.bins)
+        for image_id in image_ids:
+            chosen._bin_sums.append(self._bin_sums[position[image_id]])
+            chosen._losses.append(self._losses[position[image_id]])
+            chosen._ids.add(image_id)
+        return chosen
 
     def merge(self, other: CalibrationMeter) -> None:
         """Add another shard; raises ``ValueError`` where the bins differ or images repeat."""

@@ -91,6 +91,8 @@ class Protocol(ABC):
     version: ClassVar[str]
     """Raised whenever a definition changes that moves a number."""
     title: ClassVar[str]
+    by_default: ClassVar[bool] = True
+    """False for what only those get who ask for it by name."""
 
     @classmethod
     @abstractmethod

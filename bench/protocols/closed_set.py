@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics import confusion
+from bench.metrics.confusion import ConfusionMeter
 from bench.metrics.decomposition import DecompositionMeter
-from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
-from bench.protocols.readings import ReadingMeters, class_scores
-from bench.records import ProtocolResult, Scores
-from datasets.base import Dataset, Item
+from bench.protocols.base import Evaluation, numbers
+from bench.protocols.readings import OWN, ReadingMeters, class_scores
+from bench.protocols.source_splits import SourceSplits
+from bench.records import Scores
+from datasets.base import Dataset
 
 PREDICTION = "prediction"
 """The method's own prediction among the parts of its errors."""
 
 
-class ClosedSet(Protocol):
+@dataclass
+class Counts:
+    """What is counted of a split, merged and selected together."""
+
+    readings: ReadingMeters[ConfusionMeter]
+    decomposition: DecompositionMeter
+
+    def select(self, image_ids: Iterable[str]) -> Counts:
+        """The counts of some of the images."""
+        wanted = list(image_ids)
+        return Counts(self.readings.select(wanted), self.decomposition.select(wanted))
+
+    def merge(self, other: Any) -> None:
+        """Add the images of another shard."""
+        self.readings.merge(other.readings)
+        self.decomposition.merge(other.decomposition)
+
+
+class ClosedSet(SourceSplits[Counts]):
     """mIoU, IoU per class, mean and pixel accuracy from one confusion matrix of the whole split.
 
     Class scores are enlarged bilinearly to the label's own resolution before the largest is taken; classes with an
@@ -32,82 +52,37 @@ class ClosedSet(Protocol):
     name: ClassVar[str] = "closed-set"
     version: ClassVar[str] = "1"
     title: ClassVar[str] = "Closed-set segmentation"
+    headline: ClassVar[str] = "miou"
 
     @classmethod
-    def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
-        """The evaluation splits of the source, the headline first."""
-        return [(source.name, split) for split in source.eval_splits]
-
-    @classmethod
-    def target_name(cls, target: tuple[str, str]) -> str:
-        """The split: the data set is the run's own."""
-        return target[1]
-
-    @classmethod
-    def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
-        """Score each split."""
-        began = time.monotonic()
-        result = ProtocolResult(version=cls.version)
-        names = evaluation.source.classes.names
-        counted: list[tuple[set[Item], _Meters]] = []
-        for name, split in targets:
-            dataset = evaluation.open(name, split)
-            wider = [m for items, m in counted if items.issuperset(dataset.items)]
-            if wider:  # CamVid's test split holds the one of its second drive
-                meters = wider[0].select([item.id for item in dataset.items])
-            else:
-                meters = cls._measure(evaluation, dataset)
-                counted.append((set(dataset.items), meters))
-            meter = meters.readings.own
-            metrics = closed_set_metrics(meter.total)
-            by_reading = {reading: closed_set_metrics(m.total) for reading, m in meters.readings.others.items()}
-            result.targets[split] = Scores(
-                dataset=evaluation.describe(dataset),
-                metrics=metrics,
-                per_class={"iou": numbers(dict(zip(names, confusion.class_iou(meter.total))))},
-                by_reading=by_reading,
-                decomposition=_decomposition(meters.decomposition, {PREDICTION: metrics, **by_reading}),
-            )
-            evaluation.statistics[f"{cls.name}/{split}/ids"] = np.array(meter.ids)
-            evaluation.statistics[f"{cls.name}/{split}/confusion"] = meter.per_image
-            for reading, other in meters.readings.others.items():
-                evaluation.statistics[f"{cls.name}/{split}/{reading}/confusion"] = other.per_image
-        result.summary = cls.summarise([scores.metrics for scores in result.targets.values()])
-        result.seconds = round(time.monotonic() - began, 2)
-        return result
-
-    @classmethod
-    def summarise(cls, metrics: Sequence[Metrics]) -> Metrics:
-        """The mIoU of the headline split."""
-        return {"miou": metrics[0]["miou"]}
-
-    @classmethod
-    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> _Meters:
+    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> Counts:
         classes = len(evaluation.source.classes)
-        meters = _Meters(ReadingMeters(classes), DecompositionMeter(classes))
+        counts = Counts(ReadingMeters(partial(ConfusionMeter, classes)), DecompositionMeter(classes))
         for sample in evaluation.samples(dataset, f"closed-set on {dataset.name}/{dataset.split}"):
             size = (sample.label.shape[0], sample.label.shape[1])
             for reading, logits in class_scores(evaluation.predictor(sample.image), sample.id, size).items():
-                meters.readings[reading].update(sample.id, logits.argmax(0).cpu(), sample.label)
+                counts.readings[reading].update(sample.id, logits.argmax(0).cpu(), sample.label)
             diagnosis = evaluation.predictor.diagnose(sample.image, sample.label)
             if diagnosis is not None:
-                meters.decomposition.update(sample.id, diagnosis, sample.label)
-        return evaluation.merge(meters)
+                counts.decomposition.update(sample.id, diagnosis, sample.label)
+        return evaluation.merge(counts)
 
-
-@dataclass
-class _Meters:
-    """What is counted of a split, merged and selected together."""
-
-    readings: ReadingMeters
-    decomposition: DecompositionMeter
-
-    def select(self, image_ids: Sequence[str]) -> _Meters:
-        return _Meters(self.readings.select(image_ids), self.decomposition.select(image_ids))
-
-    def merge(self, other: _Meters) -> None:
-        self.readings.merge(other.readings)
-        self.decomposition.merge(other.decomposition)
+    @classmethod
+    def _score(cls, evaluation: Evaluation, dataset: Dataset, meter: Counts) -> Scores:
+        own, others = meter.readings.own, meter.readings.others
+        cls._keep(evaluation, dataset.split, OWN, ids=np.array(own.ids))
+        for reading, one in meter.readings.meters.items():
+            cls._keep(evaluation, dataset.split, reading, confusion=one.per_image)
+        metrics = closed_set_metrics(own.total)
+        by_reading = {reading: closed_set_metrics(other.total) for reading, other in others.items()}
+        iou = confusion.class_iou(own.total)
+        return Scores(
+            dataset=evaluation.describe(dataset),
+            metrics=metrics,
+            per_class={"iou": numbers(dict(zip(evaluation.source.classes.names, iou)))},
+            by_reading=by_reading,
+            decomposition=_decomposition(meter.decomposition, {PREDICTION: metrics, **by_reading}),
+        )
 
 
 def _decomposition(

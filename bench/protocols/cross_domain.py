@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -34,7 +35,7 @@ class CrossDomain(Protocol):
 
     name: ClassVar[str] = "cross-domain"
     version: ClassVar[str] = "1"
-    title: ClassVar[str] = "Cross-domain generalisation"
+    title: ClassVar[str] = "Cross-domain segmentation"
 
     @classmethod
     def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
@@ -155,7 +156,7 @@ class Measured:
     """Confusion meters and unmapped probability of every reading, which merge together."""
 
     def __init__(self, size: int) -> None:
-        self.meters = ReadingMeters(size, size + 1)  # the last column is "no class"
+        self.meters = ReadingMeters(partial(confusion.ConfusionMeter, size, size + 1))  # the last column is "no class"
         self._masses: dict[str, Tensor] = {}
 
     def update(

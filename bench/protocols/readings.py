@@ -1,14 +1,15 @@
-"""The ways in which a checkpoint is read: the method's own prediction and others, and a confusion meter for each."""
+"""The ways in which a checkpoint is read: the method's own prediction and others, and a meter for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Self, TypeVar
+from typing import Protocol as Structural
 
 from torch import Tensor
 
 from bench.errors import RunFailed
 from bench.inference import ImagePrediction
-from bench.metrics.confusion import ConfusionMeter
 
 OWN = ""
 """The name of the method's own prediction."""
@@ -24,39 +25,54 @@ def class_scores(prediction: ImagePrediction, image_id: str, size: tuple[int, in
     return scores
 
 
-class ReadingMeters:
-    """Confusion meters by reading, which merge over ranks even if one rank saw no image.
+class ImageMeter(Structural):
+    """A streaming metric that knows its images apart."""
+
+    def select(self, image_ids: Iterable[str]) -> Self:
+        """A meter of some of the images."""
+
+    def merge(self, other: Any) -> None:
+        """Add the images of another shard."""
+
+
+M = TypeVar("M", bound=ImageMeter)
+
+
+class ReadingMeters(Generic[M]):
+    """Meters by reading, which merge over ranks even if one rank saw no image.
 
     Args:
-        num_classes: C.
-        num_predicted: P, see ``ConfusionMeter``.
+        empty: makes a meter without images; ranks exchange it, so no lambda.
     """
 
-    def __init__(self, num_classes: int, num_predicted: int | None = None) -> None:
-        self._shape = num_classes, num_predicted
-        self.meters: dict[str, ConfusionMeter] = {OWN: ConfusionMeter(*self._shape)}
+    def __init__(self, empty: Callable[[], M]) -> None:
+        self._empty = empty
+        self.meters: dict[str, M] = {OWN: empty()}
 
-    def __getitem__(self, reading: str) -> ConfusionMeter:
+    def __getitem__(self, reading: str) -> M:
         """The meter of a reading, an empty one if it was not counted yet."""
-        return self.meters.setdefault(reading, ConfusionMeter(*self._shape))
+        if reading not in self.meters:
+            self.meters[reading] = self._empty()
+        return self.meters[reading]
 
     @property
-    def own(self) -> ConfusionMeter:
+    def own(self) -> M:
         """The meter of the method's own prediction."""
         return self.meters[OWN]
 
     @property
-    def others(self) -> dict[str, ConfusionMeter]:
+    def others(self) -> dict[str, M]:
         """The meters of the other readings, by name."""
         return {name: meter for name, meter in self.meters.items() if name != OWN}
 
-    def select(self, image_ids: Sequence[str]) -> ReadingMeters:
+    def select(self, image_ids: Iterable[str]) -> Self:
         """The meters of some of the images; raises ``KeyError`` for one that was not counted."""
-        chosen = ReadingMeters(*self._shape)
-        chosen.meters = {name: meter.select(image_ids) for name, meter in self.meters.items()}
+        wanted = list(image_ids)
+        chosen = type(self)(self._empty)
+        chosen.meters = {name: meter.select(wanted) for name, meter in self.meters.items()}
         return chosen
 
-    def merge(self, other: ReadingMeters) -> None:
+    def merge(self, other: Self) -> None:
         """Add the images of another shard."""
         for name, meter in other.meters.items():
             self[name].merge(meter)

@@ -42,6 +42,18 @@ def test_agrees_with_references():
     assert result.brier == pytest.approx(float((p - one_hot).square().sum(1).double().mean()), abs=1e-6)
 
 
+def test_some_images_of_a_meter_are_those_alone():
+    images = {name: image(seed) for seed, name in enumerate("abcd")}
+    whole = CalibrationMeter()
+    for name, (probabilities, labels) in images.items():
+        whole.update(name, probabilities, labels)
+    chosen = whole.select(["d", "b"])
+    assert chosen.ids == ["d", "b"]
+    assert chosen.result() == result_of(images["d"], images["b"])
+    with pytest.raises(KeyError):
+        whole.select(["e"])
+
+
 def test_confident_and_right_is_perfect():
     labels = torch.randint(0, 3, (4, 5))
     result = result_of((torch.nn.functional.one_hot(labels, 3).permute(2, 0, 1).float(), labels))

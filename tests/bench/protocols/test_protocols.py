@@ -1,9 +1,10 @@
-"""The three protocols on hand-made data, against definitions written out."""
+"""The protocols on hand-made data, against definitions written out."""
 
 from __future__ import annotations
 
 import copy
 import errno
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,14 +14,16 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from torch import nn
 from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from bench.config import InferenceConfig
 from bench.errors import RunFailed
 from bench.inference import Predictor
-from bench.metrics.boundary import F1_TOLERANCE, boundary_f1, boundary_f1_counts
+from bench.metrics.boundary import F1_TOLERANCE, boundary_f1, boundary_f1_counts, boundary_iou, boundary_iou_counts
 from bench.metrics.components import component_f1, image_components
+from bench.metrics.confusion import ConfusionMeter
 from bench.metrics.decomposition import DecompositionMeter
-from bench.protocols import Anomaly, ClosedSet, CrossDomain, Evaluation
+from bench.protocols import Anomaly, Boundary, Calibration, ClosedSet, CrossDomain, Evaluation
 from bench.protocols.cross_domain import Mapping
 from bench.protocols.readings import ReadingMeters
 from datasets.base import IGNORE, ClassMap, ClassSet, ComponentSizes, Item, Sample, Target
@@ -28,6 +31,9 @@ from methods.base import Diagnosis, Method, Prediction, upsample
 
 SOURCE = ClassSet("source", ("road", "car", "sky"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
 OTHER = ClassSet("other", ("ground", "vehicle", "boat"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
+
+OF_THE_SOURCE = (ClosedSet, Calibration, Boundary)
+"""Protocols that score the splits of the data set of training."""
 
 
 class Oracle(Method):
@@ -41,6 +47,15 @@ class Oracle(Method):
     def predict(self, images):
         logits = (images * 255 - 128) / 16
         return Prediction(logits, log_density=-(images * 255), anomaly={"red": images[:, 0]})
+
+
+class TwoReadings(Oracle):
+    """Beside its own prediction, one with the class scores reversed."""
+
+    def predict(self, images):
+        prediction = super().predict(images)
+        prediction.readings["reversed"] = prediction.logits.flip(1)
+        return prediction
 
 
 class InMemory:
@@ -168,7 +183,8 @@ def test_the_parts_of_two_shards_add_up_to_the_whole(evaluation):
     assert whole.select(["i0", "i2"]).summary() == parts[0].summary()
 
 
-def test_split_within_a_split_is_not_predicted_twice(evaluation, monkeypatch):
+@pytest.mark.parametrize("protocol", OF_THE_SOURCE)
+def test_split_within_a_split_is_not_predicted_twice(evaluation, monkeypatch, protocol):
     content = samples(0, count=4)
     e = evaluation({("src", "test"): (SOURCE, content)}, source(eval_splits=("test", "part")))
     whole = e.open("src", "test")
@@ -178,11 +194,56 @@ def test_split_within_a_split_is_not_predicted_twice(evaluation, monkeypatch):
     predict = Predictor.__call__
     monkeypatch.setattr(Predictor, "__call__", lambda self, image: calls.append(1) or predict(self, image))
     e.open = lambda n, s: whole if s == "test" else part
-    result = ClosedSet.run(e, [("src", "test"), ("src", "part")])
+    result = protocol.run(e, [("src", "test"), ("src", "part")])
     assert len(calls) == 4
-    matrix = sum(count(s.image.float().argmax(0), s.label, 3, 3) for s in (content[0], content[2]))
-    assert result.targets["part"].metrics["miou"] == pytest.approx(miou(matrix), abs=1e-12)
-    assert e.statistics["closed-set/part/ids"].tolist() == ["i2", "i0"]
+    alone = evaluation({("src", "test"): (SOURCE, [content[2], content[0]])}, source())
+    expected = protocol.run(alone, [("src", "test")]).targets["test"]
+    assert result.targets["part"].metrics == pytest.approx(expected.metrics, abs=1e-12)
+    assert result.summary[protocol.headline] == result.targets["test"].metrics[protocol.headline]
+    of_the_part = {k.removeprefix(f"{protocol.name}/part/"): v for k, v in e.statistics.items() if "/part/" in k}
+    of_it_alone = {k.removeprefix(f"{protocol.name}/test/"): v for k, v in alone.statistics.items()}
+    assert of_the_part["ids"].tolist() == ["i2", "i0"]
+    assert of_the_part.keys() == of_it_alone.keys()
+    assert all(np.array_equal(of_the_part[kind], of_it_alone[kind]) for kind in of_the_part)
+
+
+def test_calibration_is_that_of_the_softmax_of_all_valid_pixels(evaluation):
+    content = samples(3)
+    e = evaluation({("src", "test"): (SOURCE, content)}, source(), TwoReadings)
+    result = Calibration.run(e, [("src", "test")])
+    scores = result.targets["test"]
+    for found, flip in ((scores.metrics, False), (scores.by_reading["reversed"], True)):
+        logits = torch.cat([(s.image.double() - 128).div(16).flatten(1).T for s in content])
+        labels = torch.cat([s.label.flatten() for s in content])
+        p, y = (logits.flip(1) if flip else logits).softmax(1)[labels < 3], labels[labels < 3]
+        reference = multiclass_calibration_error(p, y, 3, n_bins=15, norm="l1")
+        assert found["ece"] == pytest.approx(float(reference), abs=1e-5)
+        assert found["nll"] == pytest.approx(float(F.nll_loss(p.log(), y)), rel=1e-5)
+        assert found["brier"] == pytest.approx(float((p - F.one_hot(y, 3)).square().sum(1).mean()), rel=1e-5)
+    assert result.summary == {"ece": scores.metrics["ece"]}
+
+
+def test_boundaries_are_those_of_the_counts_of_all_images(evaluation):
+    content = samples(4)
+    e = evaluation({("src", "test"): (SOURCE, content)}, source(), TwoReadings)
+    scores = Boundary.run(e, [("src", "test")]).targets["test"]
+    for found, channels in ((scores.metrics, (0, 1, 2)), (scores.by_reading["reversed"], (2, 1, 0))):
+        predicted = [s.image[list(channels)].int().argmax(0) for s in content]
+        near = sum(boundary_iou_counts(p, s.label, 3) for p, s in zip(predicted, content))
+        edges = sum(boundary_f1_counts(p, s.label, 3) for p, s in zip(predicted, content))
+        assert found["boundary_iou"] == pytest.approx(np.nanmean(boundary_iou(near)))
+        assert found["boundary_f1"] == pytest.approx(np.nanmean(boundary_f1(edges)))
+    assert list(scores.per_class["boundary_iou"]) == list(SOURCE.names)
+
+
+def test_probabilities_that_are_not_numbers_fail_the_run_and_name_the_image(evaluation):
+    class Infinite(Oracle):
+        def predict(self, images):
+            return Prediction(super().predict(images).logits.index_fill(1, torch.tensor([0]), torch.inf))
+
+    e = evaluation({("src", "test"): (SOURCE, samples(1))}, source(), Infinite)
+    with pytest.raises(RunFailed, match="'i0': non-finite probability"):
+        Calibration.run(e, [("src", "test")])
 
 
 def test_cross_domain_sums_probabilities_over_the_classes_that_map(evaluation):
@@ -240,15 +301,6 @@ def test_identity_target_takes_the_source_from_the_closed_set(evaluation):
     result = CrossDomain.run(e, [("src", "night")])
     assert result.targets["src/night"].metrics["source_miou"] == e.closed_set.summary["miou"]
     assert result.summary["harmonic_mean"] == pytest.approx(result.targets["src/night"].metrics["miou"])
-
-
-class TwoReadings(Oracle):
-    """Beside its own prediction, one with the class scores reversed."""
-
-    def predict(self, images):
-        prediction = super().predict(images)
-        prediction.readings["reversed"] = prediction.logits.flip(1)
-        return prediction
 
 
 def test_every_reading_is_scored_beside_the_methods_own_prediction(evaluation):
@@ -330,7 +382,7 @@ def test_identity_target_has_no_bank_swap(evaluation):
 
 
 def test_readings_of_ranks_merge_though_one_saw_no_image():
-    with_image, without = ReadingMeters(2), ReadingMeters(2)
+    with_image, without = (ReadingMeters(partial(ConfusionMeter, 2)) for _ in range(2))
     with_image["b"].update("i0", torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
     without.merge(with_image)
     assert without["b"].total.tolist() == [[1, 1], [0, 0]]
@@ -450,13 +502,13 @@ def test_non_finite_score_names_the_image(evaluation):
     assert [p.name for p in Path(e.scratch).glob("predictions-*")] == []
 
 
-@pytest.mark.parametrize("protocol", [ClosedSet, CrossDomain, Anomaly])
+@pytest.mark.parametrize("protocol", [*OF_THE_SOURCE, CrossDomain, Anomaly])
 def test_a_rank_without_an_image_has_the_scores_of_all(evaluation, monkeypatch, protocol):
     content = anomaly_samples(5)
     table = ClassMap("source", "other", (0, 1, IGNORE))
     ends = source(anomaly=(Target("far", "val"),), cross_domain=(Target("far", "val", table),))
     data = {("src", "test"): (SOURCE, content), ("far", "val"): (OTHER, content)}
-    targets = [("src", "test")] if protocol is ClosedSet else [("far", "val")]
+    targets = [("src", "test")] if protocol in OF_THE_SOURCE else [("far", "val")]
     gathered = []
 
     def record(value):
@@ -474,7 +526,7 @@ def test_a_rank_without_an_image_has_the_scores_of_all(evaluation, monkeypatch, 
     assert protocol.run(idle, targets).targets == first.targets
 
 
-@pytest.mark.parametrize("protocol", [ClosedSet, CrossDomain])
+@pytest.mark.parametrize("protocol", [*OF_THE_SOURCE, CrossDomain])
 @pytest.mark.parametrize("reading", ["", "other"])
 def test_class_scores_that_are_not_numbers_fail_the_run_and_name_the_image(evaluation, protocol, reading):
     class Broken(Oracle):
@@ -490,7 +542,7 @@ def test_class_scores_that_are_not_numbers_fail_the_run_and_name_the_image(evalu
     table = ClassMap("source", "other", (0, 1, IGNORE))
     e = evaluation(data, source(cross_domain=(Target("oth", "val", table),)), Broken)
     with pytest.raises(RunFailed, match=f"'i0': class scores{f' .{reading}.' if reading else ''} that are not numbers"):
-        protocol.run(e, [("src", "test")] if protocol is ClosedSet else [("oth", "val")])
+        protocol.run(e, [("src", "test")] if protocol in OF_THE_SOURCE else [("oth", "val")])
 
 
 def test_split_without_anomalies_is_an_error_not_a_number(evaluation):
