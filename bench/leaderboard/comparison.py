@@ -11,16 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.leaderboard import statistics as stats
-from bench.leaderboard.columns import Column, ColumnKey
+from bench.leaderboard.columns import Column, ColumnKey, metric
 from bench.leaderboard.grouping import definition
 from bench.leaderboard.model import Cell, Row, Table
+from bench.leaderboard.protocols import shown
 from bench.metrics.ranking import tied_bins
 from bench.records import Record, Scores
 
 Statistics = Callable[[str], Mapping[str, NDArray[Any]]]
 """Arrays per image, by ``protocol/target/kind``, of a run id."""
 
-_BOOTSTRAPPED = ("miou", "mean_accuracy", "pixel_accuracy", "auroc", "ap", "fpr95")
+_PER_IMAGE = {"anomaly": ("histogram",), "calibration": ("bins", "losses"), "boundary": ("contours",)}
+"""The arrays per image of protocols that have others than confusion matrices."""
+
+_BOOTSTRAPPED = (
+    *("miou", "mean_accuracy", "pixel_accuracy", "auroc", "ap", "fpr95"),
+    *("ece", "nll", "brier", "boundary_iou", "boundary_f1"),
+)
 
 
 def rank(table: Table) -> None:
@@ -161,14 +168,15 @@ class _Resampled:
         score: str,
     ) -> dict[str, NDArray[np.float64]]:
         prefix = f"{self.protocol}/{target[0]}"
-        anomaly = self.protocol == "anomaly"
-        kind = "histogram" if anomaly else "confusion"
-        counts = arrays.get(f"{prefix}/{score}/{kind}" if score else f"{prefix}/{kind}")
-        if counts is None:
+        place = f"{prefix}/{score}" if score else prefix
+        kinds = _PER_IMAGE.get(self.protocol, ("confusion",))
+        found = [arrays[f"{place}/{kind}"] for kind in kinds if f"{place}/{kind}" in arrays]
+        if len(found) < len(kinds):
             return {}
+        images = len(found[0])
         ids = arrays.get(f"{prefix}/ids")
-        names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(len(counts)))
-        if len(names) != len(counts) or len(set(names)) != len(names):
+        names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(images))
+        if len(names) != images or len(set(names)) != len(names):
             self.problems.append(f"{record.run_id}: image ids and statistics of {target[0]} do not match; not compared")
             return {}
         in_order = tuple(sorted(names))
@@ -186,18 +194,24 @@ class _Resampled:
             # The data themselves come first: the check that statistics and record belong together.
             self._weights[reference] = np.concatenate([np.ones((1, len(names)), np.int64), drawn])
         weights = self._weights[reference]
-        counts = counts[np.argsort(np.array(names), kind="stable")]
-        if not anomaly:
-            samples = stats.resampled_confusion(counts, weights)
-            recorded = (scores.by_reading.get(score, {}) if score else scores.metrics).get("miou")
-            if recorded is not None and not math.isclose(samples["miou"][0], recorded, abs_tol=1e-6):
-                self.problems.append(
-                    f"{record.run_id}: statistics of {target[0]} give mIoU {samples['miou'][0]:.4f}, the "
-                    f"record says {recorded:.4f}; they are not of the same evaluation, not compared"
-                )
-                return {}
+        in_turn = np.argsort(np.array(names), kind="stable")
+        counts = {kind: array[in_turn] for kind, array in zip(kinds, found)}
+        if self.protocol == "anomaly":
+            edges = arrays.get(f"{place}/edges")
+            tied = tied_bins(edges) if edges is not None and len(edges) == counts["histogram"].shape[-1] - 1 else None
+            return stats.resampled_histograms(counts["histogram"], weights, tied)
+        if self.protocol == "calibration":
+            samples = stats.resampled_calibration(counts["bins"], counts["losses"], weights)
+        elif self.protocol == "boundary":
+            samples = stats.resampled_contours(counts["contours"], weights)
         else:
-            edges = arrays.get(f"{prefix}/{score}/edges")
-            tied = tied_bins(edges) if edges is not None and len(edges) == counts.shape[-1] - 1 else None
-            samples = stats.resampled_histograms(counts, weights, tied)
+            samples = stats.resampled_confusion(counts["confusion"], weights)
+        key = shown(self.protocol).headline or "miou"
+        recorded = (scores.by_reading.get(score, {}) if score else scores.metrics).get(key)
+        if recorded is not None and not math.isclose(samples[key][0], recorded, abs_tol=1e-6):
+            self.problems.append(
+                f"{record.run_id}: statistics of {target[0]} give {metric(key).label} {samples[key][0]:.4f}, the "
+                f"record says {recorded:.4f}; they are not of the same evaluation, not compared"
+            )
+            return {}
         return samples

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bench.leaderboard.grouping import Variant, variant_of
+from bench.leaderboard.protocols import shown
 from bench.records import Record
 
 REASON_LENGTH = 240
@@ -19,7 +20,7 @@ class Selection:
     complete: dict[Variant, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
     """By variant and seed."""
     incomplete: list[tuple[Record, str, str]] = field(default_factory=list)
-    """With status and reason; runs scored under another version are not listed."""
+    """With status and reason; not those scored under another version, or not under a protocol on request."""
     superseded: list[tuple[Record, Record]] = field(default_factory=list)
     """Complete runs of which there is a newer one with the same seed, and that one."""
 
@@ -35,7 +36,7 @@ def select(records: Iterable[Record], protocol: str, version: str) -> Selection:
     for record in sorted(records, key=lambda r: (r.created, r.run_id)):
         problem = _problem(record, protocol, version)
         if problem is not None:
-            if problem != _OTHER_VERSION:
+            if problem != _UNMENTIONED:
                 selection.incomplete.append((record, *problem))
             continue
         by_seed = selection.complete[variant_of(record)]
@@ -47,10 +48,11 @@ def select(records: Iterable[Record], protocol: str, version: str) -> Selection:
 
 
 def headline(protocol: str, records: Iterable[Record]) -> str:
-    """The split that the closed-set protocol summarises; without a summary, the test split."""
+    """The split that a protocol of several splits summarises; without a summary, the test split."""
+    key = shown(protocol).headline or "miou"
     candidates: set[str] | None = None
     for result in (record.protocols[protocol] for record in records):
-        same = {t for t, s in result.targets.items() if s.metrics.get("miou") == result.summary.get("miou")}
+        same = {t for t, s in result.targets.items() if s.metrics.get(key) == result.summary.get(key)}
         candidates = same if candidates is None else candidates & same
     return min(candidates or {"test"})
 
@@ -66,7 +68,8 @@ def sentence(text: str | None) -> str:
     return words if len(words) <= REASON_LENGTH else words[: REASON_LENGTH - 1] + "…"
 
 
-_OTHER_VERSION = ("", "")
+_UNMENTIONED = ("", "")
+"""Of runs scored under another version of the protocol, or not under one that is only scored on request."""
 
 
 def _problem(record: Record, protocol: str, version: str) -> tuple[str, str] | None:
@@ -74,10 +77,12 @@ def _problem(record: Record, protocol: str, version: str) -> tuple[str, str] | N
     if record.status != "complete":
         return "failed", sentence(record.reason or first_reason(record) or "no reason was recorded")
     result = record.protocols.get(protocol)
+    if result is None and not shown(protocol).by_default:
+        return _UNMENTIONED
     if result is None:
         return "not scored", f"the run was not scored under {protocol}"
     if result.version != version:
-        return _OTHER_VERSION
+        return _UNMENTIONED
     if result.status != "complete":
         return result.status, sentence(result.reason or "no reason was recorded")
     if not result.targets:

@@ -13,7 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.metrics.boundary import boundary_f1, boundary_iou
+from bench.metrics.calibration import expected_calibration_error
 from bench.metrics.confusion import nan_mean
+from bench.metrics.images import ratio
 from bench.metrics.ranking import histogram_metrics
 
 Floats = NDArray[np.float64]
@@ -85,9 +88,9 @@ def resampled_confusion(confusion: ArrayLike, weights: NDArray[np.int64]) -> dic
     summed = (weights.astype(np.float64) @ margins).reshape(-1, 3, classes)
     hits, labelled, predicted = summed[:, 0], summed[:, 1], summed[:, 2]
     return {
-        "miou": nan_mean(_ratio(hits, labelled + predicted - hits)),
-        "mean_accuracy": nan_mean(_ratio(hits, labelled)),
-        "pixel_accuracy": _ratio(hits.sum(1), labelled.sum(1)),
+        "miou": nan_mean(ratio(hits, labelled + predicted - hits)),
+        "mean_accuracy": nan_mean(ratio(hits, labelled)),
+        "pixel_accuracy": ratio(hits.sum(1), labelled.sum(1)),
     }
 
 
@@ -108,6 +111,42 @@ def resampled_histograms(
     summed = weights.astype(np.float64) @ counts.reshape(len(counts), -1).astype(np.float64)
     summed = summed.reshape(-1, 2, counts.shape[-1])
     return dict(histogram_metrics(summed[:, 1], summed[:, 0], tied)._asdict())
+
+
+def resampled_calibration(bins: ArrayLike, losses: ArrayLike, weights: NDArray[np.int64]) -> dict[str, Floats]:
+    """Calibration metrics of every bootstrap sample.
+
+    Args:
+        bins: (n, bins, 3) pixels, right ones and summed confidences of each image and bin of confidence.
+        losses: (n, 2) NLL and Brier score of each image, summed over its pixels.
+        weights: (B, n) from ``resampling_weights``.
+
+    Returns:
+        ``ece``, ``nll`` and ``brier``, each (B,).
+    """
+    sums = np.einsum("bn,nkc->bkc", weights, np.asarray(bins), optimize=True)
+    pixels, totals = sums[..., 0].sum(1), weights @ np.asarray(losses)
+    nll, brier = (ratio(total, pixels) for total in totals.T)
+    return {"ece": expected_calibration_error(sums), "nll": nll, "brier": brier}
+
+
+def resampled_contours(contours: ArrayLike, weights: NDArray[np.int64]) -> dict[str, Floats]:
+    """Boundary metrics of every bootstrap sample.
+
+    Args:
+        contours: (n, C, 7) counts of each image, from ``BoundaryMeter.per_image``.
+        weights: (B, n) from ``resampling_weights``.
+
+    Returns:
+        ``boundary_iou`` and ``boundary_f1``, each (B,).
+    """
+    counts = np.asarray(contours)
+    flat = counts.reshape(len(counts), -1).astype(np.float64)
+    sums = (weights.astype(np.float64) @ flat).reshape(-1, *counts.shape[1:])
+    return {
+        "boundary_iou": nan_mean(boundary_iou(sums[..., :3])),
+        "boundary_f1": nan_mean(boundary_f1(sums[..., 3:])),
+    }
 
 
 def paired_bootstrap(first: Floats, second: Floats) -> Difference | None:
@@ -168,8 +207,3 @@ def wilcoxon_over_seeds(first: Mapping[int, float], second: Mapping[int, float],
     from scipy.stats import wilcoxon
 
     return float(wilcoxon(differences).pvalue)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    undefined = np.full(denominator.shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeGuard
 
+from bench.leaderboard import protocols
 from bench.leaderboard import statistics as stats
 from bench.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.leaderboard.comparison import Statistics, compare, rank, sort_rows
@@ -26,13 +27,6 @@ from bench.leaderboard.published import load, matching, shares_of_supervised
 from bench.leaderboard.selection import first_reason, headline, select, sentence
 from bench.leaderboard.supervision import by_supervision
 from bench.records import ProtocolResult, Record
-
-TITLES = {
-    "closed-set": "Closed-set segmentation",
-    "cross-domain": "Cross-domain segmentation",
-    "anomaly": "Anomaly segmentation",
-}
-_PROTOCOL_ORDER = {name: i for i, name in enumerate(TITLES)}
 
 
 def build(
@@ -82,7 +76,7 @@ def _tables_of_group(group: Group, records: list[Record], statistics: Statistics
                 skipped[name][sentence(result.reason)] += 1
     kept = [
         (name, version)
-        for name, version in sorted(versions, key=lambda v: (_PROTOCOL_ORDER.get(v[0], 99), v))
+        for name, version in sorted(versions, key=lambda v: (protocols.order(v[0]), v[1]))
         if any(_has(r, name, version) and r.protocols[name].status != "skipped" for r in records)
     ]
     tables = [_table(group, name, version, records, statistics, resamples) for name, version in kept]
@@ -134,7 +128,7 @@ def _table(
         for earlier, newest in selection.superseded
     ]
     table = Table(
-        f"{TITLES.get(protocol, protocol)}: {group.dataset}, {group.supervision}, "
+        f"{protocols.shown(protocol).title}: {group.dataset}, {group.supervision}, "
         f"{group.architecture}/{group.encoder}, {group.recipe}",
         protocol,
         facts_of(group, f"{protocol} version {version}", used or records),
@@ -200,8 +194,7 @@ def _values(record: Record, protocol: str, score: str) -> dict[ColumnKey, float 
         for key, value in (scores.by_reading.get(score, {}) if other_reading else own).items():
             values[target, definition(scores), key] = value
     for key, value in (result.summary_by_reading.get(score, {}) if other_reading else result.summary).items():
-        # The closed-set summary repeats the headline split.
-        if protocol != "closed-set" or key != "miou":
+        if key != protocols.shown(protocol).headline:
             values[_summary_key(key, result)] = value
     if protocol == "closed-set" and record.training is not None and not other_reading:
         training = record.training
@@ -300,13 +293,13 @@ def _hide_incomparable_costs(table: Table, records: list[Record], notes: list[st
 
 def _primary_columns(table: Table) -> list[Column]:
     """The columns that order the rows."""
-    by_key = {"closed-set": ("miou",), "cross-domain": ("harmonic_mean", "miou"), "anomaly": ("ap",)}
-    for key in by_key.get(table.protocol, ()):
+    layout = protocols.shown(table.protocol)
+    for key in layout.primary:
         columns = [c for c in table.columns if c.metric.key == key]
         if key == "harmonic_mean" and len(columns) != 1:
             continue
         if columns:
-            return columns[:1] if table.protocol == "closed-set" else columns
+            return columns[:1] if key == layout.headline else columns
     return [c for c in table.columns if c.metric.better is not None][:1]
 
 

@@ -109,6 +109,28 @@ def test_missing_protocol_is_added_without_training_again(bench, tmp_path):
     assert second["training"] == first["training"]
 
 
+def test_protocols_on_request_are_added_by_name_and_stay(bench, tmp_path):
+    assert bench("run", "--method", "softmax", *QUICK, "--protocol", "closed-set").exit_code == 0
+    (first,) = records(tmp_path / "results")
+    outcome = bench("run", "--method", "softmax", *QUICK, "--protocol", "calibration", "--protocol", "boundary")
+    assert outcome.exit_code == 0
+    assert "ECE" in outcome.output
+    assert "Boundary IoU" in outcome.output
+    (second,) = records(tmp_path / "results")
+    assert list(second["protocols"]) == ["closed-set", "calibration", "boundary"]
+    assert second["training"] == first["training"]
+    assert second["protocols"]["closed-set"] == first["protocols"]["closed-set"]
+    assert bench("run", "--method", "softmax", *QUICK).exit_code == 0
+    (third,) = records(tmp_path / "results")
+    assert list(third["protocols"]) == ["closed-set", "cross-domain", "anomaly", "calibration", "boundary"]
+    assert third["protocols"]["calibration"] == second["protocols"]["calibration"]
+    tables = bench("leaderboard", str(tmp_path / "results"), "--format", "md", "--out", str(tmp_path / "tables"))
+    assert tables.exit_code == 0
+    text = (tmp_path / "tables" / "leaderboard.md").read_text()
+    assert "Calibration: toyscapes_mini" in text
+    assert "Boundaries: toyscapes_mini" in text
+
+
 def test_evaluation_renews_the_record_with_the_same_numbers(bench, copy):
     old = next(r for r in records(copy) if r["config"]["method_name"] == "gmmseg")
     assert bench("evaluate", old["run_id"][:26]).exit_code == 0

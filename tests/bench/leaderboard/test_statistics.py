@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bench.leaderboard import statistics as stats
 from bench.metrics import confusion
+from bench.metrics.boundary import BoundaryMeter
+from bench.metrics.calibration import CalibrationMeter
 
 
 def test_std_is_that_of_a_sample():
@@ -48,6 +51,42 @@ def test_resampled_confusion_is_brute_force(columns):
         assert found["miou"][b] == pytest.approx(float(confusion.mean_iou(total)))
         assert found["mean_accuracy"][b] == pytest.approx(float(confusion.mean_accuracy(total)))
         assert found["pixel_accuracy"][b] == pytest.approx(np.trace(total) / total.sum())
+
+
+def test_resampled_calibration_is_brute_force():
+    meter, images = CalibrationMeter(), []
+    for i in range(7):
+        generator = torch.Generator().manual_seed(i)
+        posterior = (3 * torch.randn(4, 5, 6, generator=generator)).softmax(0)
+        images.append((posterior, torch.randint(0, 5, (5, 6), generator=generator)))
+        meter.update(str(i), *images[-1])
+    weights = stats.resampling_weights(meter.ids, 10)
+    found = stats.resampled_calibration(meter.bin_sums, meter.losses, weights)
+    for b, weight in enumerate(weights):
+        drawn = CalibrationMeter()
+        for i, times in enumerate(weight):
+            for copy in range(times):
+                drawn.update(f"{i}-{copy}", *images[i])
+        expected = drawn.result()
+        for name in ("ece", "nll", "brier"):
+            assert found[name][b] == pytest.approx(getattr(expected, name))
+
+
+def test_resampled_contours_are_brute_force():
+    meter, images = BoundaryMeter(4), []
+    for i in range(6):
+        rng = np.random.default_rng(i)
+        images.append(rng.integers(0, 3 + (i == 0), (2, 9, 12)))  # most samples lack the last class
+        meter.update(str(i), *images[-1])
+    weights = stats.resampling_weights(meter.ids, 10)
+    found = stats.resampled_contours(meter.per_image, weights)
+    for b, weight in enumerate(weights):
+        drawn = BoundaryMeter(4)
+        for i, times in enumerate(weight):
+            for copy in range(times):
+                drawn.update(f"{i}-{copy}", *images[i])
+        assert found["boundary_iou"][b] == pytest.approx(np.nanmean(drawn.iou))
+        assert found["boundary_f1"][b] == pytest.approx(np.nanmean(drawn.f1))
 
 
 def test_resampled_histograms_are_brute_force():

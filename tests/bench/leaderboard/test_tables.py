@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.leaderboard import build, render
+from bench.leaderboard import build, protocols, render
 from bench.metrics import confusion
+from bench.protocols import PROTOCOLS
 from bench.records import DatasetInfo, Environment, ProtocolResult, Scores, Store
 
 
@@ -472,6 +473,47 @@ def test_a_clear_difference_is_not_marked_and_a_small_one_is(bench, make):
     assert "†" in render(table, "md")
     assert "paired bootstrap over images" in render(table, "md")
     assert r"$^\dagger$" in render(table, "tex")
+
+
+def calibrated(bench, make, method, loss):
+    """A run scored under calibration too, whose NLL of every pixel is about ``loss``."""
+    rng = np.random.default_rng(3)
+    bins, losses = np.zeros((40, 15, 3)), rng.normal(loss, 0.01, (40, 2)) * 100
+    bins[:, 14] = np.stack([np.full(40, 100), rng.integers(60, 90, 40), np.full(40, 95)], -1)
+    ece = float(abs(bins.sum(0)[14, 1] - bins.sum(0)[14, 2]) / 4000)
+    metrics = {"ece": ece, "nll": losses[:, 0].sum() / 4000, "brier": losses[:, 1].sum() / 4000}
+    scores = Scores(dataset=make.info(images=40), metrics=metrics)
+    result = ProtocolResult(version="1", targets={"test": scores}, summary={"ece": ece})
+    record = bench.record(method, protocols={"closed-set": make.closed_set(0.5), "calibration": result})
+    bench.arrays[record.run_id] = {
+        "calibration/test/ids": np.array([f"i{i}" for i in range(40)]),
+        "calibration/test/bins": bins,
+        "calibration/test/losses": losses,
+    }
+    return record
+
+
+def test_a_protocol_on_request_has_a_table_of_the_runs_that_have_it(bench, make):
+    records = [calibrated(bench, make, "a", 0.3), calibrated(bench, make, "b", 0.8), bench.record("c")]
+    first, second = tables(bench, records, resamples=100)
+    assert [row.label for row in first.rows] == ["a", "b", "c"]
+    assert second.protocol == "calibration"
+    assert [row.label for row in second.rows] == ["a", "b"]
+    assert second.incomplete == []
+    assert not any("not compared" in note for note in second.notes)
+    # The same pixels in the same bins: no difference in ECE, a certain one in NLL.
+    assert cell(second, "b", "ece").marks == "†"
+    assert cell(second, "b", "nll").marks == ""
+    assert cell(second, "b", "nll").p_bootstrap < 0.05
+    assert cell(second, "a", "nll").place == 1, "lower is better"
+
+
+def test_tables_know_the_protocols_that_the_harness_has():
+    assert {name: (p.title, p.by_default) for name, p in PROTOCOLS.items()} == {
+        name: (shown.title, shown.by_default) for name, shown in protocols.PROTOCOLS.items()
+    }
+    for name, protocol in PROTOCOLS.items():
+        assert getattr(protocol, "headline", None) == protocols.shown(name).headline
 
 
 def test_seeds_are_averaged_on_the_same_resample(bench, make):
