@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from methods.gss.codecs.settings import FREE_VARIANTS, CodecSettings
+from methods.gss.codecs.settings import CodecSettings
 
 
 class GSSConfig(CodecSettings):
@@ -63,11 +63,14 @@ class GSSConfig(CodecSettings):
         decides = {
             ("window_depth",): self.variant == "ft-w",
             ("inverse_images",): self.inverse_training == "predictions",
+            ("variant",): colours,
             ("palette",): colours and self.variant != "ff-r",
             ("colour_temperature",): colours,
             ("codec_stride",): self.codec not in ("identity", "dalle"),
             ("vocabulary",): autoencoder or self.codec == "patch",
-            ("codec_steps", "codec_batch", "codec_crop", "codec_lr"): autoencoder or self.variant not in FREE_VARIANTS,
+            ("codec_steps", "codec_batch", "codec_crop", "codec_lr"): autoencoder
+            or self.trains_inverse()
+            or self.trains_palette(),
             ("code_dim", "codec_width", "rgb_weight"): autoencoder,
             ("code_decay", "commitment", "restart_every"): self.codec == "vqvae",
             ("gumbel_temperature", "kl_weight"): self.codec == "dvae",

@@ -111,7 +111,8 @@ def put_first(log_probabilities: Tensor, classes: Tensor) -> Tensor:
 
     Where another class is ahead, the wanted one is raised ``MARGIN`` above it, and all are normalised again. A hard
     decode is one label map, whose own scores are nearly one-hot however undecided the prior was; this way its classes
-    come with the probabilities of the soft decode.
+    come with the probabilities of the soft decode. They hold at the network's resolution: where labels are larger, what
+    lies between two cells is interpolated, and a class that the soft decode prefers in both can come out ahead there.
     """
     best = log_probabilities.amax(dim=1, keepdim=True)
     wanted = classes.unsqueeze(1)

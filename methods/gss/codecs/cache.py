@@ -160,8 +160,11 @@ def _load(codec: Codec, cache: Path, stage: Stage, note: Note) -> bool:
         return False
     try:
         content = weights.read_bytes()
-        if hashlib.sha256(content).hexdigest() != json.loads(description.read_text())["sha256"]:
+        about = json.loads(description.read_text())
+        if hashlib.sha256(content).hexdigest() != about["sha256"]:
             raise ValueError("its hash differs")
+        if any(about[name] != value for name, value in stage.content.items()):
+            raise ValueError("it was fitted with other settings or labels")
         state, expected = load(content), _state(codec, stage)
         if {n: t.shape for n, t in state.items()} != {n: t.shape for n, t in expected.items()}:
             raise ValueError("its tensors are others")

@@ -205,6 +205,10 @@ def _load(module: nn.Module, path: Path) -> None:
             f"{path} does not hold the published layout: {name} is {found.get(name, 'missing')} "
             f"instead of {expected.get(name, 'absent')}; give the state dict of the right half of the autoencoder"
         )
+    for name, tensor in state.items():
+        sound = tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_meta
+        if not sound or not bool(tensor.isfinite().all()):
+            raise _unreadable(path, f"{name} does not hold finite floating-point numbers")
     module.load_state_dict(state)
 
 

@@ -39,11 +39,11 @@ class CodecSettings(MethodConfig):
     palette: PaletteKind = "max_distance"
     """Colours of the classes. ``max_distance`` spreads them (paper), ``grid`` is a jittered grid (code),
     ``dataset`` takes the data set's own (code, Cityscapes). ``ff-r`` is always ``random``."""
-    colour_temperature: float = Field(default=0.1, gt=0)
+    colour_temperature: float = Field(default=0.1, ge=1e-6)
     """Softness tau of the nearest colour, in squared smallest distances of the palette: a pixel's class scores are
     -distance^2 / tau, so a clean colour is ahead of its neighbour by 1 / 0.1 = 10 nats."""
 
-    codec_seed: int = Field(default=0, ge=0)
+    codec_seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of palette and fitting, apart from the run's, so that all seeds of a grid share one codec."""
     codec_steps: int | None = Field(default=None, ge=1)
     """Optimiser steps of fitting; by default twice the run's, at most 20,000. A trained X or inverse takes half as

@@ -376,10 +376,21 @@ def test_colours_have_one_decode_and_one_reading_of_it(prepared):
         ({"codec_stride": 2, "dalle_upsample": 1}, ["dalle_upsample"]),
         ({"variant": "ff-r", "palette": "grid"}, ["palette"]),
         ({"head": "linear", "dropout": 0.5, "hidden": 64}, ["dropout"]),
+        ({"codec": "patch", "variant": "ff-r"}, ["variant"]),
+        (
+            {"codec": "colour", "variant": "ft-w", "inverse_training": "predictions", "codec_steps": 7},
+            ["codec_steps"],
+        ),
     ],
 )
 def test_settings_without_effect_are_known(settings, idle):
     assert GSSConfig(**settings).without_effect() == idle
+
+
+@pytest.mark.parametrize("beyond", [{"codec_seed": 2**64}, {"colour_temperature": 1e-40}])
+def test_values_that_no_generator_or_float_can_hold_are_refused(beyond):
+    with pytest.raises(ValueError, match=next(iter(beyond))):
+        GSSConfig(**beyond)
 
 
 def test_they_are_told_before_training(tmp_path):

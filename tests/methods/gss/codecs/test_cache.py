@@ -124,6 +124,20 @@ def test_damaged_files_are_fitted_again_with_one_line(damage, fit, tmp_path, not
     assert fit()[1] == []
 
 
+def test_files_of_another_codec_under_this_ones_name_are_not_taken(fit, tmp_path, notes):
+    own, _ = fit(code_decay=0.5)
+    (weights,) = tmp_path.glob("codec-*.safetensors")
+    fit()
+    (other,) = set(tmp_path.glob("codec-*.safetensors")) - {weights}
+    for suffix in (".safetensors", ".json"):
+        weights.with_suffix(suffix).write_bytes(other.with_suffix(suffix).read_bytes())
+    again, fitted = fit(code_decay=0.5)
+    assert fitted == ["fit_latents"]
+    assert again.fingerprint() == own.fingerprint()
+    (note,) = notes
+    assert "other settings" in note
+
+
 def test_a_fit_that_did_not_finish_leaves_nothing_that_counts(fit, tmp_path):
     fit()
     (description,) = tmp_path.glob("codec-*.json")

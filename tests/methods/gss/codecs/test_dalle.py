@@ -195,3 +195,15 @@ def test_the_wrong_half_is_refused_by_name(make_dalle, tmp_path, silent):
     torch.save([1, 2], paths["dalle_encoder"])
     with pytest.raises(MethodError, match=r"blocks\.input\.w is missing"):
         make_dalle(**paths).fit_latents(lambda: iter(()), 0, silent)
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize(
+    "change", [lambda w: w * float("nan"), lambda w: w.to(torch.int8), lambda w: w.to_sparse(), lambda w: w.to("meta")]
+)
+def test_what_is_not_finite_floats_is_no_weights(change, make_dalle, tmp_path, silent):
+    paths = stored(make_dalle(), tmp_path, "pt")
+    state = torch.load(paths["dalle_encoder"])
+    torch.save({**state, "blocks.input.w": change(state["blocks.input.w"])}, paths["dalle_encoder"])
+    with pytest.raises(MethodError, match=r"cannot be read \(blocks\.input\.w does not hold finite"):
+        make_dalle(**paths).fit_latents(lambda: iter(()), 0, silent)
