@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -308,7 +308,7 @@ def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owne
     ``owner`` follows an unknown key: whose it is not.
     """
     try:
-        made = model.model_validate(dict(table))
+        made = model.model_validate(_with_names(model, table))
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
@@ -326,6 +326,18 @@ def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owne
         if not math.isfinite(value):
             raise UserError(f"{key}: input should be a finite number, not {value}; see `bench show`")
     return made
+
+
+def _with_names(model: type[BaseModel], table: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` with the word ``"none"`` instead of None in fields of which it is one of the choices.
+
+    ``--set KEY=none`` is read as None, which is what a number that may be left out needs.
+    """
+    fields = model.model_fields
+    return {
+        key: "none" if value is None and key in fields and "none" in get_args(fields[key].annotation) else value
+        for key, value in table.items()
+    }
 
 
 def _numbers(value: Any, key: str) -> Iterator[tuple[str, float]]:

@@ -228,3 +228,21 @@ class TestWithoutLabels:
         assert "\n" not in message
         for word in words:
             assert word in message
+
+
+@pytest.mark.parametrize(("method", "key"), [("agmm", "variance"), ("agmm", "detach"), ("gmmseg", "class_norm")])
+def test_none_is_the_value_of_a_field_that_has_one_of_this_name(method, key):
+    made = sweeps.grid([registry.methods.get(method)], "toyscapes_mini", "quick", [0], [], [f"method.{key}=none"])
+    assert [run.method[key] for _, run in made.runs] == ["none"]
+
+
+def test_none_can_be_swept_beside_other_words():
+    made = sweeps.grid(
+        [registry.methods.get("agmm")],
+        "toyscapes_mini",
+        "quick",
+        [0],
+        [],
+        ["method.variance=none,uniform,pred_weighted"],
+    )
+    assert [run.method["variance"] for _, run in made.runs] == ["none", "uniform", "pred_weighted"]
