@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
+from datasets.integrity import reason
 from datasets.supervision import cache, official
 from datasets.supervision.derive import VERSIONS, derive, generator
 from datasets.supervision.kinds import Kind
@@ -159,8 +160,14 @@ class OfficialLabels(SparseDataset):
         return torch.where((label == IGNORE) & (dense != IGNORE), UNLABELLED, label)
 
     def require_unlabelled(self) -> None:
-        """Raises DataError if the set has no unlabelled pixel, although hardly any pixel is labelled."""
+        """Raises DataError if the set labels no pixel, or has no unlabelled one although hardly any is labelled."""
         counts = self._counts(TRAP_SAMPLED)
+        if counts[: len(self.classes)].sum() == 0 and self._counts(len(self))[: len(self.classes)].sum() == 0:
+            raise DataError(
+                f"{self.name}: the labels of kind {self.kind} have no labelled pixel in any of {len(self)} images, "
+                f"{self.items[0].label} for one, so that nothing could be learnt from them; write 0 to "
+                f"{len(self.classes) - 1} where a class is known"
+            )
         share = counts[: len(self.classes)].sum() / counts.sum()
         if counts[UNLABELLED] == 0 and share <= TRAP_SHARE:
             raise DataError(
@@ -170,9 +177,14 @@ class OfficialLabels(SparseDataset):
                 f"{IGNORE} as unlabelled wherever the dense label is not void"
             )
 
+    def _damaged(self, path: Path, error: Exception) -> DataError:
+        if path not in {item.label for item in self.items}:
+            return super()._damaged(path, error)
+        return DataError(f"{self.name}: {path} cannot be decoded ({reason(error)}); {self._remedy()}")
+
     def _remedy(self) -> str:
         if not self._own:
-            return super()._remedy()
+            return f"fetch it again from where the labels of kind {self.kind} came from, or correct it"
         return (
             f"write it as an index PNG of the image's size with 0 to {len(self.classes) - 1} for classes, "
             f"{UNLABELLED} for unlabelled pixels and {IGNORE} for void"

@@ -495,3 +495,27 @@ def test_the_contact_sheet_fails_in_one_sentence(camvid, tmp_path, change):
     assert done.exit_code == 2
     assert done.output.startswith("Error: ")
     assert_one_sentence(done.output.strip())
+
+
+@pytest.mark.parametrize("place", ["labels-points/train/{}.png", "point/segcls/{}.png"])
+def test_labels_without_a_labelled_pixel_are_refused(voc, cache, place):
+    own = place.startswith("labels")
+    for path in publish(voc, place, empty=UNLABELLED if own else 21):
+        Image.fromarray(np.full((24, 32), UNLABELLED if own else 21, np.uint8)).save(path)
+    with pytest.raises(DataError) as caught:
+        supervise(voc, "points", 0, cache)
+    assert_one_sentence(str(caught.value), "no labelled pixel")
+
+
+@pytest.mark.parametrize("place", ["labels-points/train/{}.png", "point/segcls/{}.png"])
+@pytest.mark.parametrize("wrong", ["damaged", "id"])
+def test_the_data_sets_own_home_is_not_named_for_sparse_labels(voc, cache, place, wrong):
+    path = publish(voc, place, empty=UNLABELLED if place.startswith("labels") else 21)[0]
+    if wrong == "damaged":
+        path.write_bytes(path.read_bytes()[:40])
+    else:
+        Image.fromarray(np.full((24, 32), 99, np.uint8)).save(path)
+    with pytest.raises(DataError) as caught:
+        supervise(voc, "points", 0, cache)
+    assert_one_sentence(str(caught.value), path)
+    assert voc.home not in str(caught.value)
