@@ -71,12 +71,11 @@ def test_void_pixels_and_other_images_have_no_influence():
 
 
 def test_empty_clusters_attract_nothing():
-    # All cosines are negative, where a zero centre would win.
-    vectors = torch.tensor([[[1.0, 0.0]] * 3 + [[-1.0, 0.0]] * 3])
-    start = torch.tensor([[0, 0, 0, 3, 3, 3]])
-    found = spherical_kmeans(vectors, torch.ones(1, 6, dtype=torch.bool), start, 5, 10)
-    assert found.assignment.tolist() == [[0, 0, 0, 3, 3, 3]]
-    assert found.counts.tolist() == [[3, 0, 0, 3, 0]]
+    # The last pixel has a negative cosine with the only centre there is, where a zero centre would win.
+    vectors = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]])
+    found = spherical_kmeans(vectors, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[1, 1, 1]]), 5, 10)
+    assert found.assignment.tolist() == [[1, 1, 1]]
+    assert found.counts.tolist() == [[0, 3, 0, 0, 0]]
     assert torch.isfinite(found.centres).all()
 
 

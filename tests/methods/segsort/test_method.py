@@ -113,6 +113,12 @@ def test_scores_are_what_they_are_named(build, make_batch):
     shares = method.bank.labels.bincount(minlength=4) / len(method.bank)
     mixture = (prediction.log_density.permute(0, 2, 3, 1) + shares.log()).logsumexp(3)
     torch.testing.assert_close(prediction.anomaly["segsort_density"], -mixture, rtol=1e-4, atol=1e-4)
+    # The mean over all k neighbours, not the nearest alone.
+    found = method.explain(batch.images)
+    distances = 1 - found.cosines.mean(2)
+    expected = torch.stack([d[cells] for d, cells in zip(distances, found.segments)])
+    assert found.cosines.shape[2] > 1
+    torch.testing.assert_close(prediction.anomaly["segsort_knn"], expected)
 
 
 def test_a_bank_of_pure_prototypes_with_one_neighbour_is_nearest_class_mean(build_plain):
