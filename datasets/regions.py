@@ -60,7 +60,8 @@ class RegionMaps:
             raise DataError(f"region map {path} cannot be read ({reason(error)}); compute it again") from error
         if regions.ndim != 2 or not np.issubdtype(regions.dtype, np.integer):
             raise DataError(
-                f"region map {path} is {regions.dtype} of shape {regions.shape}, not integers of one channel"
+                f"region map {path} is {regions.dtype} of shape {regions.shape}, not integers of one channel; write it "
+                "as a PNG of one channel with 8 or 16 bits, or as an integer .npy of (height, width)"
             )
         if regions.size and not 0 <= regions.min() <= regions.max() <= MAX_ID:
             raise DataError(f"region map {path} has ids outside 0..{MAX_ID}; number the regions of an image from 0")

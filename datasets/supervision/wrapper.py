@@ -31,7 +31,9 @@ SAMPLED = 512
 TRAP_SAMPLED = 64
 """Images of a published set in which an unlabelled pixel is looked for."""
 TRAP_SHARE = 0.5
-"""A published set without an unlabelled pixel is no trap if more than this share of all pixels is labelled."""
+"""A published set without unlabelled pixels is no trap if more than this share of all pixels is labelled."""
+TRAP_UNLABELLED = 0.05
+"""Of pixels without label, the least share that is unlabelled where void is meant: a stray pixel proves nothing."""
 _PIXELS_PER_WORKER = 32 * 480 * 360
 """Below this many pixels each, starting another process costs more than it saves."""
 
@@ -160,7 +162,7 @@ class OfficialLabels(SparseDataset):
         return torch.where((label == IGNORE) & (dense != IGNORE), UNLABELLED, label)
 
     def require_unlabelled(self) -> None:
-        """Raises DataError if the set labels no pixel, or has no unlabelled one although hardly any is labelled."""
+        """Raises DataError if the set labels no pixel, or calls the rest void although hardly any is labelled."""
         counts = self._counts(TRAP_SAMPLED)
         if counts[: len(self.classes)].sum() == 0 and self._counts(len(self))[: len(self.classes)].sum() == 0:
             raise DataError(
@@ -169,10 +171,12 @@ class OfficialLabels(SparseDataset):
                 f"{len(self.classes) - 1} where a class is known"
             )
         share = counts[: len(self.classes)].sum() / counts.sum()
-        if counts[UNLABELLED] == 0 and share <= TRAP_SHARE:
+        blank = counts[UNLABELLED] + counts[IGNORE]
+        if counts[UNLABELLED] < TRAP_UNLABELLED * blank and share <= TRAP_SHARE:
+            found = f"hardly any ({counts[UNLABELLED] / blank:.2%})" if counts[UNLABELLED] else "no"
             raise DataError(
-                f"{self.name}: the labels of kind {self.kind} have no unlabelled pixel, {self.items[0].label} for one, "
-                f"since every pixel without label is {IGNORE} (void), so that nothing could be learnt from it; write "
+                f"{self.name}: the labels of kind {self.kind} have {found} unlabelled pixel, {self.items[0].label} for "
+                f"one, since every other without label is {IGNORE} (void), of which nothing could be learnt; write "
                 f"{self._unlabelled_id} for unlabelled pixels, or pass --set data.void_is_unlabelled=true to read "
                 f"{IGNORE} as unlabelled wherever the dense label is not void"
             )

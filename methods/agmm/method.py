@@ -43,6 +43,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 CHECKED_MAPS = 100
 """Label maps that ``prepare`` reads at most to tell sparse labels from dense ones."""
+UNLABELLED_SHARE = 0.05
+"""Of pixels without label, the least share that is not void in sparse labels: a stray one is nothing to learn from."""
 ABSENT_GAP = 20.0
 """Nats by which a class without a Gaussian stays below the least likely one with (``decode="mixture"``)."""
 
@@ -154,17 +156,16 @@ class AGMM(Method):
         """Look at the first ``CHECKED_MAPS`` label maps. Raises MethodError if unlabelled pixels are coded void."""
         if not self.config.require_unlabelled:
             return
-        labelled = pixels = 0
+        labelled = unlabelled = pixels = 0
         for labels in islice(context.label_maps(), CHECKED_MAPS):
-            if bool((labels == UNLABELLED).any()):
-                return
             labelled += int((labels < len(self.classes)).sum())
+            unlabelled += int((labels == UNLABELLED).sum())
             pixels += labels.numel()
-        if 2 * labelled < pixels:
+        if 2 * labelled < pixels and unlabelled < UNLABELLED_SHARE * (pixels - labelled):
             raise MethodError(
-                f"agmm learns from unlabelled pixels, but {labelled / pixels:.1%} of the pixels are labelled and all "
-                f"others are void ({IGNORE}); code valid pixels without annotation as {UNLABELLED}, or do without "
-                "self-training by --set method.require_unlabelled=false"
+                f"agmm learns from unlabelled pixels, but {labelled / pixels:.1%} of the pixels are labelled and "
+                f"{'nearly ' * (unlabelled > 0)}all others are void ({IGNORE}); code valid pixels without annotation "
+                f"as {UNLABELLED}, or do without self-training by --set method.require_unlabelled=false"
             )
 
     def losses(self, batch: Batch) -> Mapping[str, Tensor]:

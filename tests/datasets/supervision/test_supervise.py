@@ -331,6 +331,17 @@ def test_unlabelled_pixels_that_are_all_void_are_refused(voc, cache):
     assert_one_sentence(str(caught.value), paths[0], "255", "write 21", "data.void_is_unlabelled=true")
 
 
+def test_a_stray_unlabelled_pixel_does_not_make_void_ones_unlabelled(voc, cache):
+    for path in publish(voc, "point/segcls/{}.png", empty=255):
+        with Image.open(path) as image:
+            label = np.array(image)
+        label[-1, -1] = 21
+        Image.fromarray(label).save(path)
+    with pytest.raises(DataError) as caught:
+        supervise(voc, "points", 0, cache)
+    assert_one_sentence(str(caught.value), "hardly any", "write 21", "data.void_is_unlabelled=true")
+
+
 def test_void_is_read_as_unlabelled_where_that_is_what_it_means(voc, cache):
     publish(voc, "point/segcls/{}.png", empty=255)
     sparse = supervise(voc, "points", 0, cache, void_is_unlabelled=True)

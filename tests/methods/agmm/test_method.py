@@ -196,6 +196,12 @@ def test_sparse_labels_whose_other_pixels_are_void_are_refused(build, make_conte
     build(require_unlabelled=False).prepare(make_context(label_maps=sparse))
 
 
+def test_a_stray_unlabelled_pixel_does_not_make_void_ones_unlabelled(build, make_context):
+    row = [0, 254] + [255] * 98
+    with pytest.raises(MethodError, match=r"1\.0%.*nearly all others are void"):
+        build().prepare(make_context(label_maps=maps([row], [row])))
+
+
 @pytest.mark.parametrize("labels", [maps([[0, 255, 254, 255]]), maps([[0, 1, 1, 255]]), maps()])
 def test_dense_and_three_state_labels_are_accepted(build, make_context, labels):
     build().prepare(make_context(label_maps=labels))
