@@ -9,6 +9,8 @@ from pydantic import Field
 from methods.base import MethodConfig
 from methods.segsort.loss import MAX_KAPPA
 
+Vote = Literal["plain", "balanced"]
+
 
 class SegSortConfig(MethodConfig):
     """Hyper-parameters of ``SegSort``."""
@@ -46,7 +48,7 @@ class SegSortConfig(MethodConfig):
     pixel takes the class scores of the loss, over the compressed bank."""
     neighbours: int = Field(default=21, ge=1, le=4096)
     """k of the vote: 21 in the multi-GPU script, 15 in the others."""
-    vote: Literal["plain", "balanced"] = "plain"
+    vote: Vote = "plain"
     """``balanced`` divides votes by the number of the class's prototypes; frequent classes win plain votes (paper)."""
     vote_smoothing: float = Field(default=1.0, gt=0)
     """Votes, spread over all classes, that are added to the k votes, so that no log-posterior is infinite."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from methods.base import (
 )
 from methods.segsort.bank import PrototypeBank
 from methods.segsort.clustering import NORM_EPS, cluster_images
-from methods.segsort.config import SegSortConfig
+from methods.segsort.config import SegSortConfig, Vote
 from methods.segsort.loss import neighbourhood_loss, own_segment_loss
 from methods.segsort.memory import PrototypeMemory
 from methods.segsort.regions import SegmentProvider, make_provider
@@ -46,14 +46,15 @@ class Observed(NamedTuple):
 class SegSort(Method):
     """A pixel embedding without a classifier: segments by clustering, labels from the training set's segments.
 
-    Training sorts pixels into segments by k-means without gradient and makes each pixel likely
-    under the prototypes of its class. Void pixels (255) take no part; unlabelled ones (254) are clustered, as they
-    are in prediction, but make no segment and have no loss. After training a bank collects one prototype per cluster
-    of every training image; prediction clusters an image in the same way and asks the bank.
+    Training sorts pixels into segments by k-means without gradient and makes each pixel likely under the prototypes of
+    its class. Void pixels (255) take no part; unlabelled ones (254) are clustered, as they are in prediction, but make
+    no segment and have no loss. After training a bank collects one prototype per cluster of every training image;
+    prediction clusters an image in the same way and asks the bank.
 
     ``logits`` are log-posteriors: of the neighbours' votes (``decode=knn``; their energy is therefore constant), or
-    the class scores (``dense``). Both give ``log_density``, log p(v | c) on the unit sphere of the embedding with each
-    class's compressed bank as a vMF mixture, and the anomaly scores
+    the class scores (``dense``). What is not chosen is a reading beside it: ``plain vote``, ``balanced vote``,
+    ``dense``. ``log_density`` is log p(v | c) on the unit sphere of the embedding with each class's compressed bank as
+    a vMF mixture, and the anomaly scores are
 
     - ``segsort_knn``: 1 - mean cosine of the pixel's segment to its k nearest prototypes;
     - ``segsort_density``: -log p(v) under the mixture of all classes' compressed banks;
@@ -124,11 +125,12 @@ class SegSort(Method):
         images = context.progress(context.images(), "building the prototype bank", None)
         share = itertools.islice(enumerate(images), rank, None, ranks)
         parts = [self._bank_rows(batch, index) for index, batch in share]
-        self.bank.build(parts, self.config.purity_threshold, collectives)
+        threshold = self.config.purity_threshold
+        self.bank.build(parts, threshold, collectives)
         if not len(self.bank):
             raise MethodError(
-                "no training segment can enter segsort's prototype bank: label some training pixels, "
-                f"or lower method.purity_threshold (now {self.config.purity_threshold:g})"
+                "no training segment can enter segsort's prototype bank: label some training pixels"
+                + (f", or lower method.purity_threshold (now {threshold:g})" if threshold else "")
             )
         self.bank.compress(self.config.centres, torch.Generator().manual_seed(context.seed))
 
@@ -161,6 +163,7 @@ class SegSort(Method):
             logits=torch.cat([m.logits for m in maps]),
             log_density=torch.cat(log_densities),
             anomaly={name: torch.cat([m.anomaly[name] for m in maps]) for name in maps[0].anomaly},
+            readings={name: torch.cat([m.readings[name] for m in maps]) for name in maps[0].readings},
         )
 
     def relabel(self, table: Sequence[int], num_classes: int) -> None:
@@ -289,13 +292,9 @@ class SegSort(Method):
         cosines, neighbours = self.bank.nearest(queries, config.neighbours)
         scores = self.bank.mixture(pixels, config.kappa)
 
-        if config.decode == "knn":
-            classes, votes = self.bank.num_classes, cosines.shape[1]
-            shares = self.bank.votes(neighbours, balanced=config.vote == "balanced")
-            smoothed = (votes * shares + config.vote_smoothing / classes) / (votes + config.vote_smoothing)
-            logits = smoothed.log()[assignment]
-        else:
-            logits = scores.class_scores
+        decoded = {f"{vote} vote": self._voted(neighbours, vote)[assignment] for vote in get_args(Vote)}
+        decoded["dense"] = scores.class_scores
+        logits = decoded.pop("dense" if config.decode == "dense" else f"{config.vote} vote")
         distance = (1 - cosines.mean(dim=1))[assignment]
         free_energy = -scores.class_scores.amax(dim=1)
 
@@ -310,7 +309,15 @@ class SegSort(Method):
                 "segsort_density": -scores.log_density.view(1, height, width),
                 "segsort_free_energy": free_energy.view(1, height, width),
             },
+            readings={name: as_maps(values) for name, values in decoded.items()},
         )
+
+    def _voted(self, neighbours: Tensor, vote: Vote) -> Tensor:
+        """Log-posteriors (K, C) of the votes of the ``neighbours`` (K, k) of each segment."""
+        classes, votes = self.bank.num_classes, neighbours.shape[1]
+        shares = self.bank.votes(neighbours, balanced=vote == "balanced")
+        smoothing = self.config.vote_smoothing
+        return ((votes * shares + smoothing / classes) / (votes + smoothing)).log()
 
 
 def _pixels(embeddings: Tensor) -> Tensor:

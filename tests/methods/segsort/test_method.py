@@ -104,6 +104,21 @@ def test_knn_posteriors_are_smoothed_shares_of_whole_segments(build, make_batch)
         assert all(len(image[cells == k].unique()) == 1 for k in cells.unique())
 
 
+def test_every_way_of_decoding_stands_beside_the_chosen_one(build, make_batch):
+    batch = make_batch(4)
+    ways = {
+        "plain vote": {"decode": "knn", "vote": "plain"},
+        "balanced vote": {"decode": "knn", "vote": "balanced"},
+        "dense": {"decode": "dense"},
+    }
+    found = {name: build(finish=[batch], **chosen).predict(batch.images) for name, chosen in ways.items()}
+    for name, prediction in found.items():
+        assert set(prediction.readings) == ways.keys() - {name}
+        for other, reading in prediction.readings.items():
+            torch.testing.assert_close(reading, found[other].logits)
+    assert not torch.equal(found["plain vote"].logits, found["balanced vote"].logits)
+
+
 def test_scores_are_what_they_are_named(build, make_batch):
     batch = make_batch(4)
     method = build(finish=[batch], decode="dense", centres=3)
