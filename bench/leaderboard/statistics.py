@@ -35,11 +35,10 @@ MIN_SEEDS = 6
 
 
 class Difference(NamedTuple):
-    """A paired comparison of two rows on the same resampled images."""
+    """The interval of a difference of two rows on the same resampled images, at 1 - ``ALPHA``."""
 
     low: float
     high: float
-    p: float
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
@@ -150,18 +149,16 @@ def resampled_contours(contours: ArrayLike, weights: NDArray[np.int64]) -> dict[
 
 
 def paired_bootstrap(first: Floats, second: Floats) -> Difference | None:
-    """Percentile interval and two-sided p value of ``first - second`` over the same bootstrap samples.
+    """Percentile interval of ``first - second`` over the same bootstrap samples.
 
-    p is twice the smaller share of samples on one side of zero, zero counting for both sides and one sample
-    added to either (so that p is never 0). None if a statistic is undefined in over a tenth of the samples.
+    None if a statistic is undefined in over a tenth of the samples.
     """
     difference = np.asarray(first) - np.asarray(second)
     defined = difference[np.isfinite(difference)]
     if len(defined) == 0 or len(defined) < 0.9 * len(difference):
         return None
     low, high = np.quantile(defined, [ALPHA / 2, 1 - ALPHA / 2])
-    smaller = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return Difference(float(low), float(high), min(1.0, 2 * (smaller + 1) / (len(defined) + 1)))
+    return Difference(float(low), float(high))
 
 
 def step_down(differences: Floats) -> list[float]:
