@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from statistics import fmean
 
 from bench.leaderboard.model import Table
 
@@ -26,15 +28,15 @@ def per_class_svg(table: Table) -> str:
         figure = Figure(figsize=(max(6.0, 0.25 * len(classes) * (1 + len(rows) / 2)), 3.6), layout="constrained")
         axes = figure.add_subplot()
         for i, row in enumerate(rows):
-            colour = f"C{i % 10}"
-            for j, name in enumerate(classes):
-                values = [100 * v for v in row.per_class[target].get(name, ()) if v is not None]
-                if not values:
-                    continue
-                x = j + (i - (len(rows) - 1) / 2) * width
-                axes.bar(x, sum(values) / len(values), width, color=colour, alpha=0.6)
-                axes.plot([x] * len(values), values, ".", color="black", markersize=3)
-            axes.bar(0, 0, color=colour, alpha=0.6, label=row.label)
+            shift = (i - (len(rows) - 1) / 2) * width
+            found = {
+                j + shift: [100 * v for v in row.per_class[target].get(name, ()) if v is not None]
+                for j, name in enumerate(classes)
+            }
+            means = {0.0: 0.0} | {x: fmean(values) for x, values in found.items() if values}  # one bar for the legend
+            axes.bar(list(means), list(means.values()), width, color=f"C{i % 10}", alpha=0.6, label=row.label)
+            points = [(x, value) for x, values in found.items() for value in values]
+            axes.plot([x for x, _ in points], [value for _, value in points], ".", color="black", markersize=3)
         axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
         axes.set_ylabel(f"IoU on {target} (%)")
         axes.set_ylim(0, 100)
@@ -45,4 +47,11 @@ def per_class_svg(table: Table) -> str:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return _compact(text[text.index("<svg") :])
+
+
+def _compact(svg: str) -> str:
+    """``svg`` without what nobody sees: metadata, line breaks, and digits beyond a hundredth of a point in tags."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s+", " ", svg).replace("> <", ">\n<")
+    return re.sub(r"<[^<>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", tag[0]), svg)

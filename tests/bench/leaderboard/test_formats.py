@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 
 from bench.errors import UserError
 from bench.leaderboard import FILES, build, render, show, write
+from bench.leaderboard.figures import per_class_svg
 
 NASTY = "a_b & 50% of #1 {x} <script>alert(1)</script> | $y^2~\\ [bold] “π → ü”\nnext"
 
@@ -118,6 +120,16 @@ def test_write_makes_one_file_a_format(table, tmp_path):
     again = [p.read_bytes() for p in paths]
     write([table], ["md", "csv", "tex", "html"], tmp_path / "new")
     assert [p.read_bytes() for p in paths] == again
+
+
+def test_a_figure_survives_that_no_seed_has_a_class_and_is_whole_xml(table):
+    drawn = ElementTree.fromstring(per_class_svg(table))
+    names = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    row = next(r for r in table.rows if r.per_class)
+    (target,) = row.per_class
+    assert set(row.per_class[target]) < set(names)
+    row.per_class[target] = dict.fromkeys(row.per_class[target], (None,))
+    assert row.label in per_class_svg(table)
 
 
 def test_write_nothing(tmp_path):
