@@ -198,7 +198,8 @@ def camvid(select: Select) -> list[list[str]]:
         GMMSEG_ROW,
         AGMM_ROW,
         Row("GSS, patch codebook (hard / soft decode / auxiliary head)", "gss", PATCH, ("", "soft", "auxiliary")),
-        Row("GSS, autoencoder with FT-W", "gss", FT_W, ("", "soft", "auxiliary")),
+        Row("GSS, autoencoder", "gss", {}, ("", "soft", "auxiliary")),
+        Row("GSS, the same with FT-W", "gss", FT_W, ("", "soft", "auxiliary")),
         Row("the same tokens by the nearest colour", "gss", FT_W, ("nearest",)),
     ]
     titles = [labelled(select("camvid", SOFTMAX_ROW, kind, batch_size=4), kind) for kind in FEW_LABELS]
@@ -216,6 +217,7 @@ def decomposition(select: Select) -> list[list[str]]:
         ("toyscapes", Row("patches, Toyscapes", "gss", PATCH)),
         ("toyscapes", Row("autoencoder with FT-W, Toyscapes", "gss", FT_W)),
         ("camvid", Row("patches, CamVid", "gss", PATCH)),
+        ("camvid", Row("autoencoder, CamVid", "gss", {})),
         ("camvid", Row("autoencoder with FT-W, CamVid", "gss", FT_W)),
     ]
     lines = [["", "bound", "tokens right", "pixels decoded to the label's class", "final", "auxiliary head"]]
