@@ -85,13 +85,13 @@ def _settings(record: Record) -> dict[str, Any]:
     return {k: v for k, v in own.items() if usual.get(k, v) != v and k not in NOT_OF_THE_FIGURE}
 
 
-def figure(values: Iterable[float | None]) -> str:
-    """Mean and deviation of the seeds' ``values`` (shares) in per cent; nothing without values."""
-    known = [100 * value for value in values if value is not None]
+def figure(values: Iterable[float | None], unit: float = 0.01, decimals: int = 1) -> str:
+    """Mean and deviation of the seeds' ``values`` in units, per cent if not said; nothing without values."""
+    known = [value / unit for value in values if value is not None]
     if not known:
         return ""
     mean, std = mean_and_std(known)
-    return f"{mean:.1f} ± {std:.1f}" if std else f"{mean:.1f}"
+    return f"{mean:.{decimals}f} ± {std:.{decimals}f}" if std else f"{mean:.{decimals}f}"
 
 
 def cell(figures: Iterable[str], runs: list[Record], name: str = "") -> str:
@@ -230,6 +230,37 @@ def decomposition(select: Select) -> list[list[str]]:
     return lines
 
 
+def calibration(select: Select) -> list[list[str]]:
+    """Probabilities and contours on Toyscapes, of the runs that were scored for them."""
+    rows = [
+        SOFTMAX_ROW,
+        GMMSEG_ROW,
+        SEGSORT_ROW,
+        Row("the same, class-balanced votes", "segsort", SEGSORT, ("balanced vote",)),
+        Row("the same, dense scores", "segsort", SEGSORT, ("dense",)),
+        AGMM_ROW,
+        Row("GSS, autoencoder", "gss", {}),
+        Row("the same, soft decode", "gss", {}, ("soft",)),
+        Row("its auxiliary head", "gss", {}, ("auxiliary",)),
+        Row("GSS, patches", "gss", PATCH),
+        Row("the same, soft decode", "gss", PATCH, ("soft",)),
+        Row("its auxiliary head", "gss", PATCH, ("auxiliary",)),
+    ]
+    shown = [("ECE", "calibration", "ece"), ("NLL", "calibration", "nll"), ("Brier", "calibration", "brier")]
+    shown += [("boundary IoU", "boundary", "boundary_iou"), ("boundary F1", "boundary", "boundary_f1")]
+    lines = [["", "mIoU", *(title for title, _, _ in shown)]]
+    for row in rows:
+        runs = [run for run in select("toyscapes", row) if {"calibration", "boundary"} <= run.protocols.keys()]
+        cells = [miou(runs, row.readings)]
+        for _, protocol, metric in shown:
+            found = [run.protocols[protocol].targets["test"] for run in runs]
+            values = [{"": s.metrics, **s.by_reading}[row.readings[0]][metric] for s in found]
+            share = metric not in ("nll", "brier")
+            cells.append(cell([figure(values) if share else figure(values, unit=1, decimals=3)], runs))
+        lines.append([row.title, *cells])
+    return lines
+
+
 def bounds(dataset: str) -> list[str]:
     """The table that ``benchmarks/gss_codecs.py --bounds`` left."""
     text = (ROOT / "results" / "codec-bounds" / f"{dataset}.md").read_text()
@@ -242,7 +273,7 @@ def markdown(lines: list[list[str]]) -> list[str]:
     return [head, f"|---|{'--:|' * (len(lines[0]) - 1)}", *rows]
 
 
-TABLES = (overview, schedules, toyscapes, camvid, decomposition)
+TABLES = (overview, schedules, toyscapes, camvid, decomposition, calibration)
 
 
 def tables(records: Iterable[Record]) -> dict[str, list[str]]:
