@@ -624,7 +624,7 @@ class TestSupervision:
             label = np.full((64, 128), 255, np.uint8)
             label[3, 4] = 0
             if not void_is_unlabelled:
-                label[5] = len(ToyscapesMini.classes)  # what is unlabelled, or else the set is refused
+                label[20:] = len(ToyscapesMini.classes)  # what is unlabelled, or else the set is refused
             path = tmp_path / "data" / "toyscapes_mini" / "points" / f"{item.id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(label).save(path)
