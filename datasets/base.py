@@ -374,4 +374,8 @@ class Dataset(ABC):
         return f"fetch it again from {self.home} or correct it"
 
     def _damaged(self, path: Path, error: Exception) -> DataError:
-        return DataError(f"{self.name}: {path} cannot be decoded ({reason(error)}); fetch it again from {self.home}")
+        return DataError(f"{self.name}: {path} cannot be decoded ({reason(error)}); {self._restore(path)}")
+
+    def _restore(self, path: Path) -> str:
+        """What to do about a file that cannot be decoded."""
+        return f"fetch it again from {self.home}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from bench.leaderboard.columns import metric
 from bench.leaderboard.grouping import flat
 from bench.leaderboard.statistics import mean_and_std
 from bench.records import Record, Store
@@ -246,17 +247,17 @@ def calibration(select: Select) -> list[list[str]]:
         Row("the same, soft decode", "gss", PATCH, ("soft",)),
         Row("its auxiliary head", "gss", PATCH, ("auxiliary",)),
     ]
-    shown = [("ECE", "calibration", "ece"), ("NLL", "calibration", "nll"), ("Brier", "calibration", "brier")]
-    shown += [("boundary IoU", "boundary", "boundary_iou"), ("boundary F1", "boundary", "boundary_f1")]
-    lines = [["", "mIoU", *(title for title, _, _ in shown)]]
+    shown = [("calibration", metric(key)) for key in ("ece", "nll", "brier")]
+    shown += [("boundary", metric(key)) for key in ("boundary_iou", "boundary_f1")]
+    lines = [["", "mIoU", *(known.label for _, known in shown)]]
     for row in rows:
         runs = [run for run in select("toyscapes", row) if {"calibration", "boundary"} <= run.protocols.keys()]
         cells = [miou(runs, row.readings)]
-        for _, protocol, metric in shown:
+        for protocol, known in shown:
             found = [run.protocols[protocol].targets["test"] for run in runs]
-            values = [{"": s.metrics, **s.by_reading}[row.readings[0]][metric] for s in found]
-            share = metric not in ("nll", "brier")
-            cells.append(cell([figure(values) if share else figure(values, unit=1, decimals=3)], runs))
+            values = [{"": s.metrics, **s.by_reading}[row.readings[0]][known.key] for s in found]
+            text = figure(values) if known.percent else figure(values, unit=1, decimals=known.decimals)
+            cells.append(cell([text], runs))
         lines.append([row.title, *cells])
     return lines
 

@@ -21,12 +21,27 @@ from bench.records import Record, Scores
 Statistics = Callable[[str], Mapping[str, NDArray[Any]]]
 """Arrays per image, by ``protocol/target/kind``, of a run id."""
 
-_PER_IMAGE = {"anomaly": ("histogram",), "calibration": ("bins", "losses"), "boundary": ("contours",)}
-"""The arrays per image of protocols that have others than confusion matrices."""
+_RESAMPLING: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, NDArray[np.float64]]]]] = {
+    "closed-set": (("confusion",), stats.resampled_confusion),
+    "cross-domain": (("confusion",), stats.resampled_confusion),
+    "anomaly": (("histogram",), stats.resampled_histograms),
+    "calibration": (("bins", "losses"), stats.resampled_calibration),
+    "boundary": (("contours",), stats.resampled_contours),
+}
+"""By protocol: its kinds of arrays per image, and what makes bootstrap samples of these and the weights of images."""
 
 _BOOTSTRAPPED = (
-    *("miou", "mean_accuracy", "pixel_accuracy", "auroc", "ap", "fpr95"),
-    *("ece", "nll", "brier", "boundary_iou", "boundary_f1"),
+    "miou",
+    "mean_accuracy",
+    "pixel_accuracy",
+    "auroc",
+    "ap",
+    "fpr95",
+    "ece",
+    "nll",
+    "brier",
+    "boundary_iou",
+    "boundary_f1",
 )
 
 
@@ -169,7 +184,7 @@ class _Resampled:
     ) -> dict[str, NDArray[np.float64]]:
         prefix = f"{self.protocol}/{target[0]}"
         place = f"{prefix}/{score}" if score else prefix
-        kinds = _PER_IMAGE.get(self.protocol, ("confusion",))
+        kinds, resampled = _RESAMPLING.get(self.protocol, _RESAMPLING["closed-set"])
         found = [arrays[f"{place}/{kind}"] for kind in kinds if f"{place}/{kind}" in arrays]
         if len(found) < len(kinds):
             return {}
@@ -195,17 +210,12 @@ class _Resampled:
             self._weights[reference] = np.concatenate([np.ones((1, len(names)), np.int64), drawn])
         weights = self._weights[reference]
         in_turn = np.argsort(np.array(names), kind="stable")
-        counts = {kind: array[in_turn] for kind, array in zip(kinds, found)}
+        counts = [array[in_turn] for array in found]
         if self.protocol == "anomaly":
             edges = arrays.get(f"{place}/edges")
-            tied = tied_bins(edges) if edges is not None and len(edges) == counts["histogram"].shape[-1] - 1 else None
-            return stats.resampled_histograms(counts["histogram"], weights, tied)
-        if self.protocol == "calibration":
-            samples = stats.resampled_calibration(counts["bins"], counts["losses"], weights)
-        elif self.protocol == "boundary":
-            samples = stats.resampled_contours(counts["contours"], weights)
-        else:
-            samples = stats.resampled_confusion(counts["confusion"], weights)
+            tied = tied_bins(edges) if edges is not None and len(edges) == counts[0].shape[-1] - 1 else None
+            return resampled(*counts, weights, tied)
+        samples = resampled(*counts, weights)
         key = shown(self.protocol).headline or "miou"
         recorded = (scores.by_reading.get(score, {}) if score else scores.metrics).get(key)
         if recorded is not None and not math.isclose(samples[key][0], recorded, abs_tol=1e-6):

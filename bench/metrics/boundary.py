@@ -157,11 +157,10 @@ class BoundaryMeter:
 
     def select(self, image_ids: Iterable[str]) -> BoundaryMeter:
         """A meter of some of the images; raises ``KeyError`` for one that was not counted."""
-        position = {image_id: i for i, image_id in enumerate(self._ids)}
         chosen = BoundaryMeter(self.num_classes, self.distance, self.tolerance)
-        for image_id in image_ids:
-            chosen._counts.append(self._counts[position[image_id]])
+        for image_id, place in self._ids.places(image_ids):
             chosen._ids.add(image_id)
+            chosen._counts.append(self._counts[place])
         return chosen
 
     def merge(self, other: BoundaryMeter) -> None:

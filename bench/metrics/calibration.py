@@ -128,12 +128,11 @@ class CalibrationMeter:
 
     def select(self, image_ids: Iterable[str]) -> CalibrationMeter:
         """A meter of some of the images; raises ``KeyError`` for one that was not counted."""
-        position = {image_id: i for i, image_id in enumerate(self._ids)}
         chosen = CalibrationMeter(self.bins)
-        for image_id in image_ids:
-            chosen._bin_sums.append(self._bin_sums[position[image_id]])
-            chosen._losses.append(self._losses[position[image_id]])
+        for image_id, place in self._ids.places(image_ids):
             chosen._ids.add(image_id)
+            chosen._bin_sums.append(self._bin_sums[place])
+            chosen._losses.append(self._losses[place])
         return chosen
 
     def merge(self, other: CalibrationMeter) -> None:

@@ -162,11 +162,10 @@ class ConfusionMeter:
 
     def select(self, image_ids: Iterable[str]) -> ConfusionMeter:
         """A meter of some of the images; raises ``KeyError`` for one that was not counted."""
-        position = {image_id: i for i, image_id in enumerate(self._ids)}
         chosen = ConfusionMeter(self.num_classes, self.num_predicted)
         flat = chosen._total.reshape(-1)
-        for image_id in image_ids:
-            cells, counts = self._cells[position[image_id]]
+        for image_id, place in self._ids.places(image_ids):
+            cells, counts = self._cells[place]
             chosen._ids.add(image_id)
             chosen._cells.append((cells, counts))
             flat[cells] += counts

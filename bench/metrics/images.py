@@ -45,6 +45,11 @@ class ImageIds:
                 raise DuplicateImage(f"image {image_id!r} is counted by both sides of a merge")
         self._ids.update(dict.fromkeys(new))
 
+    def places(self, image_ids: Iterable[str]) -> list[tuple[str, int]]:
+        """Some of the images and where they stand; raises ``KeyError`` for one that was not counted."""
+        place = {image_id: i for i, image_id in enumerate(self._ids)}
+        return [(image_id, place[image_id]) for image_id in image_ids]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._ids)
 

@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
-from datasets.integrity import reason
 from datasets.supervision import cache, official
 from datasets.supervision.derive import VERSIONS, derive, generator
 from datasets.supervision.kinds import Kind
@@ -181,10 +180,8 @@ class OfficialLabels(SparseDataset):
                 f"{IGNORE} as unlabelled wherever the dense label is not void"
             )
 
-    def _damaged(self, path: Path, error: Exception) -> DataError:
-        if path not in {item.label for item in self.items}:
-            return super()._damaged(path, error)
-        return DataError(f"{self.name}: {path} cannot be decoded ({reason(error)}); {self._remedy()}")
+    def _restore(self, path: Path) -> str:
+        return self._remedy() if path in {item.label for item in self.items} else super()._restore(path)
 
     def _remedy(self) -> str:
         if not self._own:
