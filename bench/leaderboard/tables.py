@@ -118,10 +118,10 @@ def _bare_table(group: Group, records: list[Record]) -> Table:
 def _table(
     group: Group, protocol: str, version: str, records: list[Record], statistics: Statistics, resamples: int
 ) -> Table:
-    naming = named(map(variant_of, records))
-    labels = naming.label
     selection = select(records, protocol, version)
     complete, used = selection.complete, selection.used
+    naming = named(map(variant_of, [*used, *(record for record, _, _ in selection.incomplete)]))
+    labels = naming.label
     notes = [
         f"{labels[variant_of(newest)]}: seed {newest.config.seed} was run more than once; {newest.run_id} is the "
         f"newest and counts, {earlier.run_id} does not"

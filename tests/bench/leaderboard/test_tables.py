@@ -495,11 +495,14 @@ def calibrated(bench, make, method, loss):
 
 def test_a_protocol_on_request_has_a_table_of_the_runs_that_have_it(bench, make):
     records = [calibrated(bench, make, "a", 0.3), calibrated(bench, make, "b", 0.8), bench.record("c")]
+    records += [bench.record("a", config={"w": i, "x": i, "y": i, "z": i}) for i in (1, 2)]
     first, second = tables(bench, records, resamples=100)
-    assert [row.label for row in first.rows] == ["a", "b", "c"]
+    assert len(first.rows) == 5
+    assert any("differs from other rows" in note for note in first.notes)
     assert second.protocol == "calibration"
     assert [row.label for row in second.rows] == ["a", "b"]
     assert second.incomplete == []
+    assert not any("differs from other rows" in note for note in second.notes)
     assert not any("not compared" in note for note in second.notes)
     # The same pixels in the same bins: no difference in ECE, a certain one in NLL.
     assert cell(second, "b", "ece").marks == "†"
