@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint types layers unit clean
+.PHONY: demo test test-faults lint types layers unit clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON=..."'
@@ -36,6 +36,9 @@ layers: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+test-faults: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m long tests/faults
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info
