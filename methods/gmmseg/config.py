@@ -1,7 +1,7 @@
 """Hyper-parameters of GMMSeg, and how its time constants follow the length of a run.
 
 Defaults are those of the released code, except for what is a bug there; each such field says so.
-``preset="paper"`` sets what the paper's derivation says instead.
+``preset="paper"`` sets what the paper's derivation says instead, ``preset="official"`` the released code to rounding.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ from methods.base import MethodConfig
 PRESETS: dict[str, dict[str, Any]] = {
     "code": {},
     "paper": {"reduce": "logsumexp", "class_norm": "temperature"},
+    "official": {
+        "init_noise": True,
+        "initial_std": 1.0,
+        "variance_prior": 0.0,
+        "scale_time_constants": False,
+        "loss_mean": "all",
+    },
 }
 
 MIN_PUSHES = 10
@@ -24,9 +31,11 @@ MIN_PUSHES = 10
 class GMMSegConfig(MethodConfig):
     """Hyper-parameters of ``GMMSeg``."""
 
-    preset: Literal["code", "paper"] = "code"
+    preset: Literal["code", "paper", "official"] = "code"
     """Fills the fields that are not given. ``paper``: ``reduce="logsumexp"`` and ``class_norm="temperature"``, the
-    class density and its classifier as derived there. Its soft assignment is a switch of its own, ``assign``."""
+    class density and its classifier as derived there; its soft assignment is another switch, ``assign``.
+    ``official``: the released head to rounding, with memories that start as noise, constants that are not scaled to
+    the length of the run, and a loss that counts ignored pixels."""
 
     components: int = Field(default=5, ge=1, le=64)
     """K, Gaussians per class. Released configurations: 5 for COCO-Stuff and, in effect, Cityscapes; 8 for
@@ -55,6 +64,10 @@ class GMMSegConfig(MethodConfig):
     use."""
     ridge: float = Field(default=0.01, gt=0)
     """Added to every variance, so that every standard deviation is at least its square root."""
+    variance_prior: float = Field(default=0.0, ge=0, le=1e9)
+    """n0, by how many vectors the initial variance counts in every M-step: the posterior mean
+    (n0 v0 + n v) / (n0 + n) of a variance v estimated from n remembered vectors. 0: the estimate alone. In the released
+    code random vectors play this part until real ones have displaced them."""
     gamma_mean: float = Field(default=0.999, ge=0, lt=1)
     """What an M-step keeps of the previous mean, in a run of ``reference_steps``."""
     gamma_var: float = Field(default=0.0, ge=0, lt=1)

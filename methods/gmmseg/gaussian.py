@@ -82,3 +82,12 @@ def variance_about(centre: Tensor, mass: Tensor, first: Tensor, second: Tensor) 
     """
     mass = mass.unsqueeze(-1)
     return (second / mass - 2 * centre * (first / mass) + centre * centre).clamp(min=0)
+
+
+def shrunk(variance: Tensor, mass: Tensor, prior: float, weight: float) -> Tensor:
+    """Posterior mean of variances (..., D) that were estimated from ``mass`` (...) vectors each.
+
+    The ``prior`` counts as ``weight`` vectors: a scaled inverse chi-squared prior of that many degrees of freedom.
+    """
+    share = (weight / (weight + mass)).unsqueeze(-1)
+    return variance + share * (prior - variance)

@@ -27,6 +27,7 @@ from methods.gmmseg.gaussian import (
     component_log_density,
     mixture_log_density,
     of_class,
+    shrunk,
     spherical_mean,
     variance_about,
 )
@@ -89,8 +90,8 @@ class GMMSeg(Method):
 
         directions = nn.init.trunc_normal_(torch.empty(shape), std=0.02)
         self.register_buffer("means", F.normalize(directions, dim=2))
-        initial_std = config.initial_std or math.sqrt(1 / config.dim + config.ridge)
-        self.register_buffer("stds", torch.full(shape, initial_std))
+        self.initial_std = config.initial_std or math.sqrt(1 / config.dim + config.ridge)
+        self.register_buffer("stds", torch.full(shape, self.initial_std))
         self.memory = Memory()
         self.waiting: list[Observed] = []
         """The batches of an optimiser step that is not over."""
@@ -236,7 +237,10 @@ class GMMSeg(Method):
         moved = F.normalize(constants.gamma_mean * self.means + (1 - constants.gamma_mean) * target, dim=2)
         centre = target if self.config.var_center == "memory" else moved
         variance = variance_about(centre.flatten(0, 1), mass, memory.first, memory.second).view(shape)
-        stds = (variance + self.config.ridge).sqrt()
+        variance = shrunk(
+            variance + self.config.ridge, mass.view(shape[:2]), self.initial_std**2, self.config.variance_prior
+        )
+        stds = variance.sqrt()
         spread = constants.gamma_var * self.stds + (1 - constants.gamma_var) * stds
         self.means.copy_(torch.where(update.unsqueeze(2), moved, self.means))
         self.stds.copy_(torch.where(update.unsqueeze(2), spread, self.stds))

@@ -98,3 +98,13 @@ def test_variance_of_identical_points_is_not_negative():
     variance = gaussian.variance_about(point, torch.tensor([1000.0]), 1000 * point, 1000 * point**2)
     assert (variance >= 0).all()
     assert variance.max() < 1e-6
+
+
+def test_shrunk_variance_is_that_of_the_vectors_and_of_as_many_of_the_prior():
+    generator = torch.Generator().manual_seed(0)
+    own, weight, prior = torch.randn(40, 3, generator=generator, dtype=torch.float64), 60, 0.25
+    variance = own.square().mean(dim=0)
+    imagined = torch.tensor([-1.0, 1.0], dtype=torch.float64).repeat(30).view(-1, 1) * prior**0.5
+    pooled = torch.cat([own, imagined.expand(-1, 3)]).square().mean(dim=0)
+    torch.testing.assert_close(gaussian.shrunk(variance, torch.tensor(40.0), prior, weight), pooled)
+    assert torch.equal(gaussian.shrunk(variance, torch.tensor(40.0), prior, 0), variance)
