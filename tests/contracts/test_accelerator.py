@@ -135,6 +135,18 @@ def test_a_method_on_an_accelerator_never_mixes_devices(name, settings, tmp_path
     torch.testing.assert_close(prediction.logits.held, expected.logits, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    ("name", "settings"), LIVES, ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values()))
+)
+def test_a_method_on_cuda_lives_as_on_the_cpu(name, settings, tmp_path):
+    method_class = registry.methods.get(name)
+    prediction = live(method_class, settings, tmp_path / "cuda", torch.device("cuda"))
+    expected = live(method_class, settings, tmp_path / "cpu", CPU)
+    assert prediction.logits.device.type == "cuda"
+    torch.testing.assert_close(prediction.logits.cpu(), expected.logits, atol=1e-2, rtol=1e-2)
+
+
 class WithWeightsLeftBehind(Softmax):
     """Class weights that are no buffer."""
 
