@@ -1,0 +1,153 @@
+"""What a training step of every method costs, as a ratio to softmax's on the same network and batch.
+
+Whole steps: forward, losses, backward, optimiser and online estimation, without loading data. On a GPU it also counts
+how often a step waits for the device (each wait leaves the GPU idle while the next kernels are launched).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F
+
+from bench import registry
+from bench.config import NetworkConfig
+from bench.network import SegmentationNetwork
+from datasets.class_sets import CITYSCAPES_19
+from methods.base import Batch, Collectives, Context, Method
+
+METHODS = {
+    "softmax": {},
+    "gmmseg": {},
+    "agmm": {},
+    "segsort": {"clusters": 64},
+    "gss": {"codec": "patch"},
+}
+STEPS = 1000
+
+
+def make_batch(images: int, side: int, device: torch.device) -> Batch:
+    """Noise, with labels in patches, a tenth of them void, as street scenes have."""
+    generator = torch.Generator().manual_seed(0)
+    classes = len(CITYSCAPES_19)
+    coarse = torch.randint(classes, (images, 1, side // 32, side // 32), generator=generator).float()
+    labels = F.interpolate(coarse, size=side)[:, 0].long()
+    labels[:, : side // 10] = 255
+    present = torch.stack([(labels == c).flatten(1).any(1) for c in range(classes)], 1)
+    pixels = torch.rand(images, 3, side, side, generator=generator)
+    return Batch(pixels.to(device), labels.to(device), tuple(map(str, range(images))), present.to(device))
+
+
+class Trainer:
+    """A method with its optimiser."""
+
+    def __init__(self, name: str, network: NetworkConfig, batch: Batch, precision: str, cache: Path) -> None:
+        plugin = registry.methods.get(name)
+        device = batch.images.device
+        torch.manual_seed(0)
+        settings = {**METHODS[name], **({"hidden": 128} if name == "gss" else {})}
+        config = plugin.Config.model_validate(settings)
+        self.method: Method = plugin(config, SegmentationNetwork(network), CITYSCAPES_19).to(device)
+        self.batch, self.precision, self.step = batch, precision, 0
+        self.context = Context(
+            device=device, seed=0, steps=STEPS, step=0, collectives=Collectives(), cache=cache,
+            label_maps=lambda: iter(batch.labels.cpu()), images=lambda: iter([batch]),
+        )  # fmt: skip
+        with torch.no_grad():
+            self.method.prepare(self.context)
+        self.optimiser = torch.optim.AdamW([p for p in self.method.parameters() if p.requires_grad], lr=1e-4)
+        self.method.train()
+
+    def __call__(self) -> None:
+        """One training step."""
+        self.context.step = self.step
+        batch = Batch(self.batch.images, self.batch.labels, self.batch.ids, self.batch.present)
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            losses = self.method.losses(batch)
+        torch.stack([term.float() for term in losses.values()]).sum().backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            self.method.after_step(batch, self.context)
+        self.step += 1
+
+
+def now(device: torch.device) -> float:
+    """Seconds, with the device idle."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def waits(trainer: Trainer, steps: int) -> float:
+    """How often a step makes the host wait for the device."""
+    torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(steps):
+            trainer()
+    torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(w.message) for w in caught) / steps
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", type=torch.device)
+    parser.add_argument("--images", default=4, type=int)
+    parser.add_argument("--side", default=256, type=int)
+    parser.add_argument("--encoder", default="resnet18")
+    parser.add_argument("--precision", default="32", choices=("32", "bf16"))
+    parser.add_argument("--steps", default=5, type=int, help="timed at once")
+    parser.add_argument("--rounds", default=3, type=int)
+    parser.add_argument("--method", choices=tuple(METHODS), action="append", help="besides softmax; default: all")
+    arguments = parser.parse_args()
+    device = arguments.device
+    names = ["softmax", *(n for n in arguments.method or METHODS if n != "softmax")]
+    batch = make_batch(arguments.images, arguments.side, device)
+    network = NetworkConfig(encoder=arguments.encoder)
+    title = (
+        f"Training steps: {arguments.images} crops of {arguments.side}x{arguments.side}, 19 classes, FPN "
+        f"{arguments.encoder}, {arguments.precision}, {device}"
+    )
+    table = Table(title=title)
+    for column in ("method", "ms a step", "of softmax's", "peak GB", "waits a step"):
+        table.add_column(column, justify="right")
+    times: dict[str, list[float]] = {name: [] for name in names}
+    peaks, stalls = dict.fromkeys(names, ""), dict.fromkeys(names, "")
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {}
+        for name in names:
+            held = torch.cuda.memory_allocated() if device.type == "cuda" else 0
+            trainer = trainers[name] = Trainer(name, network, batch, arguments.precision, Path(folder))
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            for _ in range(arguments.steps):  # warms up
+                trainer()
+            if device.type == "cuda":
+                peaks[name] = f"{(torch.cuda.max_memory_allocated() - held) / 1e9:.2f}"
+                stalls[name] = f"{waits(trainer, arguments.steps):.1f}"
+        for _ in range(arguments.rounds):
+            for name, trainer in trainers.items():
+                start = now(device)
+                for _ in range(arguments.steps):
+                    trainer()
+                times[name].append((now(device) - start) / arguments.steps)
+    reference = statistics.median(times["softmax"])
+    for name in names:
+        middle = statistics.median(times[name])
+        table.add_row(name, f"{1000 * middle:.1f}", f"{middle / reference:.2f}", peaks[name], stalls[name])
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
