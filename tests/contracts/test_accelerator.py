@@ -141,7 +141,7 @@ def test_a_method_on_an_accelerator_never_mixes_devices(name, settings, tmp_path
 )
 def test_a_method_on_cuda_lives_as_on_the_cpu(name, settings, tmp_path):
     method_class = registry.methods.get(name)
-    prediction = live(method_class, settings, tmp_path / "cuda", torch.device("cuda"))
+    prediction = live(method_class, settings, tmp_path / "cuda", torch.device("cuda", 0))
     expected = live(method_class, settings, tmp_path / "cpu", CPU)
     assert prediction.logits.device.type == "cuda"
     torch.testing.assert_close(prediction.logits.cpu(), expected.logits, atol=1e-2, rtol=1e-2)
