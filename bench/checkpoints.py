@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +10,20 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
+from bench.common import files
 from bench.config import RunConfig
 from bench.console import note
 from bench.errors import UserError
 from bench.network import UNREADABLE
 from bench.provenance import changed_plugin
-from bench.records import atomic
 from bench.tensors import serialised
 from methods.base import Method
 
 CHECKPOINT = "training.ckpt"
 """In the run's folder; removed when the final model is written."""
+ABOUT = "state of an unfinished training"
+"""What its seal says."""
+REMEDY = "use --force to start the run anew"
 
 
 @dataclass
@@ -46,8 +50,7 @@ class Checkpoint:
             "optimiser": optimiser.state_dict(),
             "history": {"seconds": seconds},
         }
-        with atomic(self.path) as temporary:
-            temporary.write_bytes(serialised(state))
+        files.write_sealed(self.path, serialised(state), ABOUT)
 
     def resume(self, method: Method, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
         """Load the state, if there is any; the steps that are done and the seconds they took.
@@ -56,8 +59,10 @@ class Checkpoint:
         """
         if not self.path.exists():
             return 0, 0.0
+        steps = self.config.recipe.steps
         try:
-            state = torch.load(self.path, map_location=self.fabric.device, weights_only=True)
+            content = io.BytesIO(files.read_sealed(self.path, ABOUT))
+            state = torch.load(content, map_location=self.fabric.device, weights_only=True)
             if state["fingerprint"] != self.config.fingerprint():
                 raise UserError(f"checkpoint {self.path} belongs to another run; use --force to start anew")
             if None not in (self.content, state.get("content")) and state["content"] != self.content:
@@ -75,8 +80,12 @@ class Checkpoint:
             optimiser.load_state_dict(state["optimiser"])
             self.fabric.strategy.precision.load_state_dict(state["precision"])
             step, seconds = int(state["step"]), float(state["history"]["seconds"])
-        except UNREADABLE as error:
+            if not 0 < step < steps:
+                raise ValueError(f"it is of step {step}, of {steps}")
+        except files.Damaged as error:
+            raise UserError(f"checkpoint {error}; {REMEDY}") from None
+        except (*UNREADABLE, TypeError, AttributeError) as error:  # the latter two from things of another type
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"checkpoint {self.path} is damaged ({cause}); use --force to start the run anew") from None
-        note(f"resuming {self.config.run_id()} at step {step} of {self.config.recipe.steps}")
+            raise UserError(f"checkpoint {self.path} is damaged ({cause}); {REMEDY}") from None
+        note(f"resuming {self.config.run_id()} at step {step} of {steps}")
         return step, seconds

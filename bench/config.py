@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bench.common.files import file_digest
 from bench.errors import UserError, near
 from datasets.regions import fingerprint as regions_fingerprint
 from datasets.supervision import parse
@@ -361,12 +362,6 @@ def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
     return model
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 TABLES: dict[str, type[Part]] = {"recipe": Recipe, "network": NetworkConfig, "data": DataConfig}
 """The tables that ``--config`` and ``--set`` may change, besides ``method``."""
 
@@ -413,9 +408,9 @@ def build(
         method=method_config.model_dump(mode="json"),
         seed=seed,
         ranks=int(os.environ.get("WORLD_SIZE", "1")),
-        encoder_weights_hash=file_hash(Path(weights)) if weights and Path(weights).is_file() else None,
+        encoder_weights_hash=file_digest(Path(weights)) if weights and Path(weights).is_file() else None,
         regions_hash=None if regions is None else regions_fingerprint(Path(regions)),
-        method_files={key: file_hash(path) for key, path in method_config if isinstance(path, Path) and path.is_file()},
+        method_files={key: file_digest(p) for key, p in method_config if isinstance(p, Path) and p.is_file()},
         **parts,
     )
 

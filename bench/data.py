@@ -6,6 +6,7 @@ That makes a resumed run see the very images that an uninterrupted one sees, wha
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -19,9 +20,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 from torchvision.transforms.v2 import functional as TF
 
+from bench.common import files
 from bench.config import AugmentationConfig, InferenceConfig, Recipe
 from bench.inference import resize_labels
-from bench.records import DatasetInfo, atomic
+from bench.records import DatasetInfo
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
 from datasets.regions import RegionMaps
 from methods.base import Batch
@@ -292,18 +294,30 @@ def whole_samples(dataset: Dataset, workers: int = 1) -> Iterator[Sample]:
         yield sample
 
 
-def class_presence(dataset: Dataset, fingerprint: str, cache: Path, progress: Callable) -> np.ndarray:
-    """(n, C) bool: which classes each image contains. Computed once for each state of the data set and cached."""
-    path = cache / f"presence-{dataset.name}-{dataset.split}-{fingerprint[:16]}.npy"
-    if path.exists():
-        return np.load(path)
+def class_presence(
+    dataset: Dataset, info: DatasetInfo, cache: Path, progress: Callable, note: Callable[[str], None]
+) -> np.ndarray:
+    """(n, C) bool: which classes each image contains. Computed once for each state of the data set and cached.
+
+    ``info`` is the data set's description; ``note`` is told of a cached file that is damaged and replaced.
+    """
+    path = cache / f"presence-{info.name}-{info.split}-{info.fingerprint[:16]}.npy"
+    about = f"classes in the images of {info.name}/{info.split}, {info.content}"
+    try:
+        cached: np.ndarray = np.load(io.BytesIO(files.read_sealed(path, about)))
+        return cached
+    except FileNotFoundError:
+        pass
+    except files.Damaged as error:
+        note(f"{error}: the classes in the images are indexed again")
     rows = [
         np.bincount(dataset.label(i).numpy().ravel(), minlength=256)[: len(dataset.classes)] > 0
         for i in progress(range(len(dataset)), "indexing classes", len(dataset))
     ]
     presence = np.stack(rows)
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.save(file, presence)
+    buffer = io.BytesIO()
+    np.save(buffer, presence)
+    files.write_sealed(path, buffer.getbuffer(), about)
     return presence
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.common import files
 from bench.errors import UserError
-from bench.records import atomic
 
 
 class LossLog:
@@ -30,12 +31,16 @@ class LossLog:
 
     def _keep_before(self, first_step: int) -> None:
         """Drop the rows that a resumed run will write again, and half a row that a kill left."""
-        with self.path.open(newline="") as file:
-            rows = list(csv.reader(file))
-        width = len(rows[0]) if rows else 0
-        kept = [r for i, r in enumerate(rows) if i == 0 or (len(r) == width and int(r[0]) <= first_step)]
-        with atomic(self.path) as temporary, temporary.open("w", newline="") as file:
-            csv.writer(file).writerows(kept if first_step else [])
+        try:
+            with self.path.open(newline="") as file:
+                rows = list(csv.reader(file))
+            width = len(rows[0]) if rows else 0
+            kept = [r for i, r in enumerate(rows) if i == 0 or (len(r) == width and int(r[0]) <= first_step)]
+        except (ValueError, csv.Error):  # damaged: as no number depends on it, it begins again
+            kept = []
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(kept if first_step else [])
+        files.write(self.path, text.getvalue())
 
     def add(self, terms: Mapping[str, float]) -> None:
         """Take the terms of one step into the running mean."""
@@ -53,7 +58,7 @@ class LossLog:
             self.board.flush()
             return means
         new = not self.path.exists() or self.path.stat().st_size == 0
-        with self.path.open("a", newline="") as file:
+        with files.naming(self.path), self.path.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(["step", "lr", *means])

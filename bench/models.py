@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
+from bench.common import files
 from bench.config import RunConfig
 from bench.console import note
 from bench.errors import UserError
 from bench.network import UNREADABLE, SegmentationNetwork
-from bench.records import atomic
 from methods.base import Classes, Method
 
 MODEL = "model.safetensors"
@@ -27,23 +27,34 @@ def build_method(method_class: type[Method], config: RunConfig, classes: Classes
     return method_class(method_class.Config.model_validate(config.method), network, classes)
 
 
-def save_model(method: Method, path: Path) -> None:
-    """Write the final weights atomically, without what only training needs."""
+def save_model(method: Method, path: Path) -> str:
+    """Write the final weights, without what only training needs; returns the SHA-256 of the file."""
     state = {n: t.contiguous().cpu() for n, t in method.state_dict().items() if n not in set(method.training_only)}
     # One entry: the format does not keep the order of several, and equal weights shall be equal files.
     content = save(state, metadata={"method": f"{method.name} version {method.version}"})
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
+    files.write(path, content)
+    return files.digest(content)
 
 
-def load_model(method_class: type[Method], config: RunConfig, classes: Classes, path: Path) -> Method:
-    """The method of a finished run, from its configuration and its weights, on the CPU and in ``eval`` mode."""
+def load_model(
+    method_class: type[Method], config: RunConfig, classes: Classes, path: Path, digest: str | None
+) -> Method:
+    """The method of a finished run, from its configuration and its weights, on the CPU and in ``eval`` mode.
+
+    Raises UserError for weights that do not fit, or are not those whose SHA-256 is ``digest``: None, as the record of a
+    failed run has it, is that of none.
+    """
     network = config.network.model_copy(update={"encoder_weights": None})
     method = build_method(method_class, config.model_copy(update={"network": network}), classes)
     try:
-        state = load_file(path)
+        state = load(files.read_checked(path, digest or "unknown"))
     except FileNotFoundError:
         raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
+    except files.Damaged as error:
+        raise UserError(
+            f"model {path} is not the one that its run trained and scored ({error.reason}); put that one back, or "
+            "train anew with `bench run` and --force"
+        ) from None
     except UNREADABLE as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None

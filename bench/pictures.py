@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from bench import models, planning, ranks, registry, runs
+from bench.common import files
 from bench.console import note, progress
 from bench.errors import UserError
 from bench.inference import ImagePrediction, Predictor, score_maps
 from bench.protocols import Anomaly, CrossDomain
-from bench.records import Record, Store, atomic
+from bench.records import Record, Store
 from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData
 from methods.base import Method
 
@@ -95,9 +97,10 @@ def legend(classes: ClassSet, width: int) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path) -> Path:
-    """Write a picture atomically as PNG."""
-    with atomic(path) as temporary:
-        image.save(temporary, format="PNG")
+    """Write a picture as PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    files.write(path, buffer.getbuffer())
     return path
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import data, registry
-from bench.config import RunConfig, file_hash
+from bench.common.files import file_digest
+from bench.config import RunConfig
 from bench.errors import UserError
 from bench.planning import Opener, Plan, opener
 from bench.protocols import PROTOCOLS
@@ -107,7 +108,7 @@ def plugin_files(*plugins: type) -> dict[str, str]:
     """
     strangers = [plugin for plugin in plugins if plugin.__module__.split(".")[0] not in OWN]
     files = [getattr(sys.modules[plugin.__module__], "__file__", None) for plugin in strangers]
-    return {path.name: file_hash(path) for path in (Path(file) for file in files if file is not None)}
+    return {path.name: file_digest(path) for path in (Path(file) for file in files if file is not None)}
 
 
 def changed_plugin(known: Mapping[str, str], now: Mapping[str, str]) -> str | None:

@@ -1,25 +1,25 @@
 """What a run leaves behind, and how it is read back.
 
 ``<results>/records/<run id>.json`` is the record; ``<run id>.npz`` beside it holds statistics per image, so that
-confidence intervals and paired tests need no second inference. Both are written atomically.
+confidence intervals and paired tests need no second inference. The record names its hash.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.common import files
 from bench.config import RunConfig
 from bench.errors import UserError
 
@@ -122,6 +122,9 @@ class Record(BaseModel):
     plugins: dict[str, str] = {}
     """By name the SHA-256 of the files that a method and a data set from outside the suite were trained with."""
     checkpoint_hash: str | None = None
+    """SHA-256 of the file of the model that was scored."""
+    statistics_hash: str | None = None
+    """SHA-256 of the file of statistics per image; None in older records."""
     protocols: dict[str, ProtocolResult] = {}
     method_facts: dict[str, Any] = {}
     """What the method reports of itself (a codec's bound, a bank's purity)."""
@@ -134,6 +137,11 @@ class Store:
         self.root = Path(root)
 
     @property
+    def records_folder(self) -> Path:
+        """Where records and their statistics lie."""
+        return self.root / "records"
+
+    @property
     def cache(self) -> Path:
         """What outlives a run: sparse labels, codecs, class indices."""
         return self.root / "runs" / "cache"
@@ -144,11 +152,11 @@ class Store:
 
     def record_path(self, run_id: str) -> Path:
         """The record of a run."""
-        return self.root / "records" / f"{run_id}.json"
+        return self.records_folder / f"{run_id}.json"
 
     def statistics_path(self, run_id: str) -> Path:
         """The per-image statistics of a run."""
-        return self.root / "records" / f"{run_id}.npz"
+        return self.records_folder / f"{run_id}.npz"
 
     def require_writable(self) -> None:
         """Create the folders; a folder that cannot be written is the user's mistake."""
@@ -168,28 +176,32 @@ class Store:
         return read_record(path) if path.exists() else None
 
     def write(self, record: Record) -> None:
-        """Write a record atomically."""
-        with atomic(self.record_path(record.run_id)) as temporary:
-            temporary.write_text(json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
+        """Write a record, whole or not at all."""
+        files.write(self.record_path(record.run_id), json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
 
     def read_statistics(self, run_id: str) -> dict[str, np.ndarray]:
-        """Arrays per image by key ``protocol/target/kind``; empty if there are none. Raises UserError if damaged."""
+        """Arrays per image by key ``protocol/target/kind``; empty if there are none.
+
+        Raises UserError if they are damaged, or not those that the record names.
+        """
+        record = self.read(run_id)
         try:
-            return read_arrays(self.statistics_path(run_id))
+            return read_arrays(self.statistics_path(run_id), None if record is None else record.statistics_hash)
         except DamagedArrays as error:
             raise UserError(
                 f"{error}; renew it with `bench evaluate {run_id}`, or delete it to have tables without what it adds"
             ) from None
 
-    def write_statistics(self, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write per-image statistics atomically, compressed."""
-        with atomic(self.statistics_path(run_id)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    def write_statistics(self, run_id: str, arrays: Mapping[str, np.ndarray]) -> str:
+        """Write per-image statistics, compressed; returns the SHA-256 of the file, for the record to name."""
+        content = compressed(arrays)
+        files.write(self.statistics_path(run_id), content)
+        return files.digest(content)
 
     def records(self) -> list[Record]:
         """All records of the folder, by run id. Raises UserError naming every file that cannot be read."""
         found, problems = [], []
-        for path in sorted((self.root / "records").glob("*.json")):
+        for path in sorted(self.records_folder.glob("*.json")):
             try:
                 found.append(read_record(path))
             except UserError as error:
@@ -202,7 +214,7 @@ class Store:
         return found
 
     def _ids(self) -> list[str]:
-        return sorted(path.stem for path in (self.root / "records").glob("*.json"))
+        return sorted(path.stem for path in self.records_folder.glob("*.json"))
 
     def matching(self, name: str) -> list[str]:
         """The run ids that are ``name`` or begin with it, or whose file or folder ``name`` is."""
@@ -240,17 +252,34 @@ class DamagedArrays(Exception):
     """A file of arrays that cannot be read, named in the words of a sentence's first half."""
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` file by name; none if there is no file. Raises DamagedArrays."""
+def compressed(arrays: Mapping[str, np.ndarray]) -> memoryview:
+    """The bytes of an ``.npz`` file of ``arrays``; equal arrays have equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getbuffer()
+
+
+def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name; none if there is no file.
+
+    Raises DamagedArrays, too if ``digest`` is given and not the SHA-256 of the file.
+    """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+        return arrays_of(path.read_bytes() if digest is None else files.read_checked(path, digest))
     except FileNotFoundError:
         return {}
+    except files.Damaged as error:
+        raise DamagedArrays(f"statistics file {error}") from None
     except DAMAGES as error:
         # NumPy takes what is no archive for pickled objects, and its advice to allow these helps nobody.
         named = error.strerror if isinstance(error, OSError) and error.strerror else "it is cut off or no archive"
         raise DamagedArrays(f"statistics file {path} is damaged ({named})") from None
+
+
+def arrays_of(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of what ``compressed`` gave, by name. Raises ``DAMAGES``."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
 
 
 def read_record(path: Path) -> Record:
@@ -267,20 +296,3 @@ def read_record(path: Path) -> Record:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"record {path} is damaged ({cause}); move it away and run the run again") from None
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that replaces it if the block succeeds, and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

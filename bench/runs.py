@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 
 from bench import checkpoints, environment, models, progress, ranks, registry, training
-from bench import config as configuration
+from bench.common import files
 from bench.config import RunConfig
 from bench.console import note
 from bench.errors import UserError
@@ -84,6 +84,8 @@ def execute(
     folder = store.run_folder(run_id)
     # Every rank decides alike, from files that none changes before all have read them.
     with locked(folder, run_id) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            _sweep(store, folder)
         known = None if force else store.read(run_id)
         finished = known is not None and (known.status, known.fingerprint) == ("complete", fingerprint)
         if known is not None and finished and not unscored(known.protocols, planned):
@@ -110,6 +112,14 @@ def _opened(open_: Opener, name: str, split: str) -> Dataset | MissingData:
         return open_(name, split)
     except MissingData as error:
         return error
+
+
+def _sweep(store: Store, folder: Path) -> None:
+    """Remove what a killed process left of this run, whose lock is held, and temporary files of others."""
+    for leftover in folder.glob("predictions-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for place in (folder, store.records_folder, store.cache):
+        files.sweep(place)
 
 
 def _clear(folder: Path) -> None:
@@ -139,9 +149,9 @@ def _execute(
     else:
         require_same_plugins(record, plugin_files(method_class, source))
         require_same_labels(record, labels.dense, labels.info)
-        method = models.load_model(method_class, config, source.classes, folder / models.MODEL)
+        digest = record.checkpoint_hash
+        method = models.load_model(method_class, config, source.classes, folder / models.MODEL, digest)
         record.scoring_environment = environment.describe(fabric.device, fabric.world_size)
-    record.checkpoint_hash = gather_one(_hash(folder, fabric))[0]
     method = method.to(fabric.device).eval()
     record.method_facts = dict(method.facts())
     wanted = planned.targets if rescore else unscored(record.protocols, planned, statistics)
@@ -151,7 +161,7 @@ def _execute(
         note(f"skipped protocol {name}: {reason}")
     record.created = now()
     if fabric.is_global_zero:
-        store.write_statistics(record.run_id, statistics)
+        record.statistics_hash = store.write_statistics(record.run_id, statistics)
         store.write(record)
     return record
 
@@ -180,6 +190,7 @@ def _train(
         plugins=record.plugins,
     )
     record.training = trained.training
+    record.checkpoint_hash = gather_one(trained.digest)[0]
     if fabric.is_global_zero:
         progress.save(folder, record, {})
         (folder / checkpoints.CHECKPOINT).unlink(missing_ok=True)
@@ -187,7 +198,7 @@ def _train(
         return record, trained.method
     fabric.barrier()  # score what the record names, not each rank's own batch statistics
     classes = registry.datasets.get(config.data.name).classes
-    return record, models.load_model(method_class, config, classes, folder / models.MODEL)
+    return record, models.load_model(method_class, config, classes, folder / models.MODEL, record.checkpoint_hash)
 
 
 def _score(
@@ -201,8 +212,6 @@ def _score(
 ) -> dict[str, np.ndarray]:
     """Enter the scores of the ``wanted`` targets, by protocol, into ``record``; ``statistics`` with theirs."""
     source = registry.datasets.get(record.config.data.name)
-    for leftover in folder.glob("predictions-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     evaluation = Evaluation(
         predictor=Predictor(method, record.config.recipe.inference, fabric.device),
         source=source,
@@ -249,10 +258,6 @@ def _closed_set(record: Record, source: type[Dataset]) -> ProtocolResult | None:
     return result if result is not None and source.eval_splits[0] in result.targets else None
 
 
-def _hash(folder: Path, fabric: Fabric) -> str | None:
-    return configuration.file_hash(folder / models.MODEL) if fabric.is_global_zero else None
-
-
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -287,7 +292,7 @@ def write_failure(store: Store, config: RunConfig, reason: str) -> Record:
 
 
 def load(store: Store, record: Record) -> Method:
-    """The trained method of a finished run, in ``eval`` mode on the CPU."""
+    """The trained method of a finished run, in ``eval`` mode on the CPU: the one whose scores ``record`` holds."""
     config = record.config
     method_class = registry.methods.get(config.method_name)
     if method_class.version != config.method_version:
@@ -296,4 +301,5 @@ def load(store: Store, record: Record) -> Method:
             f"{method_class.version}; run it again"
         )
     classes = registry.datasets.get(config.data.name).classes
-    return models.load_model(method_class, config, classes, store.run_folder(record.run_id) / models.MODEL)
+    model = store.run_folder(record.run_id) / models.MODEL
+    return models.load_model(method_class, config, classes, model, record.checkpoint_hash)

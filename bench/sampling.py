@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench import pictures, provenance, ranks, registry, runs, whole_images
-from bench.console import progress
+from bench.console import note, progress
 from bench.inference import Predictor
 from bench.records import Record, Store
 from datasets.base import ClassSet
@@ -79,6 +79,7 @@ def of_nothing(store: Store, record: Record, root: Path, count: int, seed: int, 
         label_maps=lambda: whole_images.whole_label_maps(dataset, config.recipe.inference),
         images=lambda: whole_images.whole_batches(dataset, config.recipe.inference, fabric.device, method),
         progress=progress,
+        note=note,
     )
     drawn = method.generate(context, count, torch.Generator().manual_seed(seed)).cpu()
     real = [dataset.label(index) for index in pictures.evenly(dataset, min(count, COLUMNS))]

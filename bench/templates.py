@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from bench import registry
+from bench.common import files
 from bench.errors import UserError
 
 
@@ -20,7 +21,6 @@ def new_method(name: str, folder: Path) -> Path:
         raise UserError(f"{path} exists already; choose another name or --out")
     if name in registry.methods.names():
         raise UserError(f"there is a method {name!r} already; choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
     text = resources.files("bench").joinpath("method_template.py.txt").read_text()
-    path.write_text(text.replace("@NAME@", name).replace("@CLASS@", "".join(p.title() for p in name.split("_"))))
+    files.write(path, text.replace("@NAME@", name).replace("@CLASS@", "".join(p.title() for p in name.split("_"))))
     return path

@@ -60,6 +60,8 @@ class Trained:
 
     method: Method
     training: Training
+    digest: str | None
+    """SHA-256 of the file of its weights; None on all ranks but the first, which writes it."""
 
 
 def train(
@@ -119,8 +121,7 @@ def train(
         context.images = partial(whole_batches, after_training, recipe.inference, device, method)
     with torch.no_grad():
         method.finish(context)
-    if fabric.is_global_zero:
-        save_model(method, folder / MODEL)
+    digest = save_model(method, folder / MODEL) if fabric.is_global_zero else None
     images = recipe.steps * recipe.batch_size * recipe.accumulate * fabric.world_size
     return Trained(
         method,
@@ -132,6 +133,7 @@ def train(
             peak_memory_mb=peak_memory_mb(device),
             final_losses=losses,
         ),
+        digest,
     )
 
 
@@ -139,7 +141,7 @@ def _batches(dataset: Dataset, config: RunConfig, fabric: Fabric, context: Conte
     """This rank's training batches from ``first_step`` on."""
     presence = None
     if config.recipe.class_balanced:
-        presence = data.class_presence(dataset, data.describe(dataset).fingerprint, context.cache, context.progress)
+        presence = data.class_presence(dataset, data.describe(dataset), context.cache, context.progress, note)
     return data.training_batches(
         dataset,
         config.recipe,

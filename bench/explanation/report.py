@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from bench import planning, registry
+from bench.common import files
 from bench.console import note
 from bench.explanation.bank import Layout, lay_out, require_sklearn
 from bench.explanation.figures import (
@@ -29,7 +31,7 @@ from bench.explanation.query import Query, find
 from bench.explanation.retrieval import RULE, Retrieved, choose, retrieve, segments_json
 from bench.explanation.tiles import Tile, TrainingImages, cut
 from bench.inference import Predictor
-from bench.records import Record, atomic
+from bench.records import Record
 from datasets.base import ClassSet
 from methods.base import Method
 
@@ -215,14 +217,14 @@ def _captions(
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=RESOLUTION, format="png")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=RESOLUTION, format="png")
+    files.write(path, buffer.getbuffer())
     return path
 
 
 def _write(path: Path, text: str) -> Path:
-    with atomic(path) as temporary:
-        temporary.write_text(text)
+    files.write(path, text)
     return path
 
 

@@ -9,6 +9,7 @@ value gives them, these are no difference of their own.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections import defaultdict
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from bench import registry
+from bench.common import files
 from bench.config import NOT_OF_THE_RESULT
 from bench.errors import UserError, near
 from bench.leaderboard import layout
@@ -31,7 +33,7 @@ from bench.leaderboard.grouping import definition, flat, training_data, with_kno
 from bench.leaderboard.labels import source_of
 from bench.leaderboard.model import Cell
 from bench.leaderboard.selection import headline
-from bench.records import Record, Scores, atomic
+from bench.records import Record, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -309,15 +311,17 @@ def write(panels: Sequence[Panel], path: Path) -> list[Path]:
             raise UserError(f"{path} cannot be drawn, its ending names no format: {near(kind, kinds)}")
         numbers = path.with_suffix(".csv")
         try:
-            with atomic(path) as temporary:
-                date = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
-                figure.savefig(temporary, format=kind, metadata=date)
-            with atomic(numbers) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, _CSV_COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(_rows(panels))
+            picture, text = io.BytesIO(), io.StringIO()
+            date = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
+            figure.savefig(picture, format=kind, metadata=date)
+            files.write(path, picture.getbuffer())
+            writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(_rows(panels))
+            files.write(numbers, text.getvalue())
         except OSError as error:
-            raise UserError(f"{path} cannot be written ({error.strerror}); choose another file with --out") from None
+            sentence = f"{error.filename or path} cannot be written ({error.strerror}); choose another file with --out"
+            raise UserError(sentence) from None
     return [path, numbers]
 
 

@@ -13,12 +13,12 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from bench.common import files
 from bench.errors import UserError, near
 from bench.leaderboard import layout
 from bench.leaderboard.columns import Column
 from bench.leaderboard.latex import PREAMBLE, latex
 from bench.leaderboard.model import Cell, Row, Table
-from bench.records import atomic
 
 Format = Literal["md", "csv", "tex", "html"]
 
@@ -93,8 +93,7 @@ def write(tables: Sequence[Table], formats: Iterable[str], out_dir: Path) -> lis
             text = "# Leaderboard\n\n" + "\n".join(map(_markdown, tables))
         path = Path(out_dir) / FILES[name]
         try:
-            with atomic(path) as temporary:
-                temporary.write_text(text, encoding="utf-8", newline="")
+            files.write(path, text)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
         paths.append(path)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import RunFailed
+from bench.common import files
+from bench.errors import RunFailed, UserError
 from bench.inference import ImagePrediction, score_maps
 from bench.metrics import ranking
 from bench.metrics.components import ComponentMeter
@@ -26,6 +28,8 @@ from methods.base import Prediction
 
 SAMPLED = 53
 """One of so many in-distribution pixels helps to place the bins of the per-image histograms."""
+ABOUT = "prediction for the second pass"
+"""What the seals of the files between the passes say."""
 
 
 ScoredPixels = tuple[dict[str, np.ndarray], np.ndarray]
@@ -178,17 +182,26 @@ def _keep(path: Path, prediction: ImagePrediction, label: Tensor, density_score:
     maps = prediction.maps
     if tuple(maps.logits.shape[-2:]) != prediction.size:
         state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly}
-        path.write_bytes(serialised({**state, "size": prediction.size}))
+        _write(path, {**state, "size": prediction.size})
         return _scores(prediction, _thinned(label), density_score)
     scores, labels = _scores(prediction, label, density_score)
-    path.write_bytes(serialised({"scores": {name: torch.from_numpy(values) for name, values in scores.items()}}))
+    _write(path, {"scores": {name: torch.from_numpy(values) for name, values in scores.items()}})
     few = (_thinned(label)[label != IGNORE] != IGNORE).numpy()
     return {name: values[few] for name, values in scores.items()}, labels[few]
 
 
+def _write(path: Path, state: dict[str, Any]) -> None:
+    with files.naming(path):
+        path.write_bytes(b"".join(files.sealed(serialised(state), ABOUT)))
+
+
 def _recall(path: Path, label: Tensor, density_score: str) -> ScoredPixels:
     """The scores of all valid pixels, from what ``_keep`` wrote to ``path``."""
-    state = torch.load(path, weights_only=True)
+    try:
+        content = files.read_sealed(path, ABOUT)
+    except files.Damaged as error:
+        raise UserError(f"{error}; repeat the command, which predicts that image again") from None
+    state = torch.load(io.BytesIO(content), weights_only=True)
     if "scores" in state:
         return {name: values.numpy() for name, values in state["scores"].items()}, _labels(label)
     maps = Prediction(state["logits"], state["log_density"], state["anomaly"])

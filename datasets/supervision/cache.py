@@ -1,26 +1,21 @@
-"""Sparse label maps on disk: small PNG files, derived once, read back in every epoch.
+"""Sparse label maps on disk: small sealed PNG files, derived once, read back in every epoch.
 
-The folder's name holds a digest of everything that the labels depend on, so what is in it never goes stale. Files
-are written beside their place and renamed, so what has a name is whole, whatever was killed and whenever.
+The folder's name holds a digest of everything that the labels depend on, so what is in it never goes stale.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.common import files
 from datasets.base import DataError, Dataset
-from datasets.integrity import DECODING_ERRORS, check_image
 
 
 def folder_of(cache: Path, dataset: Dataset, *facts: object) -> Path:
@@ -40,48 +35,25 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def is_whole(path: Path) -> bool:
-    """Whether there is an image with a header and an end."""
+def read(path: Path, about: str) -> np.ndarray:
+    """A label map (H, W) uint8. Raises Damaged, FileNotFoundError, or OSError for a file that cannot be read."""
+    with Image.open(io.BytesIO(files.read_sealed(path, about))) as image:
+        return np.asarray(image)
+
+
+def write(path: Path, label: np.ndarray, about: str) -> None:
+    """Write a label map (H, W) uint8 as a sealed PNG. Raises DataError where nothing can be written."""
+    buffer = io.BytesIO()
+    Image.fromarray(label).save(buffer, format="PNG")
+    write_sealed(path, buffer.getvalue(), about)
+
+
+def write_sealed(path: Path, content: bytes, about: str) -> None:
+    """Write a sealed file. Raises DataError where nothing can be written."""
     try:
-        check_image(path)
-    except DECODING_ERRORS:
-        return False
-    return True
-
-
-def write(path: Path, label: np.ndarray) -> None:
-    """Write a label map (H, W) uint8 as PNG. Raises DataError where nothing can be written."""
-    with atomic(path) as temporary:
-        Image.fromarray(label).save(temporary, format="PNG")
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file that replaces ``path`` if all goes well. Raises DataError where nothing can be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write_sealed(path, content, about)
     except OSError as error:
         raise DataError(
             f"sparse labels cannot be written to {path} ({error.strerror or error}); free space there, or choose "
             "another folder for results"
         ) from error
-
-
-@contextmanager
-def progress(title: str, count: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr where that is a terminal and BENCH_QUIET is not 1."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    quiet = os.environ.get("BENCH_QUIET") == "1" or not console.is_terminal
-    with Progress(*columns, console=console, disable=quiet) as bar:
-        task = bar.add_task(title, total=count)
-        yield lambda: bar.advance(task)

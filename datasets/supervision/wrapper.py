@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from bench.common import files
+from bench.common.console import note, progress_bar
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
 from datasets.supervision import cache, official
 from datasets.supervision.derive import VERSIONS, derive, generator
@@ -88,16 +90,17 @@ class SparseDataset(Dataset):
 
     def _labelled_and_valid(self) -> tuple[int, int]:
         """Pixels, counted once and kept in the cache."""
-        path = self._cache / "fraction.json"
+        path, about = self._cache / "fraction.json", f"labelled and valid pixels of {self._cache.name}"
         try:
-            known = json.loads(path.read_text())
+            known = json.loads(files.read_sealed(path, about))
             return int(known["labelled"]), int(known["valid"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
             pass
+        except files.Damaged as error:
+            note(f"{error}: the labelled pixels are counted again")
         counts = self._counts(SAMPLED)
         labelled, valid = int(counts[: len(self.classes)].sum()), int(counts[:IGNORE].sum())
-        with cache.atomic(path) as temporary:
-            temporary.write_text(json.dumps({"labelled": labelled, "valid": valid}))
+        cache.write_sealed(path, json.dumps({"labelled": labelled, "valid": valid}).encode(), about)
         return labelled, valid
 
     def _counts(self, images: int) -> np.ndarray:
@@ -196,7 +199,7 @@ class DerivedLabels(SparseDataset):
     """Labels derived from the dense ones, kept in ``folder``."""
 
     def __init__(self, dense: Dataset, kind: Kind, folder: Path, seed: int) -> None:
-        super().__init__(dense, kind, folder, [folder / f"{item.id}.png" for item in dense.items])
+        super().__init__(dense, kind, folder, [folder / f"{item.id}.sealed" for item in dense.items])
         self.seed = seed
 
     @property
@@ -209,18 +212,25 @@ class DerivedLabels(SparseDataset):
         return {**{i: i for i in range(len(self.classes))}, UNLABELLED: UNLABELLED, IGNORE: IGNORE}
 
     def label(self, index: int) -> Tensor:
-        """Decode the label map alone: (H, W) int64; one that was damaged in the cache is derived again."""
+        """Decode the label map alone: (H, W) int64; one that was lost or damaged in the cache is derived again."""
+        item = self.items[index]
         try:
-            return super().label(index)
-        except DataError:
-            return torch.from_numpy(self.write(index).astype(np.int64))
+            return self.map_ids(cache.read(item.label, self._about(item)), item.label)
+        except FileNotFoundError:
+            pass
+        except files.Damaged as error:
+            note(f"{error}: these labels are derived again")
+        return torch.from_numpy(self.write(index).astype(np.int64))
 
     def write(self, index: int) -> np.ndarray:
         """Derive the labels of one image, put them into the cache and return them: (H, W) uint8."""
         dense = self.dense.label(index).numpy().astype(np.uint8)
         label = derive(self.kind, dense, generator(self.seed, self.items[index].id, self.kind))
-        cache.write(self.items[index].label, label)
+        cache.write(self.items[index].label, label, self._about(self.items[index]))
         return label
+
+    def _about(self, item: Item) -> str:
+        return f"labels of {item.id} in {self._cache.name}"
 
     def check_files(self) -> None:
         """Check the dense data set's files, and derive again what the cache has lost."""
@@ -241,14 +251,14 @@ class DerivedLabels(SparseDataset):
                 "for results"
             ) from error
         try:
-            missing = self._missing()
+            missing = self._missing(note)
             if workers is None and missing:
                 pixels = len(missing) * self.dense.label(missing[0]).numel()
                 workers = min(os.cpu_count() or 1, 8, pixels // _PIXELS_PER_WORKER)
             loader: DataLoader = DataLoader(
                 _Derivation(self, missing), batch_size=None, num_workers=workers if workers and workers > 1 else 0
             )
-            with cache.progress(f"deriving {self.kind} of {self.name}/{self.split}", len(missing)) as advance:
+            with progress_bar(f"deriving {self.kind} of {self.name}/{self.split}", len(missing)) as advance:
                 for failure in loader:
                     if failure is not None:
                         raise failure
@@ -256,8 +266,18 @@ class DerivedLabels(SparseDataset):
         finally:
             lock.release()
 
-    def _missing(self) -> list[int]:
-        return [index for index, item in enumerate(self.items) if not cache.is_whole(item.label)]
+    def _missing(self, tell: Callable[[str], None] = lambda text: None) -> list[int]:
+        """Indices of the images without whole labels; ``tell`` is told of those that are damaged."""
+        missing = []
+        for index, item in enumerate(self.items):
+            try:
+                files.read_sealed(item.label, self._about(item))
+            except FileNotFoundError:
+                missing.append(index)
+            except files.Damaged as error:
+                tell(f"{error}: these labels are derived again")
+                missing.append(index)
+        return missing
 
 
 class _Derivation(TorchDataset[DataError | None]):

@@ -1,9 +1,9 @@
 """Rendering a split once into a folder, safely.
 
-A split is rendered into a folder beside its place, a manifest of all file sizes is written last, and one
-rename puts the whole into its place. So a split that exists is complete, whatever was killed and whenever; a
-lock keeps two processes from rendering the same split; and a split that has lost or truncated files since is
-rendered again.
+A split is rendered into a folder beside its place, a manifest with the hash of every file is written last, and
+one rename puts the whole into its place. So a split that exists is complete, whatever was killed and whenever; a
+lock keeps two processes from rendering the same split; and a split of which a file is lost or another one since
+is rendered again: all are read and compared whenever a split is opened.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.common import files
+from bench.common.console import note, progress_bar
 from datasets.base import DataError
 from datasets.toyscapes.render import render_scene
 
@@ -43,44 +42,63 @@ def ensure_split(folder: Path, split: str, count: int, size: tuple[int, int], wo
     ``workers`` defaults to what the machine and the amount of work suggest; it does not change a byte.
     Raises DataError where nothing can be written.
     """
-    if is_complete(folder, count, size):
+    if damage(folder, count, size) is None:
         return
     try:
         # A data root that was mistyped looks like one that has no pictures yet.
         new = not folder.parent.exists()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f".{folder.name}.lock"):
-            if not is_complete(folder, count, size):
+            found = damage(folder, count, size)
+            if found is not None:
                 if new:
-                    _note(f"there is no toyscapes in {folder.parent}: rendering it there")
+                    note(f"there is no toyscapes in {folder.parent}: rendering it there")
+                elif folder.exists():
+                    note(f"{found}: rendering toyscapes {split} again")
                 _render_split(folder, split, count, size, workers)
     except OSError as error:
         raise DataError(
-            f"toyscapes cannot be rendered into {folder} ({error.strerror or error}); pass --data-root or "
-            f"set BENCH_DATA to a folder that can be written and has 60 MB free"
+            f"toyscapes cannot be rendered into {error.filename or folder} ({error.strerror or error}); pass "
+            "--data-root or set BENCH_DATA to a folder that can be written and has 60 MB free"
         ) from error
 
 
-def is_complete(folder: Path, count: int, size: tuple[int, int]) -> bool:
-    """Whether the manifest is there, is about this request, and every file has the size that it states."""
+def damage(folder: Path, count: int, size: tuple[int, int]) -> str | None:
+    """What is wrong with a rendered split, in a few words that name the file; None if every file is as it was rendered.
+
+    Reads them all, which takes 0.1 ms for each.
+    """
+    manifest = folder / MANIFEST
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        files: dict[str, int] = manifest["bytes"]
-        return (
-            manifest["count"] == count
-            and manifest["size"] == list(size)
-            and len(files) == 2 * count
-            and all((folder / name).stat().st_size == length for name, length in files.items())
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        told = json.loads(manifest.read_text())
+        if (told["count"], told["size"], {*told["sha256"]}) != (count, list(size), {*_names(count)}):
+            return f"{manifest} is of another request"
+        lost = next((n for n, digest in told["sha256"].items() if files.file_digest(folder / n) != digest), None)
+    except OSError as error:
+        return f"{error.filename or manifest} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{manifest} is damaged, or of an older version"
+    return None if lost is None else f"{folder / lost} is not as it was rendered"
+
+
+def write_manifest(folder: Path, split: str, count: int, size: tuple[int, int]) -> None:
+    """Write down what makes ``folder`` complete."""
+    digests = {name: files.file_digest(folder / name) for name in _names(count)}
+    manifest = {"split": split, "count": count, "size": list(size), "sha256": digests}
+    files.write(folder / MANIFEST, json.dumps(manifest))
+
+
+def _names(count: int) -> list[str]:
+    return [f"{kind}/{image_name(index)}" for kind in ("images", "labels") for index in range(count)]
 
 
 def write_picture(folder: Path, split: str, index: int, size: tuple[int, int]) -> None:
     """Render one picture into ``folder/images`` and ``folder/labels``."""
     image, label = render_scene(index, split, size)
     for kind, pixels in (("images", image), ("labels", label)):
-        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / kind / image_name(index), compress_level=4)
+        path = folder / kind / image_name(index)
+        with files.naming(path):
+            Image.fromarray(np.ascontiguousarray(pixels)).save(path, compress_level=4)
 
 
 def _render_split(folder: Path, split: str, count: int, size: tuple[int, int], workers: int | None) -> None:
@@ -93,20 +111,14 @@ def _render_split(folder: Path, split: str, count: int, size: tuple[int, int], w
             (partial / kind).mkdir()
         if workers is None:
             workers = min(os.cpu_count() or 1, 8, count * size[0] * size[1] // _PIXELS_PER_WORKER)
-        with _progress(f"rendering toyscapes {split}", count) as advance:
+        with progress_bar(f"rendering toyscapes {split}", count) as advance:
             if workers > 1 and sys.executable:
                 _render_in_workers(partial, split, count, size, workers, advance)
             else:
                 for index in range(count):
                     write_picture(partial, split, index, size)
                     advance()
-        files = {
-            f"{kind}/{image_name(index)}": (partial / kind / image_name(index)).stat().st_size
-            for kind in ("images", "labels")
-            for index in range(count)
-        }
-        manifest = {"split": split, "count": count, "size": list(size), "bytes": files}
-        (partial / MANIFEST).write_text(json.dumps(manifest))
+        write_manifest(partial, split, count, size)
         partial.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -150,23 +162,3 @@ def _render_in_workers(
             process.wait()
             if process.stderr is not None:
                 process.stderr.close()
-
-
-def _note(text: str) -> None:
-    """One line on stderr unless BENCH_QUIET is 1."""
-    Console(stderr=True, quiet=_is_quiet()).print(text, soft_wrap=True, markup=False, highlight=False)
-
-
-def _is_quiet() -> bool:
-    return os.environ.get("BENCH_QUIET") == "1"
-
-
-@contextmanager
-def _progress(title: str, count: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr where that is a terminal and BENCH_QUIET is not 1."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    quiet = _is_quiet() or not console.is_terminal
-    with Progress(*columns, console=console, disable=quiet) as progress:
-        task = progress.add_task(title, total=count)
-        yield lambda: progress.advance(task)

@@ -8,13 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from bench.common import files
 from methods.base import MethodError, subsample
 from methods.gss.codecs.base import Codec, LabelMaps, Progress
-from methods.gss.codecs.cache import write_whole
+from methods.gss.codecs.cache import Note
 from methods.gss.label_maps import whole_maps
 from methods.gss.token_prior import TokenPrior, fit_token_prior
 
@@ -28,11 +28,18 @@ FORMAT = 1
 """Raised when a fit changes in a way that nothing else in the key shows."""
 
 
-def token_prior(codec: Codec, label_maps: LabelMaps, seed: int, cache: Path, progress: Progress) -> TokenPrior:
+def token_prior(
+    codec: Codec,
+    label_maps: LabelMaps,
+    seed: int,
+    cache: Path,
+    progress: Progress,
+    note: Note = lambda text: None,
+) -> TokenPrior:
     """The prior over the tokens of the training label maps, from ``cache`` if it was estimated before.
 
     It is of one size: that of most label maps, subsampled until it has ``MAX_CELLS`` cells at most. Raises MethodError
-    for a codec without tokens, or without any labelled map.
+    for a codec without tokens, or without any labelled map. ``note`` is told of a prior that is damaged.
     """
     if codec.continuous:
         raise MethodError("codec=colour has no tokens to draw; take a run with another method.codec")
@@ -45,14 +52,16 @@ def token_prior(codec: Codec, label_maps: LabelMaps, seed: int, cache: Path, pro
         "fit": [STEPS, BATCH_SIZE, seed],
     }
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
-    path = cache / f"token-prior-{key}.safetensors"
+    path, about = cache / f"token-prior-{key}.sealed", f"prior over tokens {key}"
     prior = TokenPrior(codec.vocabulary, (tokens.shape[1], tokens.shape[2])).to(tokens.device)
     try:
-        prior.load_state_dict(load(path.read_bytes()))
-    except (OSError, RuntimeError, ValueError, SafetensorError):  # absent, or cut off: it is estimated (again)
+        prior.load_state_dict(load(files.read_sealed(path, about)))
+    except (FileNotFoundError, files.Damaged) as error:
+        if isinstance(error, files.Damaged):
+            note(f"{error}: the prior is estimated again")
         prior = fit_token_prior(tokens, codec.vocabulary, STEPS, BATCH_SIZE, seed, progress)
-        cache.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save({name: tensor.cpu().contiguous() for name, tensor in prior.state_dict().items()}))
+        weights = {name: tensor.cpu().contiguous() for name, tensor in prior.state_dict().items()}
+        files.write_sealed(path, save(weights), about)
     return prior.eval().requires_grad_(False)
 
 

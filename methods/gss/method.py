@@ -136,7 +136,12 @@ class GSS(Method):
             note=context.note,
         )
         quality = measured_quality(
-            self.codec, context.label_maps, labels=labels, cache=context.cache, progress=context.progress
+            self.codec,
+            context.label_maps,
+            labels=labels,
+            cache=context.cache,
+            progress=context.progress,
+            note=context.note,
         )
         figures = torch.tensor([quality[name] for name in QUALITY])
         self.codec_quality.copy_(torch.where(figures.isnan(), UNDEFINED, figures))
@@ -253,7 +258,9 @@ class GSS(Method):
         The prior is an autoregressive network (``token_prior``), since the paper's own needs an image, and cells are
         not independent as it draws them. Raises MethodError for a codec without tokens.
         """
-        prior = token_prior(self.codec, context.label_maps, self.config.codec_seed, context.cache, context.progress)
+        prior = token_prior(
+            self.codec, context.label_maps, self.config.codec_seed, context.cache, context.progress, context.note
+        )
         tokens = prior.sample(count, generator, context.progress)
         size = (tokens.shape[1] * self.codec.stride, tokens.shape[2] * self.codec.stride)
         return torch.cat([self.classes_of(part, size) for part in tokens.split(1)])

@@ -1,12 +1,16 @@
 """Interrupted training continues as if nothing had happened, and from nothing else."""
 
 import errno
+import io
+import os
 
 import pytest
 import torch
 
-from bench import checkpoints, models, training
+from bench import checkpoints, models
+from bench.common import files
 from bench.errors import UserError
+from bench.tensors import serialised
 from tests.bench.short import Kill, build, states_equal, train
 
 
@@ -70,23 +74,19 @@ def test_a_checkpoint_of_other_data_is_refused_and_one_that_does_not_say_is_not(
     with pytest.raises(UserError, match=r"other data.*--force"):
         start("other data")
     assert (tmp_path / checkpoints.CHECKPOINT).read_bytes() == before
-    state = torch.load(tmp_path / checkpoints.CHECKPOINT, weights_only=True)
+    state = torch.load(io.BytesIO(files.read_sealed(tmp_path / checkpoints.CHECKPOINT, checkpoints.ABOUT)))
     del state["content"]
-    torch.save(state, tmp_path / checkpoints.CHECKPOINT)
+    files.write_sealed(tmp_path / checkpoints.CHECKPOINT, serialised(state), checkpoints.ABOUT)
     assert start("other data").training.steps == 4
 
 
 @pytest.mark.parametrize("target", [checkpoints.CHECKPOINT, models.MODEL])
 def test_full_disk_while_weights_are_written_is_the_error_of_the_disk(mini, fabric, tmp_path, monkeypatch, target):
-    def full(path, content):
-        if target in path.name:
-            with path.open("wb") as file:
-                file.write(bytes(content[:1000]))
+    def full(handle):
+        if target in os.readlink(f"/proc/self/fd/{handle}"):
             raise OSError(errno.ENOSPC, "No space left on device")
-        with path.open("wb") as file:
-            return file.write(content)
 
-    monkeypatch.setattr(training.Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left.*{target}"):
         train(build("recipe.checkpoint_every=2"), mini, fabric, tmp_path)
     assert not [path for path in tmp_path.iterdir() if target in path.name]

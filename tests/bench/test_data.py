@@ -188,8 +188,8 @@ def test_presence_is_counted_once_and_cached(mini, tmp_path):
         calls.append(1)
         return items
 
-    first = data.class_presence(mini, "f" * 64, tmp_path, progress)
-    second = data.class_presence(mini, "f" * 64, tmp_path, progress)
+    first = data.class_presence(mini, data.describe(mini), tmp_path, progress, pytest.fail)
+    second = data.class_presence(mini, data.describe(mini), tmp_path, progress, pytest.fail)
     assert np.array_equal(first, second)
     assert len(calls) == 1
     for row, index in zip(first, range(len(mini))):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench import models, registry
+from bench.common import files
 from bench.errors import UserError
 from tests.bench.short import build, train
 
@@ -11,7 +12,8 @@ from tests.bench.short import build, train
 def test_model_file_reproduces_the_predictions_without_training_only_buffers(mini, fabric, tmp_path):
     run_config = build(method="gmmseg")
     method = train(run_config, mini, fabric, tmp_path).method.eval()
-    loaded = models.load_model(type(method), run_config, mini.classes, tmp_path / models.MODEL)
+    path = tmp_path / models.MODEL
+    loaded = models.load_model(type(method), run_config, mini.classes, path, files.file_digest(path))
     image = mini[0].image[None].float() / 255
     with torch.no_grad():
         one, two = method.predict(image), loaded.predict(image)
@@ -26,9 +28,9 @@ def test_a_model_of_other_sizes_is_refused_with_the_sizes(mini, fabric, tmp_path
     run_config = build()
     method = train(run_config, mini, fabric, tmp_path).method
     method.classifier = torch.nn.Conv2d(method.classifier.in_channels, 3, 1)
-    models.save_model(method, tmp_path / models.MODEL)
+    digest = models.save_model(method, tmp_path / models.MODEL)
     with pytest.raises(UserError, match=r"size mismatch for classifier.weight.*sized_by_training"):
-        models.load_model(type(method), run_config, mini.classes, tmp_path / models.MODEL)
+        models.load_model(type(method), run_config, mini.classes, tmp_path / models.MODEL, digest)
 
 
 @pytest.mark.parametrize("damage", ["absent", "junk", "other"])
@@ -36,6 +38,7 @@ def test_model_that_cannot_be_loaded_is_one_sentence(mini, fabric, tmp_path, dam
     run_config = build()
     train(run_config, mini, fabric, tmp_path)
     path = tmp_path / models.MODEL
+    digest = files.file_digest(path)
     if damage == "absent":
         path.unlink()
     elif damage == "junk":
@@ -43,5 +46,5 @@ def test_model_that_cannot_be_loaded_is_one_sentence(mini, fabric, tmp_path, dam
     else:
         run_config = build(method="gmmseg")
     with pytest.raises(UserError, match=r"model\.safetensors") as caught:
-        models.load_model(registry.methods.get(run_config.method_name), run_config, mini.classes, path)
+        models.load_model(registry.methods.get(run_config.method_name), run_config, mini.classes, path, digest)
     assert "\n" not in str(caught.value)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bench import config, records, registry
+from bench.common import files
 from bench.errors import UserError
 
 
@@ -32,18 +33,17 @@ def test_record_and_statistics_round_trip(store, record):
     assert np.array_equal(read["closed-set/test/confusion"], arrays["closed-set/test/confusion"])
 
 
-def test_failed_write_leaves_the_old_file_and_no_rest(store, record):
+def test_failed_write_leaves_the_old_file_and_no_rest(store, record, monkeypatch):
     store.write(record)
     path = store.record_path(record.run_id)
     before = path.read_bytes()
 
-    def interrupted():
-        with records.atomic(path) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError
+    def interrupted(handle):
+        raise RuntimeError
 
+    monkeypatch.setattr(files.os, "fsync", interrupted)
     with pytest.raises(RuntimeError):
-        interrupted()
+        store.write(record.model_copy(update={"reason": "half"}))
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from bench.common.files import file_digest
 from datasets.base import MissingData, Target
 from datasets.supervision import official
 from datasets.toyscapes_mini import ToyscapesMini
@@ -168,7 +169,7 @@ def replace(path, value) -> None:
     other.save(path)
     manifest = path.parents[1] / "complete.json"
     content = json.loads(manifest.read_text())
-    content["bytes"][f"{path.parent.name}/{path.name}"] = path.stat().st_size
+    content["sha256"][f"{path.parent.name}/{path.name}"] = file_digest(path)
     manifest.write_text(json.dumps(content))
 
 

@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from bench.common import files
 from methods.gss.codecs.base import Codec, LabelMaps, Progress
 from methods.gss.codecs.quality import reconstruction_report
 from methods.gss.codecs.settings import CodecSettings
@@ -110,23 +110,32 @@ def fitted_codec(
 
 
 def measured_quality(
-    codec: Codec, label_maps: LabelMaps, labels: Labels, cache: Path, progress: Progress
+    codec: Codec,
+    label_maps: LabelMaps,
+    labels: Labels,
+    cache: Path,
+    progress: Progress,
+    note: Note = lambda text: None,
 ) -> dict[str, float]:
     """Figures of a fitted codec's reconstructions of at most ``MEASURED_MAPS`` label maps, evenly spread.
 
     Kept in the folder ``cache``, since all seeds of a grid share a codec; NaN where the codec has no such figure.
+    ``note`` is told in one line of figures that are damaged and measured again.
     """
     key = hashlib.sha256(f"{FORMAT} {codec.fingerprint()} {labels.fingerprint} {MEASURED_MAPS}".encode()).hexdigest()
-    path = cache / f"quality-{key[:24]}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or damaged: measured again
-        known = json.loads(path.read_text())
-        if known["key"] == key:
-            return {name: math.nan if value is None else value for name, value in known["figures"].items()}
+    path, about = cache / f"quality-{key[:24]}.json", f"quality of the codec and labels {key}"
+    try:
+        known: dict[str, float | None] = json.loads(files.read_sealed(path, about))
+        return {name: math.nan if value is None else value for name, value in known.items()}
+    except FileNotFoundError:
+        pass
+    except files.Damaged as error:
+        note(f"{error}: the codec is measured again")
     every = max(1, -(-labels.maps // MEASURED_MAPS))
     chosen = progress(itertools.islice(label_maps(), 0, None, every), "measuring the codec", -(-labels.maps // every))
     figures = reconstruction_report(codec, chosen).as_dict()
     shown = {name: None if math.isnan(value) else value for name, value in figures.items()}
-    write_whole(path, json.dumps({"key": key, "figures": shown}, indent=1).encode())
+    files.write_sealed(path, json.dumps(shown, indent=1).encode(), about)
     return figures
 
 
@@ -159,17 +168,16 @@ def _load(codec: Codec, cache: Path, stage: Stage, note: Note) -> bool:
     if not description.exists():
         return False
     try:
-        content = weights.read_bytes()
         about = json.loads(description.read_text())
-        if hashlib.sha256(content).hexdigest() != about["sha256"]:
-            raise ValueError("its hash differs")
+        content = files.read_checked(weights, about["sha256"])
         if any(about[name] != value for name, value in stage.content.items()):
             raise ValueError("it was fitted with other settings or labels")
         state, expected = load(content), _state(codec, stage)
         if {n: t.shape for n, t in state.items()} != {n: t.shape for n, t in expected.items()}:
             raise ValueError("its tensors are others")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        note(f"the stored codec {weights} is damaged ({error}) and is fitted again")
+    except (files.Damaged, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        reason = error.reason if isinstance(error, files.Damaged) else error
+        note(f"the stored codec {weights} is damaged ({reason}) and is fitted again")
         return False
     codec.load_state_dict(state, strict=False)
     return True
@@ -181,24 +189,14 @@ def _store(codec: Codec, cache: Path, stage: Stage, seconds: float) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(codec, stage).items()}
     content = save(state)
     about = {
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": files.digest(content),
         "codec": codec.settings.codec,
         "seconds": round(seconds, 1),
         **stage.content,
     }
-    write_whole(weights, content)
-    write_whole(description, json.dumps(about, indent=1).encode())
+    files.write(weights, content)
+    files.write(description, json.dumps(about, indent=1))
 
 
 def _files(cache: Path, stage: Stage) -> Iterator[Path]:
     return iter((cache / f"codec-{stage.key}.safetensors", cache / f"codec-{stage.key}.json"))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` at once or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

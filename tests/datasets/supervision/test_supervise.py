@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import datasets.supervision
+from bench.common import files
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
 from datasets.camvid import CamVid
 from datasets.cityscapes import Cityscapes
@@ -116,7 +117,8 @@ def test_the_labelled_fraction_is_counted_and_kept(camvid, cache, kind):
     assert sparse.labelled_fraction() == expected
     assert sparse.labelled_pixels_per_image() == sum(int((m < UNLABELLED).sum()) for m in maps) / len(maps)
     (kept,) = cache.rglob("fraction.json")
-    kept.write_text(json.dumps({"labelled": 1, "valid": 4}))
+    about = f"labelled and valid pixels of {kept.parent.name}"
+    files.write_sealed(kept, json.dumps({"labelled": 1, "valid": 4}).encode(), about)
     assert supervise(camvid, kind, 0, cache).labelled_fraction() == 0.25
     kept.write_text("damaged")
     assert sparse.labelled_fraction() == expected

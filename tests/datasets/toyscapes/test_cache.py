@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from datasets.base import DataError
-from datasets.toyscapes.cache import MANIFEST, ensure_split, is_complete
+from datasets.toyscapes.cache import MANIFEST, ensure_split
+from datasets.toyscapes.cache import damage as damage_of
 from datasets.toyscapes.render import render_scene
 
 SIZE = (32, 64)
@@ -54,22 +55,31 @@ def test_a_complete_cache_is_left_alone(tmp_path: Path):
     assert (folder / "images/0000.png").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "no manifest", "bad manifest", "other count"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "flipped", "missing", "no manifest", "bad manifest", "other count", "older"]
+)
 def test_a_damaged_cache_is_rendered_again(tmp_path: Path, damage: str):
     folder = tmp_path / "val"
     ensure_split(folder, "val", 2, SIZE)
     whole = contents(folder)
     if damage == "truncated":
         (folder / "images/0001.png").write_bytes(b"\x89PNG")
+    elif damage == "flipped":
+        pixels = bytearray(whole["labels/0001.png"])
+        pixels[len(pixels) // 2] ^= 1
+        (folder / "labels/0001.png").write_bytes(pixels)
     elif damage == "missing":
         (folder / "labels/0000.png").unlink()
     elif damage == "no manifest":
         (folder / MANIFEST).unlink()
     elif damage == "bad manifest":
         (folder / MANIFEST).write_text("[1, 2")
+    elif damage == "older":
+        sizes = {name: len(content) for name, content in whole.items()}
+        (folder / MANIFEST).write_text(json.dumps({"count": 2, "size": [32, 64], "bytes": sizes}))
     else:
         (folder / MANIFEST).write_text(json.dumps({"count": 1, "size": [32, 64], "bytes": {}}))
-    assert not is_complete(folder, 2, SIZE)
+    assert damage_of(folder, 2, SIZE) is not None
     ensure_split(folder, "val", 2, SIZE)
     assert contents(folder) == whole
     assert not leftovers(folder)
@@ -96,7 +106,7 @@ def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path):
     assert leftovers(folder)
 
     ensure_split(folder, "val", 3, SIZE)
-    assert is_complete(folder, 3, SIZE)
+    assert damage_of(folder, 3, SIZE) is None
     assert not leftovers(folder)
 
 
@@ -106,7 +116,7 @@ def test_a_second_process_waits_for_the_first_and_renders_nothing(tmp_path: Path
     ensure_split(tmp_path / "val", "val", 12, SIZE)
     process.join()
     assert process.exitcode == 0
-    assert is_complete(tmp_path / "val", 12, SIZE)
+    assert damage_of(tmp_path / "val", 12, SIZE) is None
     assert not leftovers(tmp_path / "val")
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from bench import config as configuration
 from bench import contract, models, optimisation, ranks, training
+from bench.common import files
 from bench.config import InferenceConfig
 from bench.inference import Predictor
 from bench.protocols.cross_domain import Mapping
@@ -442,7 +443,8 @@ def test_a_run_resumes_to_the_same_weights_and_is_read_back(data_root, tmp_path)
         train("resumed", on_checkpoint=kill)
     resumed = train("resumed").state_dict()
     assert all(torch.equal(t, resumed[n]) for n, t in straight.state_dict().items())
-    read = models.load_model(GSS, run, data.classes, tmp_path / "resumed" / models.MODEL)
+    path = tmp_path / "resumed" / models.MODEL
+    read = models.load_model(GSS, run, data.classes, path, files.file_digest(path))
     images = torch.rand(1, 3, 64, 128)
     one, two = predict(straight, images), predict(read, images)
     assert torch.equal(one.logits, two.logits)

@@ -1,0 +1,178 @@
+"""Files that numbers depend on: written whole or not at all, and read with the hash that they were written with.
+
+A file is written beside its place as ``.NAME.part`` and renamed. The name is fixed, so whoever writes the same file
+again takes over what a killed process left there; a lock of the operating system, which ends with the process that
+holds it, keeps two live writers apart and lets ``sweep`` tell what is left over from what is being written.
+
+Files that only the suite reads are sealed: three lines (format, what the file is about, SHA-256 of that and of the
+content) precede the content. Files that others read too are named with their SHA-256 by whatever refers to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two writers of one file are not kept apart, and nothing is swept
+    fcntl = None  # type: ignore[assignment]
+
+Content = bytes | bytearray | memoryview
+
+MAGIC = b"genseg-bench file "
+FORMAT = 1
+"""Of sealed files."""
+
+
+class Damaged(Exception):
+    """A file that is not the one that was written, named in a sentence's first half: the remedy follows."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged ({reason})")
+        self.path, self.reason = path, reason
+
+
+def write(path: Path, *content: Content | str) -> None:
+    """Write ``content`` (text as UTF-8), piece after piece, to ``path``: at once or not at all.
+
+    Folders are made. Raises OSError naming ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    with naming(path), _alone(temporary) as file:
+        try:
+            file.truncate(0)
+            for piece in content:
+                file.write(piece.encode() if isinstance(piece, str) else piece)
+            file.flush()
+            os.fsync(file.fileno())
+            if fcntl is None:
+                file.close()  # Windows renames no open file
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let every OSError of the block name ``path``: writing, a full disk above all, fails without naming any file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[BinaryIO]:
+    """``path`` opened for writing, by this process and thread alone, with what it holds."""
+    while True:
+        with path.open("ab") as file:
+            _lock(file)
+            if _is_at(file, path):  # else another writer has renamed or removed it meanwhile
+                yield file
+                return
+
+
+def _lock(file: BinaryIO, *, wait: bool = True) -> None:
+    """Raises BlockingIOError if another holds the lock and this is not to ``wait``."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if not wait or error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        # a file system without locks: two writers of one file are not kept apart, which its hash would show
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in ``folder`` that killed processes left, and none that is being written."""
+    if fcntl is None:
+        return
+    for leftover in folder.glob(".*.part"):
+        # Locked, gone, or on a file system without locks: then it cannot be told from one that is being written.
+        with contextlib.suppress(OSError), leftover.open("r+b") as file:
+            _lock(file, wait=False)
+            if _is_at(file, leftover):
+                leftover.unlink()
+
+
+def write_sealed(path: Path, content: Content, about: str) -> None:
+    """Write a file that ``read_sealed`` reads. ``about`` is one line that says what ``content`` is."""
+    write(path, *sealed(content, about))
+
+
+def sealed(content: Content, about: str) -> tuple[bytes, Content]:
+    """The pieces of a sealed file."""
+    return MAGIC + f"{FORMAT}\n{about}\n{_seal_of(about.encode(), content)}\n".encode(), content
+
+
+def read_sealed(path: Path, about: str) -> bytes:
+    """The content of a sealed file.
+
+    Raises Damaged for one that is not as it was written, or is about something else; FileNotFoundError if there is none.
+    """
+    whole = _read(path)
+    parts = whole.split(b"\n", 3)
+    if not whole:
+        raise Damaged(path, "it is empty")
+    if len(parts) < 4 or not parts[0].startswith(MAGIC):
+        raise Damaged(path, "it has no seal, as if another program or an older version had written it")
+    form, told, seal, content = parts
+    if form != MAGIC + str(FORMAT).encode():
+        raise Damaged(path, f"it is of another format than {FORMAT}, which this version reads")
+    if seal != _seal_of(told, content).encode():
+        raise Damaged(path, "its bytes are not those that were written")
+    if told != about.encode():
+        raise Damaged(path, f"it is about {told.decode(errors='replace')}, not {about}")
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(path, f"it cannot be read: {error.strerror}") from None
+
+
+def _seal_of(about: bytes, content: Content) -> str:
+    seal = hashlib.sha256(about + b"\n")
+    seal.update(content)
+    return seal.hexdigest()
+
+
+def digest(content: Content) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_checked(path: Path, expected: str) -> bytes:
+    """The bytes of a file. Raises Damaged if their SHA-256 is not ``expected``, FileNotFoundError if there is none."""
+    content = _read(path)
+    found = digest(content)
+    if found != expected:
+        raise Damaged(path, f"its SHA-256 is {found[:8]}..., not {expected[:8]}...")
+    return content
