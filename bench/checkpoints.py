@@ -63,6 +63,8 @@ class Checkpoint:
         try:
             content = io.BytesIO(files.read_sealed(self.path, ABOUT))
             state = torch.load(content, map_location=self.fabric.device, weights_only=True)
+            if not isinstance(state, dict):
+                raise ValueError(f"it holds a {type(state).__name__}")
             if state["fingerprint"] != self.config.fingerprint():
                 raise UserError(f"checkpoint {self.path} belongs to another run; use --force to start anew")
             if None not in (self.content, state.get("content")) and state["content"] != self.content:
@@ -84,7 +86,7 @@ class Checkpoint:
                 raise ValueError(f"it is of step {step}, of {steps}")
         except files.Damaged as error:
             raise UserError(f"checkpoint {error}; {REMEDY}") from None
-        except (*UNREADABLE, TypeError, AttributeError) as error:  # the latter two from things of another type
+        except (*UNREADABLE, TypeError, AttributeError, IndexError) as error:  # the latter from other types
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"checkpoint {self.path} is damaged ({cause}); {REMEDY}") from None
         note(f"resuming {self.config.run_id()} at step {step} of {steps}")

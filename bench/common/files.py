@@ -125,7 +125,7 @@ def sealed(content: Content, about: str) -> tuple[bytes, Content]:
 def read_sealed(path: Path, about: str) -> bytes:
     """The content of a sealed file.
 
-    Raises Damaged for one that is not as it was written, or is about something else; FileNotFoundError if there is none.
+    Raises Damaged for one that is not as it was written or is about something else, FileNotFoundError if there is none.
     """
     whole = _read(path)
     parts = whole.split(b"\n", 3)

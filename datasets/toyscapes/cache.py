@@ -78,14 +78,13 @@ def damage(folder: Path, count: int, size: tuple[int, int]) -> str | None:
         return f"{error.filename or manifest} cannot be read ({error.strerror})"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{manifest} is damaged, or of an older version"
-    return None if lost is None else f"{folder / lost} is not as it was rendered"
+    return None if lost is None else f"{folder / lost} is not what {manifest} says"
 
 
-def write_manifest(folder: Path, split: str, count: int, size: tuple[int, int]) -> None:
+def write_manifest(folder: Path, count: int, size: tuple[int, int]) -> None:
     """Write down what makes ``folder`` complete."""
     digests = {name: files.file_digest(folder / name) for name in _names(count)}
-    manifest = {"split": split, "count": count, "size": list(size), "sha256": digests}
-    files.write(folder / MANIFEST, json.dumps(manifest))
+    files.write(folder / MANIFEST, json.dumps({"count": count, "size": list(size), "sha256": digests}))
 
 
 def _names(count: int) -> list[str]:
@@ -118,7 +117,7 @@ def _render_split(folder: Path, split: str, count: int, size: tuple[int, int], w
                 for index in range(count):
                     write_picture(partial, split, index, size)
                     advance()
-        write_manifest(partial, split, count, size)
+        write_manifest(partial, count, size)
         partial.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """Fitted codecs on disk: each stage of a fit, and its measurement, happens once per training labels and settings.
 
-A stage is ``codec-<key>.safetensors`` with its weights, and a JSON of the same name that says what they are, with their
-hash. Processes that want the same codec wait for the one that fits it.
+A stage is ``codec-<key>.sealed`` with its weights as safetensors, the metadata of which say what they are. Processes
+that want the same codec wait for the one that fits it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -164,39 +163,30 @@ def _state(codec: Codec, stage: Stage) -> dict[str, Tensor]:
 
 def _load(codec: Codec, cache: Path, stage: Stage, note: Note) -> bool:
     """Load what is stored of ``stage``; False where nothing is, or nothing usable, which ``note`` is told."""
-    weights, description = _files(cache, stage)
-    if not description.exists():
-        return False
+    path = _file(cache, stage)
     try:
-        about = json.loads(description.read_text())
-        content = files.read_checked(weights, about["sha256"])
-        if any(about[name] != value for name, value in stage.content.items()):
-            raise ValueError("it was fitted with other settings or labels")
-        state, expected = load(content), _state(codec, stage)
+        state, expected = load(files.read_sealed(path, _about(stage))), _state(codec, stage)
         if {n: t.shape for n, t in state.items()} != {n: t.shape for n, t in expected.items()}:
-            raise ValueError("its tensors are others")
-    except (files.Damaged, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        reason = error.reason if isinstance(error, files.Damaged) else error
-        note(f"the stored codec {weights} is damaged ({reason}) and is fitted again")
+            raise files.Damaged(path, "its tensors are others")
+    except FileNotFoundError:
+        return False
+    except files.Damaged as error:
+        note(f"the stored codec {error} and is fitted again")
         return False
     codec.load_state_dict(state, strict=False)
     return True
 
 
 def _store(codec: Codec, cache: Path, stage: Stage, seconds: float) -> None:
-    """Write weights, then the description that makes them valid, each at once or not at all."""
-    weights, description = _files(cache, stage)
+    """Write the weights, with a description for people."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(codec, stage).items()}
-    content = save(state)
-    about = {
-        "sha256": files.digest(content),
-        "codec": codec.settings.codec,
-        "seconds": round(seconds, 1),
-        **stage.content,
-    }
-    files.write(weights, content)
-    files.write(description, json.dumps(about, indent=1))
+    about = {"codec": codec.settings.codec, "seconds": round(seconds, 1), **stage.content}
+    files.write_sealed(_file(cache, stage), save(state, metadata={"codec": json.dumps(about)}), _about(stage))
 
 
-def _files(cache: Path, stage: Stage) -> Iterator[Path]:
-    return iter((cache / f"codec-{stage.key}.safetensors", cache / f"codec-{stage.key}.json"))
+def _file(cache: Path, stage: Stage) -> Path:
+    return cache / f"codec-{stage.key}.sealed"
+
+
+def _about(stage: Stage) -> str:
+    return f"codec {stage.key}"

@@ -5,6 +5,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from bench.common import files
 from methods.gss.codecs import cache
 from methods.gss.codecs.cache import fitted_codec, measured_quality, read_labels
 from methods.gss.codecs.quality import reconstruction_report
@@ -100,21 +101,18 @@ def test_sharing_changes_no_result(fit, tmp_path):
     assert fit(variant="tt")[0].fingerprint() == alone
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "weights gone", "not json", "half json"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "no seal"])
 def test_damaged_files_are_fitted_again_with_one_line(damage, fit, tmp_path, notes):
     first, _ = fit()
-    (weights,) = tmp_path.glob("codec-*.safetensors")
-    description = weights.with_suffix(".json")
+    (weights,) = tmp_path.glob("codec-*.sealed")
     content = bytearray(weights.read_bytes())
     if damage == "truncated":
         weights.write_bytes(content[: len(content) // 2])
     elif damage == "flipped":
         content[-5] ^= 1
         weights.write_bytes(content)
-    elif damage == "weights gone":
-        weights.unlink()
     else:
-        description.write_text("[1]" if damage == "half json" else "{")
+        weights.write_bytes(b"" if damage == "empty" else content.split(b"\n", 3)[3])
     second, fitted = fit()
     assert fitted == ["fit_latents"]
     assert second.fingerprint() == first.fingerprint()
@@ -126,30 +124,31 @@ def test_damaged_files_are_fitted_again_with_one_line(damage, fit, tmp_path, not
 
 def test_files_of_another_codec_under_this_ones_name_are_not_taken(fit, tmp_path, notes):
     own, _ = fit(code_decay=0.5)
-    (weights,) = tmp_path.glob("codec-*.safetensors")
+    (weights,) = tmp_path.glob("codec-*.sealed")
     fit()
-    (other,) = set(tmp_path.glob("codec-*.safetensors")) - {weights}
-    for suffix in (".safetensors", ".json"):
-        weights.with_suffix(suffix).write_bytes(other.with_suffix(suffix).read_bytes())
+    (other,) = set(tmp_path.glob("codec-*.sealed")) - {weights}
+    weights.write_bytes(other.read_bytes())
     again, fitted = fit(code_decay=0.5)
     assert fitted == ["fit_latents"]
     assert again.fingerprint() == own.fingerprint()
     (note,) = notes
-    assert "other settings" in note
+    assert f"about {other.stem.replace('-', ' ')}, not" in note
 
 
 def test_a_fit_that_did_not_finish_leaves_nothing_that_counts(fit, tmp_path):
     fit()
-    (description,) = tmp_path.glob("codec-*.json")
-    description.unlink()
+    (weights,) = tmp_path.glob("codec-*.sealed")
+    weights.rename(weights.with_name(f".{weights.name}.part"))
     assert fit()[1] == ["fit_latents"]
-    assert not list(tmp_path.glob(".codec-*.safetensors*"))
+    assert not list(tmp_path.glob(".codec-*"))
 
 
 def test_the_description_says_what_the_weights_are(fit, tmp_path):
     fit()
-    (description,) = tmp_path.glob("codec-*.json")
-    about = json.loads(description.read_text())
+    (weights,) = tmp_path.glob("codec-*.sealed")
+    content = files.read_sealed(weights, weights.stem.replace("-", " "))
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    about = json.loads(header["__metadata__"]["codec"])
     assert about["codec"] == "vqvae"
     assert about["steps"] == 12
     assert about["classes"] == 5
