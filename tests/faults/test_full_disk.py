@@ -99,9 +99,8 @@ def test_a_run_names_the_file_and_continues_to_the_same_scores(
     bench, finished, full, tmp_path, monkeypatch, target, place
 ):
     target = target.format(id=finished.run_id)
-    with monkeypatch.context():
-        full(place, target)
-        outcome = bench(*RUN, "majority")
+    full(place, target)
+    outcome = bench(*RUN, "majority")
     monkeypatch.undo()
     assert outcome.exit_code == 2, outcome.output
     sentence = outcome.stderr.strip().splitlines()[-1]
@@ -156,8 +155,14 @@ def full_device(path: Path) -> None:
     path.symlink_to("/dev/full")
 
 
+def log_to(path: Path) -> LossLog:
+    log = LossLog(path.parent / "elsewhere", "csv", 1)  # what continues a log reads it, and this device has no end
+    log.path = path
+    return log
+
+
 APPENDED = {
-    "losses.csv": lambda path: LossLog(path.parent, "csv", 1).flush(1, 0.1),
+    "losses.csv": lambda path: log_to(path).flush(1, 0.1),
     "image.pt": lambda path: anomaly._write(path, {"scores": {"msp": torch.ones(9)}}),
     "images/0001.png": lambda path: write_picture(path.parents[1], "val", 1, (32, 64)),
     "labels/0001.png": lambda path: (
