@@ -34,6 +34,7 @@ from datasets.toyscapes_mini import ToyscapesMini
 from methods.gss import generation
 from methods.gss.codecs import CodecSettings, build_codec
 from methods.gss.codecs.cache import fitted_codec, measured_quality, read_labels
+from tests.bench.short import Kill, build, train
 from tests.faults.damage import SPACING, damages
 
 CODEC = {"codec_steps": 3, "codec_batch": 2, "codec_crop": 16, "vocabulary": 16, "code_dim": 8, "codec_width": 8}
@@ -570,3 +571,51 @@ def test_a_run_that_is_being_computed_loses_nothing_to_another(results):
         with pytest.raises(USER_ERRORS, match="another process"), runs.locked(store.run_folder(run_id), run_id):
             pass
     assert (store.run_folder(run_id) / "predictions-x").exists()
+
+
+def flips(path: Path) -> Iterator[int]:
+    """Flip one byte after the other of a file, at every 64 KiB and in each line of its header, and put it back."""
+    with path.open("r+b") as file:
+        size, head = path.stat().st_size, file.read(200)
+        lines = [i for i, byte in enumerate(head) if byte == ord("\n")][:3]
+        for spot in sorted({*range(0, size, SPACING), *(line - 1 for line in lines), size - 1}):
+            file.seek(spot)
+            byte = file.read(1)
+            for value in (bytes([byte[0] ^ 1]), byte):
+                file.seek(spot)
+                file.write(value)
+                file.flush()
+                if value != byte:
+                    yield spot
+
+
+@pytest.mark.long
+def test_no_flip_in_a_real_checkpoint_or_model_is_read(mini, fabric, tmp_path, monkeypatch, record_property):
+    made = build("network.encoder=mobilenet_v2", "recipe.checkpoint_every=2", "recipe.batch_size=1")
+
+    def kill(step):
+        raise Kill
+
+    with pytest.raises(Kill):
+        train(made, mini, fabric, tmp_path, on_checkpoint=kill)
+    method = models.build_method(registry.methods.get("softmax"), made, mini.classes)
+    unfinished = Checkpoint(tmp_path / checkpoints.CHECKPOINT, made, fabric)
+    optimiser = torch.optim.AdamW(method.parameters())
+    tried = 0
+    for _ in flips(unfinished.path):
+        tried += 1
+        with pytest.raises(USER_ERRORS, match=str(unfinished.path)):
+            unfinished.resume(method, optimiser)
+    record_property("flips of a checkpoint", tried)
+    assert tried > 500
+    tried = 0
+    trained = train(made, mini, fabric, tmp_path)
+    path = tmp_path / models.MODEL
+    monkeypatch.setattr(models, "build_method", lambda *_: method)
+    for _ in flips(path):
+        tried += 1
+        with pytest.raises(USER_ERRORS, match=str(path)):
+            models.load_model(type(method), made, mini.classes, path, trained.digest)
+    record_property("flips of a model", tried)
+    assert tried > 150
+    assert models.load_model(type(method), made, mini.classes, path, trained.digest) is method
