@@ -17,6 +17,8 @@ KEPT_BYTES = 1 << 30
 """Memory for label maps during a fit; of more of them a random sample is kept."""
 SCALES = (0.5, 2.0)
 """Range of the random enlargement of crops."""
+CANDIDATES = 1 << 25
+"""Distances from void pixels that are compared at once on a device: 128 MiB."""
 
 
 def fill_void(labels: Tensor) -> Tensor:
@@ -24,15 +26,44 @@ def fill_void(labels: Tensor) -> Tensor:
 
     Nearest is Euclidean; among equally near ones any. A map without a single class becomes class 0 throughout.
     """
-    if labels.ndim == 3:
-        return torch.stack([fill_void(part) for part in labels])
+    if labels.ndim == 2:
+        return fill_void(labels[None])[0]
+    # SciPy needs few operations per pixel, one after the other; a device does many at once and need not wait for it.
+    return torch.stack([_filled(part) for part in labels]) if labels.device.type == "cpu" else _filled_at_once(labels)
+
+
+def _filled(labels: Tensor) -> Tensor:
+    """``fill_void`` of one map (H, W) on the CPU."""
     void = labels >= UNLABELLED
     if not void.any():
         return labels
     if void.all():
         return torch.zeros_like(labels)
-    _, (rows, columns) = ndimage.distance_transform_edt(void.cpu().numpy(), return_indices=True)
-    return labels[torch.from_numpy(rows).long().to(labels.device), torch.from_numpy(columns).long().to(labels.device)]
+    _, (rows, columns) = ndimage.distance_transform_edt(void.numpy(), return_indices=True)
+    return labels[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+
+
+def _filled_at_once(labels: Tensor) -> Tensor:
+    """``fill_void`` of maps (B, H, W) by brute force along the rows, after the nearest class of every column.
+
+    Exact: the nearest class of a pixel is, among the columns' nearest to its row, the nearest.
+    """
+    _, height, width = labels.shape
+    void = labels >= UNLABELLED
+    rows = torch.arange(height, dtype=torch.int32, device=labels.device)[:, None].expand_as(void)
+    columns = torch.arange(width, dtype=torch.int32, device=labels.device)
+    far = 2 * (height + width)  # farther than anything in the map
+    above = torch.where(void, -far, rows).cummax(dim=1).values
+    below = torch.where(void, far, rows).flip(1).cummin(dim=1).values.flip(1)
+    source = torch.where(rows - above < below - rows, above, below)
+    squares = (source - rows).square()
+    source = source.clamp(0, height - 1)
+
+    filled = labels.clone()
+    for image, row, column in zip(*(p.split(max(1, CANDIDATES // width)) for p in void.nonzero(as_tuple=True))):
+        best = (squares[image, row] + (columns - column[:, None].int()).square()).argmin(dim=1)
+        filled[image, row, column] = labels[image, source[image, row, best], best]
+    return torch.where(filled >= UNLABELLED, 0, filled)
 
 
 def pad_to_cells(labels: Tensor, cell: int) -> Tensor:

@@ -37,6 +37,31 @@ def test_void_takes_a_nearest_class(height, width, seed, share):
         assert torch.equal(distances_to(labels, value)[chosen], nearest[chosen])
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12)),
+    seed=st.integers(0, 10_000),
+    share=st.floats(0, 1),
+    candidates=st.sampled_from((1, 50, 1 << 25)),
+)
+def test_void_filled_at_once_is_as_near_as_void_filled_map_by_map(size, seed, share, candidates):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(4, size, generator=generator)
+    void = torch.rand(size, generator=generator) < share
+    labels[void] = torch.randint(254, 256, (int(void.sum()),), generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_maps, "CANDIDATES", candidates)
+        at_once = label_maps._filled_at_once(labels)
+    assert torch.equal(at_once[~void], labels[~void])
+    for one, other, given_labels in zip(at_once, fill_void(labels), labels):
+        if not (given_labels < 254).any():
+            assert not one.any()
+            continue
+        far = torch.full_like(one, 1 << 20)
+        distances = [distances_to(given_labels, v) if (given_labels == v).any() else far for v in range(4)]
+        assert torch.equal(torch.stack(distances).gather(0, one[None]), torch.stack(distances).gather(0, other[None]))
+
+
 def test_maps_of_a_batch_are_filled_each_on_its_own():
     labels = torch.tensor([[[0, 255]], [[254, 3]], [[255, 255]]])
     assert fill_void(labels).tolist() == [[[0, 0]], [[3, 3]], [[0, 0]]]
