@@ -16,12 +16,15 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from methods.agmm.mixture import Distance, Pairs, Points, squared_distances
+from methods.base import upsample
 
 SMALLEST_ENERGY = 1e-12
 """log(1 - exp(-e)) is taken at no smaller e: a pixel that lies on another class's centre costs 28 nats, not
 infinitely many, and has no direction in which to leave."""
 CHUNK_ELEMENTS = 1 << 22
 """Energies of labelled pixels held at once: 16 MiB in float32."""
+DENSE_SHARE = 1 / 16
+"""Share of labelled pixels from which whole maps cost a GPU less than pixels one by one."""
 
 
 class _LogComplement(torch.autograd.Function):
@@ -147,6 +150,38 @@ def mixture_supervision(energy: Tensor, points: Points, pairs: Pairs, eps: float
         value = part(flat, *chunk) if count <= step else checkpoint(part, flat, *chunk, use_reentrant=False)
         total = total + value
     return total / max(count, 1)
+
+
+def mixture_supervision_of_maps(energy: Tensor, labels: Tensor, points: Points, pairs: Pairs, eps: float) -> Tensor:
+    """``mixture_supervision`` by whole maps, from ``energy`` (P, h, w) and the ``labels`` (B, H, W) of the points.
+
+    The 1 - r of a pixel's other classes, never too small for float32, are enlarged as maps, which needs a pass over
+    memory where gathering every class's four cells needs dozens. Only the r of its own class is gathered.
+    """
+    size = (labels.shape[1], labels.shape[2])
+    complement = -torch.expm1(-energy.clamp(min=SMALLEST_ENERGY))
+    log_1mr = log_plus(upsample(complement.unsqueeze(1), size).squeeze(1).log(), eps)
+    own = labels.index_select(0, pairs.image)
+    other = (own < pairs.present.shape[1]) & (own != pairs.label.view(-1, 1, 1))
+    total = torch.where(other, log_1mr, 0).flatten(1).sum(dim=1) / _twice_the_classes(pairs, energy.dtype)[pairs.image]
+
+    pair = pairs.to_classes(torch.arange(len(pairs.image), device=energy.device))[points.image, points.label]
+    where = pair.unsqueeze(1) * energy[0].numel() + points.cells
+    four = energy.flatten().index_select(0, where.flatten()).view(where.shape)
+    log_r = log_plus((points.weights.log() - four).logsumexp(dim=1), eps)
+    log_r = log_r / _twice_the_classes(pairs, energy.dtype)[points.image]
+    return -(total.sum() + log_r.sum()) / len(points.image)
+
+
+def supervise_mixture(energy: Tensor, labels: Tensor, points: Points, pairs: Pairs, eps: float) -> Tensor:
+    """``mixture_supervision`` of ``energy`` (P, h, w) at the ``labels`` (B, H, W), in the form that costs least.
+
+    Maps suit GPUs, which memory and the number of operations bound, and labels that are not sparse. The CPU keeps
+    to points, in which its caches hold a chunk, and results their bits.
+    """
+    if energy.is_cuda and len(points.image) >= DENSE_SHARE * labels.numel():
+        return mixture_supervision_of_maps(energy, labels, points, pairs, eps)
+    return mixture_supervision(energy.flatten(1), points, pairs, eps)
 
 
 def class_vectors(centres: Tensor, pairs: Pairs, reduce: Literal["sum", "mean"]) -> Tensor:

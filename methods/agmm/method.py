@@ -201,7 +201,7 @@ class AGMM(Method):
                     pairs.of_class(log_p), pairs.of_class(log_q), affinity, pairs, domain, config.eps, config.detach
                 ),
                 "mixture": config.gmm_weight
-                * terms.mixture_supervision(gaussians.energy.flatten(1), points, pairs, config.eps),
+                * terms.supervise_mixture(gaussians.energy, labels, points, pairs, config.eps),
                 "separation": config.proto_weight * terms.separation(vectors, config.distance),
                 "absent_classes": config.cls_weight * terms.absent_classes(log_q, tags, domain, config.eps),
             }

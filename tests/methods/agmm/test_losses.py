@@ -11,6 +11,7 @@ from methods.agmm.losses import (
     log_complement,
     log_plus,
     mixture_supervision,
+    mixture_supervision_of_maps,
     self_training,
     separation,
 )
@@ -109,6 +110,24 @@ def test_supervision_in_chunks_is_supervision_at_once(monkeypatch):
     chunked = mixture_supervision(energy, points, pairs, 0.0)
     torch.testing.assert_close(chunked, whole)
     torch.testing.assert_close(torch.autograd.grad(chunked, energy)[0], expected)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-6])
+@pytest.mark.parametrize(("label_size", "size"), [((12, 16), (3, 4)), ((13, 17), (4, 5)), ((10, 14), (4, 5))])
+def test_supervision_by_maps_is_that_of_the_points(label_size, size, eps):
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 5, (3, *label_size), generator=generator)
+    labels[labels == 4] = 255
+    labels[1] = 254
+    labels[2][labels[2] == 1] = 254
+    pairs, points = find_pairs(present_classes(labels, 4)), labelled_points(labels, 4, size, torch.float64)
+    energy = torch.rand(len(pairs.image), *size, generator=generator, dtype=torch.float64)
+    energy[0] += 1000  # whose r is zero in floating point
+    energy.requires_grad_()
+    one = mixture_supervision(energy.flatten(1), points, pairs, eps)
+    two = mixture_supervision_of_maps(energy, labels, points, pairs, eps)
+    torch.testing.assert_close(two, one)
+    torch.testing.assert_close(torch.autograd.grad(two, energy), torch.autograd.grad(one, energy))
 
 
 def test_the_affinity_of_a_labelled_pixel_is_pulled_up_however_small_it_is():
