@@ -21,7 +21,9 @@ from torch.autograd.function import once_differentiable
 MAX_KAPPA = 40.0
 """Largest concentration for which exp(+-kappa) and sums of it are normal float32 numbers."""
 CHUNK_ELEMENTS = 1 << 21
-"""Entries of the (pixels, segments) matrix that exist at a time."""
+"""Entries of the (pixels, segments) matrix that exist at a time: what a core's cache holds."""
+DEVICE_CHUNK_ELEMENTS = 1 << 27
+"""The same on other devices, where launching the operations of small chunks takes longer than they do: 512 MiB."""
 
 
 def neighbourhood_loss(
@@ -52,6 +54,12 @@ def own_segment_loss(pixels: Tensor, own: Tensor, prototypes: Tensor, kappa: flo
     return loss
 
 
+def _rows_at_once(prototypes: Tensor) -> int:
+    """Pixels of a chunk."""
+    elements = CHUNK_ELEMENTS if prototypes.device.type == "cpu" else DEVICE_CHUNK_ELEMENTS
+    return max(elements // max(len(prototypes), 1), 1)
+
+
 class _Neighbourhood(torch.autograd.Function):
     """``neighbourhood_loss``. Pixels and prototypes are sorted by class, so that positives are a slice."""
 
@@ -73,13 +81,14 @@ class _Neighbourhood(torch.autograd.Function):
         position = torch.empty_like(prototype_order)
         position[prototype_order] = torch.arange(len(mu), device=mu.device)
         own = position[own[pixel_order]].unsqueeze(1)
-        classes = int(prototype_labels.max()) + 1
-        pixel_counts = labels.bincount(minlength=classes).tolist()
-        prototype_counts = prototype_labels.bincount(minlength=classes).tolist()
+        bounds = torch.arange(int(prototype_labels.max()) + 2, device=mu.device)
+        sorted_labels = labels[pixel_order], prototype_labels[prototype_order]
+        ends = [torch.searchsorted(values, bounds) for values in sorted_labels]
+        pixel_counts, prototype_counts = torch.stack(ends).diff(dim=1).tolist()
 
         total = v.new_zeros((), dtype=torch.float64)
         grad_v, grad_mu = (torch.empty_like(v), torch.zeros_like(mu)) if needs_gradient else (None, None)
-        rows = max(CHUNK_ELEMENTS // max(len(mu), 1), 1)
+        rows = _rows_at_once(mu)
         scaled = (kappa * mu).t()
         end = high = 0
         for pixel_count, prototype_count in zip(pixel_counts, prototype_counts):
@@ -123,7 +132,7 @@ class _OwnSegment(torch.autograd.Function):
         v, mu = pixels.detach(), prototypes.detach()
         total = v.new_zeros((), dtype=torch.float64)
         grad_v, grad_mu = (torch.empty_like(v), torch.zeros_like(mu)) if needs_gradient else (None, None)
-        rows = max(CHUNK_ELEMENTS // max(len(mu), 1), 1)
+        rows = _rows_at_once(mu)
         scaled = (kappa * mu).t()
         for first in range(0, len(v), rows):
             chunk = slice(first, first + rows)

@@ -42,7 +42,8 @@ class PrototypeMemory(nn.Module):
 
     def contents(self) -> tuple[Tensor, Tensor]:
         """The remembered prototypes (P, D) and their labels (P,)."""
-        return self.features[self.valid], self.labels[self.valid]
+        rows = self.valid.flatten().nonzero().squeeze(1)
+        return self.features.flatten(0, 1).index_select(0, rows), self.labels.flatten().index_select(0, rows)
 
     def push(self, prototypes: Tensor, labels: Tensor, generator: torch.Generator, collectives: Collectives) -> None:
         """Replace the oldest batch by ``prototypes`` (S, D) with ``labels`` (S,) of all ranks.
@@ -59,8 +60,9 @@ class PrototypeMemory(nn.Module):
         features = collectives.all_gather(features).transpose(0, 1).flatten(0, 1)
         classes = collectives.all_gather(classes).transpose(0, 1).flatten()
         order = (classes < 0).to(torch.int8).argsort(stable=True)[:rows]
-        slot = self.next_slot
-        self.features[slot] = features[order]
-        self.labels[slot] = classes[order].clamp(min=0)
-        self.valid[slot] = classes[order] >= 0
-        self.next_slot.copy_((slot + 1) % self.features.shape[0])
+        classes = classes[order]
+        slot = self.next_slot.unsqueeze(0)  # an index of one entry: the host need not know which
+        self.features.index_copy_(0, slot, features[order].unsqueeze(0))
+        self.labels.index_copy_(0, slot, classes.clamp(min=0).unsqueeze(0))
+        self.valid.index_copy_(0, slot, (classes >= 0).unsqueeze(0))
+        self.next_slot.copy_((self.next_slot + 1) % self.features.shape[0])
