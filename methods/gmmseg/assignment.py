@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+REPLICAS = {"cuda": 256}
+"""Partial results of each class, by device; 1 on others. On a GPU, pixels that write to one place wait for each other."""
+
 
 def sinkhorn(
     log_density: Tensor, classes: Tensor, num_classes: int, iterations: int = 3, epsilon: float = 0.05
@@ -22,21 +25,33 @@ def sinkhorn(
     A few iterations do not reach equal shares where densities are peaked; that is intended, balance matters
     while they are flat.
     """
-    segments = num_classes + 1
-    by_row = classes.unsqueeze(1).expand_as(log_density)
-    shape = (segments, log_density.shape[1])
+    segments, components = num_classes + 1, log_density.shape[1]
+    replicas, targets = _targets(classes)
+    by_row = targets.unsqueeze(1).expand_as(log_density)
+    shape = (segments * replicas, components)
 
-    largest = log_density.new_zeros(segments)
-    largest = largest.scatter_reduce(0, classes, log_density.abs().amax(dim=1), "amax")
+    largest = log_density.new_zeros(segments * replicas)
+    largest = largest.scatter_reduce(0, targets, log_density.abs().amax(dim=1), "amax")
+    largest = largest.view(segments, replicas).amax(dim=1)
     tiny = torch.finfo(log_density.dtype).tiny
     scores = log_density / (epsilon * largest.clamp(min=tiny))[classes].unsqueeze(1)
     for iteration in range(iterations):
         if iteration:
             scores = scores - scores.logsumexp(dim=1, keepdim=True)
         peak = scores.new_full(shape, -torch.inf).scatter_reduce(0, by_row, scores, "amax")
-        share = torch.zeros_like(peak).index_add_(0, classes, (scores - peak[classes]).exp())
+        peak = peak.view(segments, replicas, components).amax(dim=1)
+        share = scores.new_zeros(shape).index_add_(0, targets, (scores - peak[classes]).exp())
+        share = share.view(segments, replicas, components).sum(dim=1)
         scores = scores - (peak + share.log())[classes]
     return scores
+
+
+def _targets(classes: Tensor) -> tuple[int, Tensor]:
+    """Partial results per class, and the one (N,) to which each pixel of ``classes`` (N,) contributes."""
+    replicas = REPLICAS.get(classes.device.type, 1)
+    if replicas == 1:
+        return 1, classes
+    return replicas, classes * replicas + torch.arange(len(classes), device=classes.device) % replicas
 
 
 def one_hot(log_plan: Tensor) -> Tensor:

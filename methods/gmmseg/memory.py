@@ -38,8 +38,9 @@ def select(
     limit, V), zero where a group has fewer, and how many of them are valid, (G,); both are the same on every
     rank. Only counts and the selected rows travel: each rank fills in those that it owns.
     """
-    counts = torch.zeros(num_groups + 1, dtype=torch.int64, device=groups.device)
-    counts = counts.scatter_add_(0, groups, torch.ones_like(groups))[:num_groups]
+    order = groups.argsort(stable=True)
+    first = torch.searchsorted(groups[order], torch.arange(num_groups + 1, device=groups.device))
+    counts = first.diff()
     everywhere = collectives.all_gather(counts)
     total = everywhere.sum(dim=0)
     kept = total.clamp(max=limit)
@@ -47,9 +48,7 @@ def select(
     local = evenly_spaced(total, limit) - everywhere[: collectives.rank].sum(dim=0).unsqueeze(1)
     slots = torch.arange(limit, device=groups.device)
     mine = (slots < kept.unsqueeze(1)) & (local >= 0) & (local < counts.unsqueeze(1))
-    order = groups.argsort(stable=True)
-    first = (counts.cumsum(dim=0) - counts).unsqueeze(1)
-    rows = values[order[torch.where(mine, first + local, 0)]]
+    rows = values[order[torch.where(mine, first[:-1].unsqueeze(1) + local, 0)]]
     return collectives.all_reduce_sum(torch.where(mine.unsqueeze(2), rows, 0)), kept
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from methods.gmmseg import assignment
 from methods.gmmseg.assignment import one_hot, sinkhorn
 
 
@@ -37,6 +38,14 @@ def test_all_classes_at_once_agree_with_a_loop_over_classes(iterations):
         expected = one_class(log_density[rows], iterations)
         torch.testing.assert_close(found[rows], expected)
         assert torch.equal(found[rows].argmax(1), expected.argmax(1))
+
+
+@pytest.mark.parametrize("replicas", [2, 7, 256])
+def test_partial_results_of_a_class_add_up_to_the_same_plan(monkeypatch, replicas):
+    log_density, labels = problem()
+    expected = sinkhorn(log_density, labels, 7)
+    monkeypatch.setitem(assignment.REPLICAS, "cpu", replicas)
+    torch.testing.assert_close(sinkhorn(log_density, labels, 7), expected)
 
 
 def test_float32_assigns_as_float64():
