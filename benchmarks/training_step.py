@@ -2,6 +2,9 @@
 
 Whole steps: forward, losses, backward, optimiser and online estimation, without loading data. On a GPU it also counts
 how often a step waits for the device (each wait leaves the GPU idle while the next kernels are launched).
+
+``--profile METHOD`` prints instead which operators the time of that method's steps goes to, how often they are called,
+and on a GPU which lines wait for it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import statistics
 import tempfile
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -88,15 +92,33 @@ def now(device: torch.device) -> float:
     return time.process_time()
 
 
-def waits(trainer: Trainer, steps: int) -> float:
-    """How often a step makes the host wait for the device."""
+def waits(trainer: Trainer, steps: int) -> Counter[str]:
+    """The lines at which ``steps`` steps make the host wait for the device, and how often each does."""
     torch.cuda.set_sync_debug_mode("warn")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(steps):
             trainer()
     torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(w.message) for w in caught) / steps
+    return Counter(f"{w.filename}:{w.lineno}" for w in caught if "synchroniz" in str(w.message))
+
+
+def profile(trainer: Trainer, steps: int, rows: int = 40) -> None:
+    """Print the operators of ``steps`` steps by their own time on the device, and the lines that wait for a GPU."""
+    on_gpu = trainer.batch.images.device.type == "cuda"
+    for _ in range(steps):  # warms up
+        trainer()
+    with torch.profiler.profile() as profiler:  # of every activity that there is here
+        for _ in range(steps):
+            trainer()
+    events = profiler.key_averages()
+    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    print(events.table(sort_by=order, row_limit=rows, max_name_column_width=70))
+    if on_gpu:
+        launches = sum(e.count for e in events if "LaunchKernel" in e.key)
+        print(f"{launches / steps:.0f} launches a step; waits a step:")
+        for place, count in waits(trainer, steps).most_common():
+            print(f"{count / steps:5.1f} {place}")
 
 
 def main() -> None:
@@ -110,11 +132,16 @@ def main() -> None:
     parser.add_argument("--steps", default=5, type=int, help="timed at once")
     parser.add_argument("--rounds", default=3, type=int)
     parser.add_argument("--method", choices=tuple(METHODS), action="append", help="besides softmax; default: all")
+    parser.add_argument("--profile", choices=tuple(METHODS), help="print this method's operators and no table")
     arguments = parser.parse_args()
     device = arguments.device
     names = ["softmax", *(n for n in arguments.method or METHODS if n != "softmax")]
     batch = make_batch(arguments.images, arguments.side, device)
     network = NetworkConfig(encoder=arguments.encoder)
+    if arguments.profile:
+        with tempfile.TemporaryDirectory() as folder:
+            profile(Trainer(arguments.profile, network, batch, arguments.precision, Path(folder)), arguments.steps)
+        return
     title = (
         f"Training steps: {arguments.images} crops of {arguments.side}x{arguments.side}, 19 classes, FPN "
         f"{arguments.encoder}, {arguments.precision}, {device}"
@@ -135,7 +162,7 @@ def main() -> None:
                 trainer()
             if device.type == "cuda":
                 peaks[name] = f"{(torch.cuda.max_memory_allocated() - held) / 1e9:.2f}"
-                stalls[name] = f"{waits(trainer, arguments.steps):.1f}"
+                stalls[name] = f"{waits(trainer, arguments.steps).total() / arguments.steps:.1f}"
         for _ in range(arguments.rounds):
             for name, trainer in trainers.items():
                 start = now(device)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 REPLICAS = {"cuda": 256}
-"""Partial results of each class, by device; 1 on others. On a GPU, pixels that write to one place wait for each other."""
+"""Partial results of each class, by device; else 1. Pixels that write to one place on a GPU wait for each other."""
 
 
 def sinkhorn(
