@@ -87,7 +87,9 @@ class _Neighbourhood(torch.autograd.Function):
         pixel_counts, prototype_counts = torch.stack(ends).diff(dim=1).tolist()
 
         total = v.new_zeros((), dtype=torch.float64)
+        sums, right_sums = v.new_empty(len(v), 1), v.new_empty(len(v), 1)
         grad_v, grad_mu = (torch.empty_like(v), torch.zeros_like(mu)) if needs_gradient else (None, None)
+        pull = torch.empty_like(v) if needs_gradient else None
         rows = _rows_at_once(mu)
         scaled = (kappa * mu).t()
         end = high = 0
@@ -101,13 +103,16 @@ class _Neighbourhood(torch.autograd.Function):
                 if leave_one_out and prototype_count > 1:
                     every.scatter_(1, own[chunk], 0)
                 right = every[:, low:high]
-                sums, right_sums = every.sum(dim=1, keepdim=True), right.sum(dim=1, keepdim=True)
-                total += (sums.log() - right_sums.log()).sum()
-                if grad_v is not None and grad_mu is not None:
-                    grad_v[chunk] = (every @ mu).div_(sums).sub_((right @ mu[low:high]).div_(right_sums))
-                    grad_mu.addmm_(every.t(), x / sums)
-                    grad_mu[low:high].addmm_(right.t(), x / right_sums, alpha=-1)
-        if grad_v is not None and grad_mu is not None:
+                torch.sum(every, dim=1, keepdim=True, out=sums[chunk])
+                torch.sum(right, dim=1, keepdim=True, out=right_sums[chunk])
+                total += (sums[chunk].log() - right_sums[chunk].log()).sum()
+                if grad_v is not None and pull is not None and grad_mu is not None:
+                    torch.mm(every, mu, out=grad_v[chunk])
+                    torch.mm(right, mu[low:high], out=pull[chunk])
+                    grad_mu.addmm_(every.t(), x / sums[chunk])
+                    grad_mu[low:high].addmm_(right.t(), x / right_sums[chunk], alpha=-1)
+        if grad_v is not None and pull is not None and grad_mu is not None:
+            grad_v.div_(sums).sub_(pull.div_(right_sums))
             ctx.save_for_backward(
                 torch.empty_like(grad_v).index_copy_(0, pixel_order, grad_v).mul_(kappa / len(v)),
                 torch.empty_like(grad_mu).index_copy_(0, prototype_order, grad_mu).mul_(kappa / len(v)),
