@@ -6,7 +6,6 @@ Heavy imports happen inside the commands, so that ``bench --help`` answers at on
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -19,6 +18,8 @@ from bench import __version__
 
 if TYPE_CHECKING:
     from bench.records import Record, Store
+
+ENDED_BY_A_PLUGIN = "a plugin ended the program (sys.exit({})); let it raise an error instead"
 
 EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -46,7 +47,9 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
             fail(f"interrupted{where}; the same command continues", EXIT_INTERRUPTED, prefix="")
         except BrokenPipeError:
             sys.stderr.close()
-            sys.exit(EXIT_FAILED)
+            raise click.exceptions.Exit(EXIT_FAILED) from None
+        except SystemExit as error:  # our own are click's
+            fail(ENDED_BY_A_PLUGIN.format(error.code), EXIT_FAILED)
         except OSError as error:
             fail(describe_os_error(error))
 
@@ -56,14 +59,27 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
 def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> None:
     """Print one line to standard error and exit."""
     click.echo(prefix + " ".join(sentence.split()), err=True)
-    sys.exit(code)
+    raise click.exceptions.Exit(code)
+
+
+class Place(click.Path):
+    """A path on the command line. The empty one, which would mean the working folder, is a mistake."""
+
+    def __init__(self, **kinds: bool) -> None:
+        super().__init__(path_type=Path, **kinds)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, checked for being of the right kind if it exists."""
+        if not str(value) or "\0" in str(value):
+            self.fail("the path is empty or holds a NUL; name a file or folder, '.' for the working folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--results DIR``."""
     option = click.option(
         "--results",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Place(file_okay=False),
         default=Path("results"),
         show_default=True,
         help="Folder of records and runs.",
@@ -80,11 +96,11 @@ def results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
             fail(f"RESULTS is {results} and --results is {named_results}; give one of them")
         return command(*args, results=results or named_results or Path("results"), **kwargs)
 
-    argument = click.argument("results", type=click.Path(path_type=Path), default=None, metavar="[RESULTS]")
+    argument = click.argument("results", type=Place(file_okay=False), default=None, metavar="[RESULTS]")
     option = click.option(
         "--results",
         "named_results",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Place(file_okay=False),
         help="The same as RESULTS.  [default: results]",
     )
     return argument(option(wrapper))
@@ -94,7 +110,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--data-root DIR``."""
     option = click.option(
         "--data-root",
-        type=click.Path(path_type=Path),
+        type=Place(),
         envvar="BENCH_DATA",
         default=Path("data"),
         show_default=True,
@@ -125,7 +141,7 @@ def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     option = click.option(
         "--plugin",
         "plugins",
-        type=click.Path(path_type=Path),
+        type=Place(),
         multiple=True,
         help="A file with a method or data set.",
     )
@@ -154,7 +170,7 @@ def main() -> None:
 @protocol_option
 @data_option
 @results_option
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML with tables as for --set.")
+@click.option("--config", "config_file", type=Place(), help="TOML with tables as for --set.")
 @click.option(
     "--set",
     "assignments",
@@ -215,8 +231,9 @@ def run(
     methods = [registry.methods.get(name) for name in dict.fromkeys(method_names)]
     grid, swept = sweeps.grid(methods, dataset, recipe, list(dict.fromkeys(seeds)), overrides, assignments)
     store = Store(results)
+    fabric = ranks.make_fabric(device, grid[0][1].recipe.precision)
+    planning.require_possible([run_config for _, run_config in grid], fabric.device)
     store.require_writable()
-    ranks.make_fabric(device, grid[0][1].recipe.precision)
     failed, mistaken = [], []
     records = []
     for method_class, run_config in grid:
@@ -234,16 +251,7 @@ def run(
                 raise
             mistaken.append(run_id)
             note(f"{run_id} failed: {describe_os_error(error)}")
-        except (
-            RunFailed,
-            ArithmeticError,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-        ) as error:
-            # A method of a stranger may fail in any of these ways; the rest of the grid must not be lost for it.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything, and the grid goes on
             failed.append(run_id)
             _leave_row(store, run_config, str(error) if isinstance(error, RunFailed) else _located(error))
     _summary(records)
@@ -254,10 +262,10 @@ def run(
             note(f"no curve of {key}: {error}")
     if failed or mistaken:
         note(f"failed: {', '.join(failed + mistaken)}")
-        sys.exit(EXIT_USER if mistaken else EXIT_FAILED)
+        raise click.exceptions.Exit(EXIT_USER if mistaken else EXIT_FAILED)
 
 
-def _located(error: Exception) -> str:
+def _located(error: BaseException) -> str:
     """An unexpected error with the place it came from, for the record of a failed run."""
     import traceback
 
@@ -357,8 +365,8 @@ def evaluate(
 
 @main.command()
 @click.argument("run_name", metavar="RUN")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for pictures.")
+@click.argument("images", nargs=-1, required=True, type=Place(), metavar="IMAGE...")
+@click.option("--out", required=True, type=Place(file_okay=False), help="Folder for pictures.")
 @results_option
 @plugin_option
 @device_option
@@ -381,7 +389,7 @@ def predict(
 @main.command()
 @click.argument("run_name", metavar="RUN")
 @click.argument("image", metavar="IMAGE")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default: the run's own folder.")
+@click.option("--out", type=Place(file_okay=False), help="Where; default: the run's own folder.")
 @click.option("--segments", type=click.IntRange(1, 40), default=8, show_default=True, help="Segments of IMAGE shown.")
 @click.option(
     "--neighbours", type=click.IntRange(1, 8), default=5, show_default=True, help="Training segments beside each."
@@ -409,7 +417,7 @@ def explain(
     IMAGE is an id of the run's data set, such as test/0003, or a file. RUN is of a method that predicts by
     retrieval (segsort).
     """
-    from bench import explanation, ranks, runs
+    from bench import explanation, names, ranks, runs
     from bench.records import Store
 
     load_plugins(plugins)
@@ -417,7 +425,7 @@ def explain(
     record = store.find(run_name)
     method = runs.load(store, record)
     fabric = ranks.make_fabric(device, record.config.recipe.precision)
-    folder = out or store.run_folder(record.run_id) / "explanations" / re.sub(r"\W+", "-", image).strip("-")
+    folder = out or store.run_folder(record.run_id) / "explanations" / names.slug(image)
     sizes = explanation.Sizes(segments, neighbours, groups)
     for path in explanation.explain(method, record, image, data_root, folder, fabric.device, sizes):
         click.echo(path)
@@ -425,10 +433,10 @@ def explain(
 
 @main.command()
 @click.argument("run_name", metavar="RUN")
-@click.option("--image", type=click.Path(path_type=Path), help="Draw masks of this image; without it, of none.")
+@click.option("--image", type=Place(), help="Draw masks of this image; without it, of none.")
 @click.option("--count", type=click.IntRange(1, 256), default=8, show_default=True, help="Label maps to draw.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for pictures.")
+@click.option("--out", required=True, type=Place(file_okay=False), help="Folder for pictures.")
 @data_option
 @results_option
 @plugin_option
@@ -463,8 +471,8 @@ def sample(
 
 @main.command()
 @results_argument
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default RESULTS/pictures.")
-@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Images for each split.")
+@click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/pictures.")
+@click.option("--count", type=click.IntRange(1, 256), default=4, show_default=True, help="Images for each split.")
 @data_option
 @plugin_option
 @shown
@@ -487,7 +495,7 @@ def pictures(results: Path, out: Path | None, count: int, data_root: Path, plugi
     multiple=True,
     help="Files to write.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where; default RESULTS/leaderboard.")
+@click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/leaderboard.")
 @shown
 def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> None:
     """Compare the runs of RESULTS: tables in the terminal, and files if --format or --out is given."""
@@ -512,7 +520,7 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
 @results_argument
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
 @click.option("--y", default="miou", show_default=True, help="A metric of the closed-set protocol.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Picture; default in RESULTS/curves.")
+@click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")
 @shown
 def curve(results: Path, x: str, y: str, out: Path | None) -> None:
     """Draw a metric of the runs of RESULTS against a setting, and write the numbers beside the picture as CSV."""
@@ -524,11 +532,13 @@ def curve(results: Path, x: str, y: str, out: Path | None) -> None:
 def _curve(store: Store, x: str, y: str, out: Path | None) -> None:
     from rich.console import Console
 
+    from bench import names
     from bench.leaderboard import curves
 
     panels = curves.build(store.records(), x, y)
+    picture = out or store.root / "curves" / f"{names.require('the name of a curve', f'{x}-{y}', 200)}.png"
     curves.show(panels, Console())
-    for path in curves.write(panels, out or store.root / "curves" / f"{x}-{y}.png"):
+    for path in curves.write(panels, picture):
         click.echo(path)
 
 
@@ -575,7 +585,7 @@ def new() -> None:
 
 @new.command("method")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("."), show_default=True)
+@click.option("--out", type=Place(file_okay=False), default=Path("."), show_default=True)
 @shown
 def new_method(name: str, out: Path) -> None:
     """Write NAME.py, a working method to change into yours."""

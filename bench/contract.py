@@ -402,7 +402,7 @@ def check(method_class: type[Method]) -> Iterator[tuple[str, str | None]]:
                 function(subject)
             except (Broken, *USER_ERRORS) as error:
                 yield name, str(error)
-            except Exception as error:  # noqa: BLE001 - a method under check may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a method under check may raise anything
                 yield name, f"{type(error).__name__}: {' '.join(str(error).split())}"
             else:
                 yield name, None

@@ -30,7 +30,7 @@ def _outcome(name: str, rule: Callable[[], str]) -> tuple[str, str | None]:
         found = rule()
     except (Broken, *USER_ERRORS) as error:
         return name, str(error)
-    except Exception as error:  # noqa: BLE001 - a data set under check may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a data set under check may raise anything
         return name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     return f"{name}: {found}" if found else name, None
 

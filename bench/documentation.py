@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -74,13 +74,27 @@ def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from fields(annotation, key)
             continue
-        kind = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
-        bounds = ", ".join(_bound(m) for m in field.metadata if _bound(m))
+        kind, bounds = _kind(annotation), _bounds(field.metadata)
         default = "required" if field.default is PydanticUndefined else f"default {field.default!r}"
         meaning = textwrap.fill(
             " ".join((field.description or "").split()), 110, initial_indent=INDENT, subsequent_indent=INDENT
         )
-        yield f"  {key}: {kind}{f' ({bounds})' if bounds else ''}, {default}" + (f"\n{meaning}" if meaning else "")
+        yield f"  {key}: {kind}{bounds}, {default}" + (f"\n{meaning}" if meaning else "")
+
+
+def _kind(annotation: Any) -> str:
+    """A type as its reader names it, with the bounds of its parts."""
+    if get_origin(annotation) is Annotated:
+        kind, *fields_ = get_args(annotation)
+        return _kind(kind) + _bounds([m for field in fields_ for m in getattr(field, "metadata", ())])
+    if get_origin(annotation) is tuple:
+        return f"tuple[{', '.join('...' if part is ... else _kind(part) for part in get_args(annotation))}]"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _bounds(metadata: Sequence[Any]) -> str:
+    bounds = ", ".join(filter(None, map(_bound, metadata)))
+    return f" ({bounds})" if bounds else ""
 
 
 def _bound(metadata: Any) -> str:
@@ -91,6 +105,7 @@ def _bound(metadata: Any) -> str:
         "lt": "<",
         "multiple_of": "multiple of",
         "min_length": "length >=",
+        "max_length": "length <=",
     }
     return " ".join(
         f"{sign} {getattr(metadata, n)}" for n, sign in signs.items() if getattr(metadata, n, None) is not None

@@ -17,6 +17,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import timm
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -100,7 +101,10 @@ class SegmentationNetwork(Network):
         self.divisor = 32
         # Convolutions of batches in this layout are faster on CPUs, and on GPUs in reduced precision.
         self.to(memory_format=torch.channels_last)
-        self._measure()
+        try:
+            self._measure()
+        except (RuntimeError, ValueError, TypeError, AssertionError, ArithmeticError, LookupError) as error:
+            raise _misfit(config, error) from None
 
     def _measure(self) -> None:
         """Find strides and channels with one small image: architectures do not agree on how they tell them."""
@@ -153,12 +157,19 @@ def _build(config: NetworkConfig) -> Any:
     if architecture not in known:
         raise UserError(f"unknown architecture {config.architecture!r}: {near(architecture, known)}")
     _check_encoder(config.encoder)
-    accepted = [
-        n for n in inspect.signature(known[architecture]).parameters if n.startswith(("decoder_", "psp_", "upsampling"))
-    ]
-    for option in config.decoder:
+    parameters = inspect.signature(known[architecture]).parameters
+    accepted = [n for n in parameters if n.startswith(("decoder_", "psp_", "upsampling"))]
+    for option, value in config.decoder.items():
         if option not in accepted:
             raise UserError(f"architecture {architecture} has no decoder option {option!r}: {near(option, accepted)}")
+        try:
+            TypeAdapter(parameters[option].annotation).validate_python(value, strict=True)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise UserError(
+                f"network.decoder.{option}: {message[:1].lower()}{message[1:]}, not {value!r}; it has "
+                f"{parameters[option].default!r} in {architecture}"
+            ) from None
     weights = config.encoder_weights
     hub = None if weights is None or weights == packaged_weights.NAME or is_file(weights) else weights
     try:
@@ -169,20 +180,45 @@ def _build(config: NetworkConfig) -> Any:
                 options["dynamic_img_size"] = True
             return known[architecture](encoder_name=config.encoder, encoder_weights=hub, classes=1, **options)
     except KeyError as error:
+        if weights is None:
+            raise _misfit(config, error) from None
         raise UserError(
             f"encoder {config.encoder} has no weights {weights!r} ({error.args[0]}); name others or give a file"
         ) from None
     except (ValueError, AssertionError, NotImplementedError, AttributeError, RuntimeError) as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"architecture {architecture} does not go with encoder {config.encoder} ({cause}); choose another encoder"
-        ) from None
+        raise _misfit(config, error) from None
     except OSError as error:
         cause = str(error).splitlines()[0]
         raise UserError(
             f"weights {weights!r} of {config.encoder} could not be downloaded ({cause}); "
             "give a local file with --encoder-weights FILE.safetensors, or leave the option out to train from scratch"
         ) from None
+
+
+def _misfit(config: NetworkConfig, error: Exception) -> UserError:
+    cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+    remedy = "; choose another encoder" + (", or leave the options out" if config.decoder else "")
+    return UserError(
+        f"architecture {config.architecture_label()} does not go with encoder {config.encoder} ({cause}){remedy}"
+    )
+
+
+def require_buildable(config: NetworkConfig) -> None:
+    """Raises UserError for a network that cannot be built, before a run is touched; downloads nothing."""
+    weights = config.encoder_weights
+    if weights is not None and is_file(weights):
+        SegmentationNetwork(config)
+        return
+    known = smp.encoders.encoders.get(config.encoder, {}).get("pretrained_settings")
+    if weights is not None and known is not None and weights not in known:
+        raise UserError(f"encoder {config.encoder} has no weights {weights!r}: {near(weights, known)}; or give a file")
+    plain = config.model_copy(update={"encoder_weights": None})
+    try:
+        with torch.device("meta"):  # where nothing is computed
+            SegmentationNetwork(plain)
+    except UserError:
+        with torch.random.fork_rng(devices=[]):
+            SegmentationNetwork(plain)  # in earnest: some encoders are built with numbers that they compute
 
 
 def _check_encoder(name: str) -> None:
@@ -192,7 +228,7 @@ def _check_encoder(name: str) -> None:
             raise UserError(f"timm has no model {name[3:]!r}: {near_few(name[3:], known)}")
         return
     known = smp.encoders.get_encoder_names()
-    if name not in known and not name.startswith("timm-"):
+    if name not in known and not smp.encoders.is_equivalent_to_timm_universal(name):
         hint = near_few(name, known)
         raise UserError(f"unknown encoder {name!r}: {hint}; timm models are named tu-NAME")
 

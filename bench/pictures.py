@@ -210,9 +210,12 @@ def predict(method: Method, record: Record, images: Sequence[Path], out: Path, d
     classes = registry.datasets.get(record.config.data.name).classes
     predictor = Predictor(method.to(fabric.device), record.config.recipe.inference, fabric.device)
     stems = [path.stem for path in images]
+    named = [p.stem if stems.count(p.stem) == 1 else f"{p.parent.name}-{p.stem}" for p in images]
+    for path, name in zip(images, named):
+        if named.count(name) > 1:
+            raise UserError(f"pictures of {path} would be written twice, as {name}_...; give every image another name")
     written = []
-    for path in progress(images, "predicting", len(images)):
-        name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}-{path.stem}"
+    for path, name in progress(list(zip(images, named)), "predicting", len(images)):
         image = read_image(path)
         size = (image.shape[1], image.shape[2])
         prediction = predictor(image)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bench import registry
+from bench.config import RunConfig
 from bench.errors import UserError, near
+from bench.network import require_buildable
 from bench.protocols import PROTOCOLS
+from bench.ranks import require_precision
 from bench.records import ProtocolResult
 from datasets.base import Dataset
 
@@ -48,6 +52,15 @@ def require_protocols(names: Iterable[str]) -> None:
     for name in names:
         if name not in PROTOCOLS:
             raise UserError(f"unknown protocol {name!r}: {near(name, PROTOCOLS)}")
+
+
+def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None:
+    """Raises UserError for the first of the runs whose data set, network or precision cannot be, before any begins."""
+    for config in configs:
+        registry.datasets.get(config.data.name)
+        require_precision(config.recipe.precision, device)
+    for network in {config.network.model_dump_json(): config.network for config in configs}.values():
+        require_buildable(network)
 
 
 def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> Plan:

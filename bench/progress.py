@@ -45,7 +45,8 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
         pass
     except (files.Damaged, ValidationError) as error:
         damage = str(error) if isinstance(error, files.Damaged) else f"{path} is damaged"
-    if progress is not None and (progress.fingerprint != config.fingerprint() or progress.training is None):
+    of_this_run = run_id, config.fingerprint()
+    if progress is not None and ((progress.run_id, progress.fingerprint) != of_this_run or progress.training is None):
         progress = None
     known = [record for record in (written, progress) if record is not None]
     if known and not any(_is_of(record, digest) for record in known):

@@ -51,6 +51,12 @@ def make_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
+def require_precision(precision: str, device: torch.device) -> None:
+    """Raises UserError for an arithmetic that the device has not."""
+    if precision == "16-mixed" and device.type == "cpu":  # where autocast would take bfloat16 without a word
+        raise UserError("recipe.precision 16-mixed needs a GPU; train with bf16-mixed or 32 on the CPU")
+
+
 def synchronise_norms(module: nn.Module) -> None:
     """Let the batch norms in ``module`` that learn see the batches of all ranks.
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.common import files
 from bench.config import RunConfig
 from bench.errors import UserError
+from bench.names import RunId
 
 SCHEMA_VERSION = 1
 
@@ -101,7 +102,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
-    run_id: str
+    run_id: RunId
     fingerprint: str
     status: Literal["complete", "failed"]
     reason: str | None = None
@@ -219,6 +220,8 @@ class Store:
     def matching(self, name: str) -> list[str]:
         """The run ids that are ``name`` or begin with it, or whose file or folder ``name`` is."""
         stem = Path(name).name.removesuffix(".json")
+        if not stem:
+            return []
         ids = self._ids()
         return [i for i in ids if i == stem] or [i for i in ids if i.startswith(stem)]
 
@@ -292,7 +295,10 @@ def read_record(path: Path) -> Record:
                 f"record {path} has schema version {version}, this suite reads {SCHEMA_VERSION}; "
                 "move it away or run the run again"
             )
-        return Record.model_validate(content)
+        record = Record.model_validate(content)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"record {path} is damaged ({cause}); move it away and run the run again") from None
+    if record.run_id != path.stem:
+        raise UserError(f"record {path} is of run {record.run_id}; give it back that name, or move it away")
+    return record

@@ -13,11 +13,14 @@ import inspect
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
 
+from pydantic import BaseModel
+
+from bench import names
 from bench.errors import UserError, near
 
 T = TypeVar("T")
@@ -66,8 +69,17 @@ from methods.base import Method  # noqa: E402
 class Registry(Generic[T]):
     """The plugins of one kind, by name."""
 
-    def __init__(self, kind: str, base: type[T], package: str, group: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        base: type[T],
+        package: str,
+        group: str,
+        require: Callable[[type[T]], None] = lambda plugin: None,
+    ) -> None:
         self.kind, self.base, self.package, self.group = kind, base, package, group
+        self.require = require
+        """Raises UserError for a plugin with which nothing could be done; rules beyond that are `bench check`'s."""
         self._classes: dict[str, type[T]] = {}
         self._broken: dict[str, str] = {}
         self._scanned = False
@@ -131,10 +143,11 @@ class Registry(Generic[T]):
 
     def _name_of(self, plugin: type[T]) -> str:
         name = getattr(plugin, "name", None)
+        where = f"{plugin.__module__}.{plugin.__qualname__}"
         if not isinstance(name, str) or not name:
-            raise UserError(
-                f"{self.kind} {plugin.__module__}.{plugin.__qualname__} has no name; set `name = ...` in it"
-            )
+            raise UserError(f"{self.kind} {where} has no name; set `name = ...` in it")
+        names.require(f"the name of {self.kind} {where}", name)
+        self.require(plugin)
         known = self._classes.get(name)
         if known is not None and known is not plugin and known.__module__ != plugin.__module__:
             raise UserError(
@@ -157,8 +170,23 @@ class Registry(Generic[T]):
         raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}; {FROM_A_FILE}")
 
 
-methods: Registry[Method] = Registry("method", Method, "methods", "bench.methods")  # type: ignore[type-abstract]
-datasets: Registry[Dataset] = Registry("data set", Dataset, "datasets", "bench.datasets")  # type: ignore[type-abstract]
+def _require_method(method: type[Method]) -> None:
+    if not (isinstance(method.Config, type) and issubclass(method.Config, BaseModel)):
+        raise UserError(f"Config of method {method.name} is no pydantic model; derive it from MethodConfig")
+    if not isinstance(method.version, str):
+        raise UserError(f"version of method {method.name} is {method.version!r}, not a text; write version = '1'")
+    for score in (method.density_score, method.headline_score):
+        if score is not None:
+            names.require(f"an anomaly score of method {method.name}", score)
+
+
+def _require_dataset(dataset: type[Dataset]) -> None:
+    for split in getattr(dataset, "splits", ()):
+        names.require(f"a split of data set {dataset.name}", split)
+
+
+methods: Registry[Method] = Registry("method", Method, "methods", "bench.methods", _require_method)  # type: ignore[type-abstract]
+datasets: Registry[Dataset] = Registry("data set", Dataset, "datasets", "bench.datasets", _require_dataset)  # type: ignore[type-abstract]
 
 
 def load_plugin(path: Path) -> list[str]:
@@ -184,7 +212,9 @@ def load_plugin(path: Path) -> list[str]:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UserError(f"plugin {path} has a syntax error in line {error.lineno} ({error.msg}); correct it") from None
-    except Exception as error:  # noqa: BLE001 - a user's file may raise anything on import
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's file may raise anything on import
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = f" in line {frames[-1].lineno}" if frames else ""
         raise UserError(

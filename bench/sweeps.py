@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel
 
-from bench.config import TABLES, RunConfig, build, merge, nested, parse_value, split_assignment
+from bench.config import NO_TOML, TABLES, RunConfig, build, merge, nested, parse_value, split_assignment
 from bench.errors import UserError
 from methods.base import Method
 
@@ -96,13 +96,13 @@ def _values(key: str, text: str) -> list[Any] | None:
     try:
         tomllib.loads(f"value = {text}")
         return None
-    except tomllib.TOMLDecodeError:
+    except NO_TOML:
         pass
     if any(not part.strip() for part in text.split(",")):
         raise UserError(f"--set {key}={text} has an empty value between its commas; write --set {key}=A,B,C")
     try:
         values = tomllib.loads(f"value = [{text}]")["value"]
-    except tomllib.TOMLDecodeError:
+    except NO_TOML:
         values = [parse_value(part.strip()) for part in text.split(",")]
     return list({json.dumps(value, default=str): value for value in values}.values())
 

@@ -7,13 +7,14 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from bench import registry
+from bench import names, registry
 from bench.common import files
 from bench.errors import UserError
 
 
 def new_method(name: str, folder: Path) -> Path:
     """Write ``folder/name.py`` from the template. Raises UserError for a bad or taken name, or an existing file."""
+    names.require("a method's name", name)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"{name!r} cannot name a method; use lower-case letters, digits and underscores")
     path = folder / f"{name}.py"

@@ -22,12 +22,12 @@ from bench import data
 from bench.checkpoints import CHECKPOINT, Checkpoint
 from bench.config import OptimiserConfig, RunConfig
 from bench.console import Ticker, note, progress
-from bench.errors import RunFailed, UserError
+from bench.errors import RunFailed
 from bench.interruption import Interrupted, StopRequest
 from bench.losslog import LossLog
 from bench.models import MODEL, build_method, save_model
 from bench.optimisation import make_optimiser, schedule
-from bench.ranks import FabricCollectives, synchronise_norms
+from bench.ranks import FabricCollectives, require_precision, synchronise_norms
 from bench.records import Training
 from bench.whole_images import whole_batches, whole_label_maps
 from datasets.base import Dataset
@@ -86,8 +86,7 @@ def train(
     """
     recipe = config.recipe
     device = fabric.device
-    if recipe.precision == "16-mixed" and device.type == "cpu":  # where autocast would take bfloat16 without a word
-        raise UserError("recipe.precision 16-mixed needs a GPU; train with bf16-mixed or 32 on the CPU")
+    require_precision(recipe.precision, device)
     if device.type == "cuda":  # else the peak of a run is at least that of those before it in a grid
         torch.cuda.reset_peak_memory_stats(device)
     folder.mkdir(parents=True, exist_ok=True)

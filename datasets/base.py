@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -189,6 +189,7 @@ class Dataset(ABC):
         self.items: list[Item] = []
         self.provide()
         self.items = sorted(self.find())
+        self._require_ids()
         self._require(allow_partial)
 
     @property
@@ -327,6 +328,16 @@ class Dataset(ABC):
     def _check_label_file(self, path: Path) -> tuple[int, int] | None:
         """Width and height of a label file; None for a format whose size is not in its header."""
         return self._check_file(path)
+
+    def _require_ids(self) -> None:
+        """Ids become paths below the folders of what is derived from images, which they must not leave."""
+        for item in self.items:
+            path = PurePath(item.id)
+            if not path.name or path.is_absolute() or ".." in path.parts or "\0" in item.id:
+                raise DataError(
+                    f"{self.name}: {item.id!r} cannot be the id of {item.image}; `find` gives ids of relative paths "
+                    "without '..'"
+                )
 
     def _require(self, allow_partial: bool) -> None:
         want = self.splits[self.split].count

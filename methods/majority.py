@@ -18,7 +18,7 @@ from methods.base import Batch, Classes, Context, Method, MethodConfig, Network,
 class MajorityConfig(MethodConfig):
     """Hyper-parameters of ``Majority``."""
 
-    smoothing: float = Field(default=1e-6, gt=0, lt=1)
+    smoothing: float = Field(default=1e-6, ge=1e-30, lt=1)
     """Weight of the uniform distribution mixed into the frequencies, so that an absent class is finite.
 
     It equals Laplace smoothing whose pseudo-count is proportional to the number of labelled pixels.

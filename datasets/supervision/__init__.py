@@ -21,6 +21,21 @@ from datasets.supervision.kinds import Kind, parse
 __all__ = ["Kind", "parse", "supervise"]
 
 
+def _require_a_pixel(dataset: Dataset, kind: Kind) -> None:
+    """Raises DataError if a share of the pixels is less than half a pixel of an image.
+
+    Every image has at least one labelled pixel, which would then be more than the kind's name says.
+    """
+    if kind.family != "fraction" or kind.amount is None:
+        return
+    pixels = dataset.label(0).numel()
+    if kind.amount * pixels < 0.5:
+        raise DataError(
+            f"{dataset.name}: {kind} labels no pixel of an image of {pixels} pixels; choose a share of at least "
+            f"{1 / pixels:.2g}"
+        )
+
+
 def supervise(dataset: Dataset, kind: str, seed: int, cache: Path, *, void_is_unlabelled: bool = False) -> Dataset:
     """``dataset`` itself for ``dense``, else a ``wrapper.SparseDataset``: its images with the labels of ``kind``.
 
@@ -41,6 +56,7 @@ def supervise(dataset: Dataset, kind: str, seed: int, cache: Path, *, void_is_un
         )
     found = official.find(dataset, wanted)
     if found is None:
+        _require_a_pixel(dataset, wanted)
         folder = store.folder_of(cache, dataset, wanted, f"s{seed}", f"v{VERSIONS[wanted.family]}")
         derived = wrapper.DerivedLabels(dataset, wanted, folder, seed)
         derived.complete()

@@ -10,6 +10,8 @@ from datasets.base import DataError
 
 PLAIN = ("dense", "points", "scribbles", "coarse", "none")
 """Kinds without a number."""
+LEAST_SHARE = 1e-6
+"""Of the pixels of an image: one of a million."""
 EXAMPLES = ("dense", "points", "scribbles", "clicks-20", "clicks-50", "clicks-100", "coarse", "fraction-0.01", "none")
 """What a user may have meant by an unknown name."""
 
@@ -39,11 +41,11 @@ def parse(text: str) -> Kind:
     if clicks and int(clicks[1]) > 0:
         return Kind("clicks", int(clicks[1]))
     fraction = re.fullmatch(r"fraction-(\d*\.?\d+(?:e-?\d{1,2})?)", text, re.ASCII)
-    if fraction and 0 < float(fraction[1]) <= 1:
+    if fraction and LEAST_SHARE <= float(fraction[1]) <= 1:
         return Kind("fraction", float(fraction[1]))
     near = difflib.get_close_matches(text, EXAMPLES, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}; " if near else ""
     raise DataError(
         f"unknown supervision {text!r}: {hint}there is {', '.join(PLAIN)}, clicks-N with N clicks an image "
-        "(clicks-20) and fraction-F with a share F of the pixels, above 0 and at most 1 (fraction-0.01)"
+        f"(clicks-20) and fraction-F with a share F of the pixels, from {LEAST_SHARE} to 1 (fraction-0.01)"
     )

@@ -76,15 +76,15 @@ class AGMMConfig(MethodConfig):
     """Vector of a class for the separation term: mean of its centres over a rank's images, or their sum, which
     the code computes where it means the mean, and which saturates the term early."""
 
-    seg_weight: float = Field(default=1.0, ge=0)
+    seg_weight: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the cross-entropy on labelled pixels."""
-    self_weight: float = Field(default=1.0, ge=0)
+    self_weight: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the self-training term between predictions and affinities."""
-    gmm_weight: float = Field(default=1.0, ge=0)
+    gmm_weight: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the supervision of affinities on labelled pixels."""
-    proto_weight: float = Field(default=1.0, ge=0)
+    proto_weight: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the separation (contrastive) term."""
-    cls_weight: float = Field(default=1.0, ge=0)
+    cls_weight: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the suppression of classes that the image tags exclude."""
     ramp: float = Field(default=0.0, ge=0, le=1)
     """Share of the run in which ``self_weight`` grows linearly from 0 to its value; 0 for no ramp-up (code)."""

@@ -48,7 +48,7 @@ class GMMSegConfig(MethodConfig):
     class_norm: Literal["layernorm", "none", "temperature"] = "layernorm"
     """Class scores to logits: LayerNorm over the classes with learnt affine (code), nothing (the paper's
     Bayes rule, whose gaps of tens of nats saturate the softmax), or division by one learnt temperature."""
-    temperature: float = Field(default=10.0, gt=0)
+    temperature: float = Field(default=10.0, ge=1e-6, le=1e6)
     """Initial value, in nats, for ``class_norm="temperature"``."""
 
     assign: Literal["hard", "soft"] = "hard"
@@ -56,13 +56,13 @@ class GMMSegConfig(MethodConfig):
     (paper)."""
     sinkhorn_iters: int = Field(default=3, ge=0, le=1000)
     """Balancing iterations of the assignment."""
-    sinkhorn_eps: float = Field(default=0.05, gt=0)
+    sinkhorn_eps: float = Field(default=0.05, ge=1e-6, le=1e6)
     """Entropic regularisation, relative to a class's largest absolute log-density."""
 
     var_center: Literal["memory", "ema"] = "memory"
     """Variance about the memory's spherical mean (code), or about the moving mean that the Gaussian will
     use."""
-    ridge: float = Field(default=0.01, gt=0)
+    ridge: float = Field(default=0.01, gt=0, le=1e6)
     """Added to every variance, so that every standard deviation is at least its square root."""
     variance_prior: float = Field(default=0.0, ge=0, le=1e9)
     """n0, by how many vectors the initial variance counts in every M-step: the posterior mean
@@ -72,12 +72,12 @@ class GMMSegConfig(MethodConfig):
     """What an M-step keeps of the previous mean, in a run of ``reference_steps``."""
     gamma_var: float = Field(default=0.0, ge=0, lt=1)
     """What an M-step keeps of the previous standard deviation, in a run of ``reference_steps``."""
-    em_interval: int = Field(default=5, ge=1)
+    em_interval: int = Field(default=5, ge=1, le=10_000_000)
     """Steps between M-steps. Not scaled: it only sets how finely the moving averages are sampled."""
 
-    memory: int = Field(default=32000, ge=1)
+    memory: int = Field(default=32000, ge=1, le=1_000_000)
     """M, vectors remembered per component, in a run of ``reference_steps``."""
-    push: int = Field(default=20, ge=1)
+    push: int = Field(default=20, ge=1, le=100_000)
     """P, vectors that one step adds to a component at most."""
     mem_correct_only: bool = True
     """Remember only pixels whose most likely class is their label (code)."""
@@ -85,13 +85,13 @@ class GMMSegConfig(MethodConfig):
     """Start with memories full of random unit vectors, as the code does, where they inflate the variances
     until they are displaced. By default memories start empty, and a component without vectors keeps its
     initial Gaussian."""
-    initial_std: float | None = Field(default=None, gt=0)
+    initial_std: float | None = Field(default=None, ge=1e-6, le=1e6)
     """Standard deviation before the first M-step. Default: sqrt(1 / D + ridge), that of directions spread
     evenly, which is what the code's random memory gives at its first M-step. The code's own 1.0 is safe only
     with ``init_noise``: a class without remembered vectors would keep it, and its density could never win
     against an estimated class."""
 
-    aux_weight: float = Field(default=0.01, ge=0)
+    aux_weight: float = Field(default=0.01, ge=0, le=1e6)
     """Weight of the component loss; 0 leaves it out."""
     loss_mean: Literal["valid", "all"] = "valid"
     """Mean of the cross-entropy over labelled pixels, or over all pixels with ignored ones counting as zero
@@ -99,7 +99,7 @@ class GMMSegConfig(MethodConfig):
 
     scale_time_constants: bool = True
     """Scale ``memory``, ``gamma_mean`` and ``gamma_var`` to runs shorter than ``reference_steps``."""
-    reference_steps: int = Field(default=80000, ge=1)
+    reference_steps: int = Field(default=80000, ge=1, le=10_000_000)
     """Length of the runs that the published constants are meant for."""
 
     @model_validator(mode="before")

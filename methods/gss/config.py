@@ -15,24 +15,24 @@ class GSSConfig(CodecSettings):
     head: Literal["mla", "linear"] = "mla"
     """Between the network and the token classifier: ``mla`` aggregates encoder levels and dense features with
     windowed attention (paper); ``linear`` is nothing, the classifier stands on the dense features as softmax's does."""
-    hidden: int = Field(default=256, ge=8)
+    hidden: int = Field(default=256, ge=8, le=8192)
     """Channels of the ``mla`` head (code: 512, and 2048 before the classifier of 8192 tokens)."""
     depth: int = Field(default=2, ge=0, le=24)
     """Window blocks of the head (paper: 2; code: 2 with Swin-L, 6 with ResNet-101 and HRNet)."""
-    heads: int = Field(default=8, ge=1)
+    heads: int = Field(default=8, ge=1, le=8192)
     """Attention heads; divides ``hidden`` (code: one for 32 channels)."""
     window: int = Field(default=7, ge=2, le=64)
     """Side of an attention window in tokens (code: 7)."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that a channel is dropped before the classifier."""
 
-    token_weight: float = Field(default=0.8, ge=0)
+    token_weight: float = Field(default=0.8, ge=0, le=1e6)
     """Weight of the tokens' cross-entropy, or of the colours' negative log-density."""
-    auxiliary_weight: float = Field(default=0.2, ge=0)
+    auxiliary_weight: float = Field(default=0.2, ge=0, le=1e6)
     """Weight of the auxiliary head's cross-entropy over pixels. It is taken at the labels' own resolution, as
     softmax's is, for the auxiliary head is the control that GSS is compared with."""
 
-    inverse_images: int = Field(default=2, ge=1)
+    inverse_images: int = Field(default=2, ge=1, le=4096)
     """Images of a batch from which ``inverse_training=predictions`` learns: it works at the labels' resolution and
     would otherwise cost several times the rest of a step (code: batches of 1 or 2)."""
 

@@ -29,7 +29,7 @@ class SegSortConfig(MethodConfig):
     """Clusters per image in the bank and in prediction, 256 for the paper's Cityscapes. Default: ``clusters``."""
     iterations: int = Field(default=10, ge=1, le=1000)
     """T, k-means iterations."""
-    location_weight: float = Field(default=1.0, ge=0)
+    location_weight: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the location, centred in [-0.5, 0.5], beside the unit embedding. The code uses [0, 1) uncentred."""
 
     leave_one_out: bool = True
@@ -39,7 +39,7 @@ class SegSortConfig(MethodConfig):
     vectors of class 0 that the released code trains with, because its queue never updates."""
     memory_batches: int = Field(default=2, ge=1, le=64)
     """Batches remembered."""
-    memory_rows: int = Field(default=400, ge=1)
+    memory_rows: int = Field(default=400, ge=1, le=1_000_000)
     """Prototypes remembered of a batch at most. The code has 25 (K) for each image of the batch: 400 with its 16
     images. It is a number here, not a product: set it to K times the batch where either is another."""
 
@@ -50,7 +50,7 @@ class SegSortConfig(MethodConfig):
     """k of the vote: 21 in the multi-GPU script, 15 in the others."""
     vote: Vote = "plain"
     """``balanced`` divides votes by the number of the class's prototypes; frequent classes win plain votes (paper)."""
-    vote_smoothing: float = Field(default=1.0, gt=0)
+    vote_smoothing: float = Field(default=1.0, ge=1e-6, le=1e6)
     """Votes, spread over all classes, that are added to the k votes, so that no log-posterior is infinite."""
     retrieval: Literal["torch", "faiss"] = "torch"
     """What searches the bank; both are exact. ``faiss`` runs on the CPU and is an optional extra."""
@@ -64,5 +64,5 @@ class SegSortConfig(MethodConfig):
     """Over-segmentation of the unsupervised variant: basins of the image gradient merged across weak contours (the
     paper: HED contours and gPb-owt-ucm), Felzenszwalb and Huttenlocher's graph-based one, or the maps in the folder
     that ``data.regions`` names."""
-    contour_strength: float = Field(default=0.05, gt=0)
+    contour_strength: float = Field(default=0.05, gt=0, le=1e6)
     """Watershed regions merge while their common contour is weaker, as mean Sobel gradient of [0, 1] images."""

@@ -39,21 +39,21 @@ class CodecSettings(MethodConfig):
     palette: PaletteKind = "max_distance"
     """Colours of the classes. ``max_distance`` spreads them (paper), ``grid`` is a jittered grid (code),
     ``dataset`` takes the data set's own (code, Cityscapes). ``ff-r`` is always ``random``."""
-    colour_temperature: float = Field(default=0.1, ge=1e-6)
+    colour_temperature: float = Field(default=0.1, ge=1e-6, le=1e6)
     """Softness tau of the nearest colour, in squared smallest distances of the palette: a pixel's class scores are
     -distance^2 / tau, so a clean colour is ahead of its neighbour by 1 / 0.1 = 10 nats."""
 
     codec_seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of palette and fitting, apart from the run's, so that all seeds of a grid share one codec."""
-    codec_steps: int | None = Field(default=None, ge=1)
+    codec_steps: int | None = Field(default=None, ge=1, le=10_000_000)
     """Optimiser steps of fitting; by default twice the run's, at most 20,000. A trained X or inverse takes half as
     many again."""
-    codec_batch: int = Field(default=8, ge=1)
+    codec_batch: int = Field(default=8, ge=1, le=4096)
     """Crops of label maps per step of fitting."""
-    codec_crop: int = Field(default=96, ge=16, multiple_of=8)
+    codec_crop: int = Field(default=96, ge=16, le=4096, multiple_of=8)
     """Side of the crops in pixels, in whole tokens of any stride, after random scaling by 0.5 to 2. With few steps,
     width buys more than pixels: at equal cost 48 channels on crops of 96 reconstruct better than 32 on crops of 128."""
-    codec_lr: float = Field(default=1e-3, gt=0)
+    codec_lr: float = Field(default=1e-3, gt=0, le=1000)
     """AdamW's learning rate; decays to zero along a cosine. For about a thousand steps; 3e-4 is usual in long fits."""
 
     codec_stride: Literal[2, 4, 8] = 4
@@ -61,21 +61,21 @@ class CodecSettings(MethodConfig):
     by ``dalle_upsample``."""
     vocabulary: int = Field(default=1024, ge=2, le=65536)
     """V, number of tokens. ``identity`` has one per class, ``dalle`` always 8192."""
-    code_dim: int = Field(default=64, ge=1)
+    code_dim: int = Field(default=64, ge=1, le=4096)
     """Dimensions of a code."""
-    codec_width: int = Field(default=48, ge=8)
+    codec_width: int = Field(default=48, ge=8, le=2048)
     """Channels w of the autoencoder at half resolution; 2w below."""
     code_decay: float = Field(default=0.99, ge=0, lt=1)
     """``vqvae``: what a code keeps of its moving average in a step."""
-    commitment: float = Field(default=0.25, ge=0)
+    commitment: float = Field(default=0.25, ge=0, le=1e6)
     """``vqvae``: weight of the encoder's distance to its codes."""
-    rgb_weight: float = Field(default=0.1, ge=0)
+    rgb_weight: float = Field(default=0.1, ge=0, le=1e6)
     """Weight of the squared colour error beside the cross-entropy of the decoded classes."""
-    restart_every: int = Field(default=200, ge=1)
+    restart_every: int = Field(default=200, ge=1, le=10_000_000)
     """``vqvae``: steps after which codes that no token chose are placed anew; at most a twentieth of the fit."""
-    gumbel_temperature: float = Field(default=1 / 16, gt=0)
+    gumbel_temperature: float = Field(default=1 / 16, ge=1e-6, le=1)
     """``dvae``: last temperature of the relaxation, which starts at 1."""
-    kl_weight: float = Field(default=0.001, ge=0)
+    kl_weight: float = Field(default=0.001, ge=0, le=1e6)
     """``dvae``: weight of the divergence, in nats per token, of the posterior from the uniform distribution."""
     window_depth: int = Field(default=2, ge=1, le=8)
     """``ft-w``: windowed attention blocks; every second one is shifted (paper: 1 or 2; code: 1 or 2)."""
