@@ -171,7 +171,7 @@ class TestUnsupervisedShare:
 
 @pytest.mark.parametrize("format", FILES)
 def test_every_format_holds_the_table(bench, format):
-    records = [trained(bench, m, k, 0, 0.5, share=0.01) for m in ("softmax", "a&b") for k in ("dense", "points")]
+    records = [trained(bench, m, k, 0, 0.5, share=0.01) for m in ("softmax", "a_b") for k in ("dense", "points")]
     (table,) = across(bench, records)
     text = render(table, format)
     assert "points" in text
