@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from lightning.fabric import Fabric
@@ -38,8 +39,15 @@ class Checkpoint:
     plugins: Mapping[str, str] = field(default_factory=dict)
     """Hashes of the files of a method and a data set from outside the suite, by name."""
 
-    def save(self, method: Method, optimiser: torch.optim.Optimizer, step: int, seconds: float) -> None:
-        """Keep the state after ``step`` steps, which took ``seconds``."""
+    def save(
+        self,
+        method: Method,
+        optimiser: torch.optim.Optimizer,
+        step: int,
+        seconds: float,
+        losses: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Keep the state after ``step`` steps, which took ``seconds`` and had these ``losses`` when last logged."""
         state = {
             "precision": self.fabric.strategy.precision.state_dict(),
             "fingerprint": self.config.fingerprint(),
@@ -48,17 +56,17 @@ class Checkpoint:
             "step": step,
             "method": method.state_dict(),
             "optimiser": optimiser.state_dict(),
-            "history": {"seconds": seconds},
+            "history": {"seconds": seconds, "losses": dict(losses)},
         }
         files.write_sealed(self.path, serialised(state), ABOUT)
 
-    def resume(self, method: Method, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
-        """Load the state, if there is any; the steps that are done and the seconds they took.
+    def resume(self, method: Method, optimiser: torch.optim.Optimizer) -> tuple[int, float, dict[str, float]]:
+        """Load the state, if there is any; the steps that are done, the seconds they took and the losses last logged.
 
         Raises UserError for a file that is damaged, or of another run, other data or another plugin.
         """
         if not self.path.exists():
-            return 0, 0.0
+            return 0, 0.0, {}
         steps = self.config.recipe.steps
         try:
             content = io.BytesIO(files.read_sealed(self.path, ABOUT))
@@ -82,7 +90,8 @@ class Checkpoint:
             optimiser.load_state_dict(state["optimiser"])
             self.fabric.strategy.precision.load_state_dict(state["precision"])
             step, seconds = int(state["step"]), float(state["history"]["seconds"])
-            if not 0 < step < steps:
+            losses = dict(state["history"].get("losses", {}))
+            if not 0 < step < steps + bool(losses):  # kept after the last step, it would have some
                 raise ValueError(f"it is of step {step}, of {steps}")
         except files.Damaged as error:
             raise UserError(f"checkpoint {error}; {REMEDY}") from None
@@ -90,4 +99,4 @@ class Checkpoint:
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"checkpoint {self.path} is damaged ({cause}); {REMEDY}") from None
         note(f"resuming {self.config.run_id()} at step {step} of {steps}")
-        return step, seconds
+        return step, seconds, losses

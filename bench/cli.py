@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import __version__
+from bench.common import interruption
 
 if TYPE_CHECKING:
     from bench.records import Record, Store
 
 ENDED_BY_A_PLUGIN = "a plugin ended the program (sys.exit({})); let it raise an error instead"
 
-EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USER = 1, 2
 
 
 def shown(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Show a user's mistake as one sentence with exit code 2, and a Ctrl-C as one line."""
+    """Show a user's mistake as one sentence with exit code 2."""
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             from bench.errors import USER_ERRORS, RunFailed, describe_os_error
-            from bench.interruption import Interrupted
         except Exception as error:
             if type(error).__name__ != "UserError":
                 raise
@@ -42,9 +42,6 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
             fail(str(error))
         except RunFailed as error:
             fail(str(error), EXIT_FAILED)
-        except (KeyboardInterrupt, Interrupted) as error:
-            where = f": {error}" if str(error) else ""
-            fail(f"interrupted{where}; the same command continues", EXIT_INTERRUPTED, prefix="")
         except BrokenPipeError:
             sys.stderr.close()
             raise click.exceptions.Exit(EXIT_FAILED) from None
@@ -57,7 +54,8 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> None:
-    """Print one line to standard error and exit."""
+    """Print one line to standard error and exit, unless a signal is the reason."""
+    interruption.check()
     click.echo(prefix + " ".join(sentence.split()), err=True)
     raise click.exceptions.Exit(code)
 
@@ -237,6 +235,7 @@ def run(
     failed, mistaken = [], []
     records = []
     for method_class, run_config in grid:
+        interruption.check()
         run_id = run_config.run_id()
         note(f"{run_id}")
         try:
@@ -279,6 +278,7 @@ def _leave_row(store: Store, run_config: Any, reason: str) -> None:
     from bench.console import note
     from bench.errors import UserError
 
+    interruption.check()
     note(f"{run_config.run_id()} failed: {reason}")
     try:
         existing = store.read(run_config.run_id())
@@ -620,7 +620,3 @@ def check(name: str, plugins: tuple[Path, ...], data_root: Path) -> None:
     if failures:
         fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)
     click.echo(f"{name} honours the {kind} contract")
-
-
-if __name__ == "__main__":
-    main()

@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.common import interruption
+
 T = TypeVar("T")
 
 console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
@@ -64,7 +66,8 @@ class Ticker:
         return self
 
     def advance(self, detail: str = "") -> None:
-        """One more item is done."""
+        """One more item is done. Raises Interrupted if a signal asked for it."""
+        interruption.check()
         self.done += 1
         if self._bar is not None:
             self._bar.update(self._task, advance=1, detail=detail)

@@ -25,6 +25,7 @@ from bench.config import AugmentationConfig, InferenceConfig, Recipe
 from bench.inference import resize_labels
 from bench.records import DatasetInfo
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
+from datasets.loading import follow_parent
 from datasets.regions import RegionMaps
 from methods.base import Batch
 
@@ -258,6 +259,7 @@ def training_batches(
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(seed),  # else starting the loader draws from the global one
         prefetch_factor=4 if recipe.workers else None,
+        worker_init_fn=follow_parent,
     )
     for collated in loader:
         if isinstance(collated, DataError):
@@ -288,10 +290,15 @@ def single(samples: list[Sample | DataError]) -> Sample | DataError:
 
 def whole_samples(dataset: Dataset, workers: int = 1) -> Iterator[Sample]:
     """Every sample of a data set in order, decoded ahead of use."""
-    for sample in DataLoader(Whole(dataset), batch_size=1, num_workers=workers, collate_fn=single):
+    for sample in reader(Whole(dataset), workers):
         if isinstance(sample, DataError):
             raise sample
         yield sample
+
+
+def reader(samples: TorchDataset[Sample | DataError], workers: int = 1) -> DataLoader:
+    """Reads ``samples`` in order, one by one, decoded ahead of use."""
+    return DataLoader(samples, batch_size=1, num_workers=workers, collate_fn=single, worker_init_fn=follow_parent)
 
 
 def class_presence(

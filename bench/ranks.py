@@ -10,6 +10,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
+from bench.common import interruption
 from bench.errors import UserError
 from methods.base import Collectives
 
@@ -28,6 +29,17 @@ class FabricCollectives(Collectives):
     def all_gather(self, tensor: Tensor) -> Tensor:
         """Stack in rank order."""
         return self.fabric.all_gather(tensor).reshape(self.world_size, *tensor.shape)  # type: ignore[union-attr]
+
+
+def asked_to_stop(fabric: Fabric) -> bool:
+    """Whether a signal asked any rank to end: all stop after the same step."""
+    number = interruption.received() or 0
+    if fabric.world_size > 1:
+        most = fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max")
+        number = int(most)  # type: ignore[arg-type]
+        if number:
+            interruption.receive(number)
+    return number > 0
 
 
 def make_fabric(device: str, precision: str) -> Fabric:

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from bench import data
 from bench.checkpoints import CHECKPOINT, Checkpoint
+from bench.common import interruption
 from bench.config import OptimiserConfig, RunConfig
 from bench.console import Ticker, note, progress
 from bench.errors import RunFailed
-from bench.interruption import Interrupted, StopRequest
 from bench.losslog import LossLog
 from bench.models import MODEL, build_method, save_model
 from bench.optimisation import make_optimiser, schedule
-from bench.ranks import FabricCollectives, require_precision, synchronise_norms
+from bench.ranks import FabricCollectives, asked_to_stop, require_precision, synchronise_norms
 from bench.records import Training
 from bench.whole_images import whole_batches, whole_label_maps
 from datasets.base import Dataset
@@ -78,7 +78,7 @@ def train(
 ) -> Trained:
     """Train ``config`` on ``dataset``, continuing from ``folder``'s checkpoint if there is one.
 
-    Writes the final weights to ``folder``. Raises Interrupted after Ctrl-C (state saved), RunFailed on a
+    Writes the final weights to ``folder``. Raises Interrupted after a signal (state saved), RunFailed on a
     non-finite loss, UserError for a checkpoint that is damaged or of other data. ``on_checkpoint(step)`` is called
     after each checkpoint. ``after_training`` holds the same images with the labels that ``finish`` may see, if these
     are others. ``content`` is a hash of the data and ``plugins`` of what defines them, by which a checkpoint knows what
@@ -167,15 +167,15 @@ def _optimise(
     recipe = config.recipe
     optimiser = make_optimiser(method, recipe.optimiser)
     wrapped, optimiser = fabric.setup(LossModule(method), optimiser)
-    first, seconds = checkpoint.resume(method, optimiser)
+    first, seconds, means = checkpoint.resume(method, optimiser)
     batches = batches_from(first)
     log = LossLog(checkpoint.path.parent, recipe.logger, first) if fabric.is_global_zero else None
-    means: dict[str, float] = {}
     wrapped.train()
     _freeze_statistics(method, recipe.optimiser)
+    finishes = type(method).finish is not Method.finish  # which may take long, and shall not cost the last steps
     description = f"training {config.method_name} (seed {config.seed})"
     began, before = time.monotonic(), seconds
-    with StopRequest() as stop, Ticker(description, recipe.steps, first) as ticker:
+    with interruption.held(), Ticker(description, recipe.steps, first) as ticker:
         for step in range(first, recipe.steps):
             factor = schedule(recipe.optimiser, step, recipe.steps)
             for group in optimiser.param_groups:
@@ -210,14 +210,15 @@ def _optimise(
                 if done % recipe.log_every == 0 or done == recipe.steps:
                     means = log.flush(done, optimiser.param_groups[0]["lr"])
             ticker.advance(f"loss {values['total']:.3f}")
-            stopping = stop.asked
-            if done < recipe.steps and (done % recipe.checkpoint_every == 0 or stopping):
+            stopping = asked_to_stop(fabric)
+            if stopping or (done % recipe.checkpoint_every == 0 if done < recipe.steps else finishes):
                 if fabric.is_global_zero:
-                    checkpoint.save(method, optimiser, done, seconds)
+                    checkpoint.save(method, optimiser, done, seconds, means)
                 if on_checkpoint is not None:
                     on_checkpoint(done)
             if stopping:
-                raise Interrupted(f"{config.run_id()} stopped at step {done} of {recipe.steps}")
+                said = f"{config.run_id()} stopped at step {done} of {recipe.steps}"
+                raise interruption.Interrupted(said if fabric.is_global_zero else "")
     return seconds, means
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from hypothesis import settings
 
 os.environ.setdefault("BENCH_QUIET", "1")
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from bench.common import interruption
+
 try:
     import fcntl
 except ImportError:  # Windows, where two writers of one file are not kept apart, and nothing is swept
@@ -42,11 +44,11 @@ class Damaged(Exception):
 def write(path: Path, *content: Content | str) -> None:
     """Write ``content`` (text as UTF-8), piece after piece, to ``path``: at once or not at all.
 
-    Folders are made. Raises OSError naming ``path``.
+    Folders are made. Raises OSError naming ``path``. A signal waits until it is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    with naming(path), _alone(temporary) as file:
+    with naming(path), _alone(temporary) as file, interruption.held():
         try:
             file.truncate(0)
             for piece in content:

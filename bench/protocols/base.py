@@ -11,7 +11,7 @@ from typing import Protocol as Structural
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from bench import data
 from bench.console import Ticker
@@ -64,9 +64,8 @@ class Evaluation:
     def samples(self, dataset: Dataset, description: str) -> Iterator[Sample]:
         """This rank's share of the split, decoded ahead, with a progress bar."""
         share = Subset(data.Whole(dataset), range(self.rank, len(dataset), self.world))
-        loader: DataLoader = DataLoader(share, batch_size=1, num_workers=1, collate_fn=data.single)
         with Ticker(description, len(share)) as ticker:
-            for sample in loader:
+            for sample in data.reader(share):
                 if isinstance(sample, DataError):
                     raise sample
                 yield sample

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 from bench.common import files
 from bench.common.console import note, progress_bar
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
+from datasets.loading import follow_parent
 from datasets.supervision import cache, official
 from datasets.supervision.derive import VERSIONS, derive, generator
 from datasets.supervision.kinds import Kind
@@ -256,7 +257,10 @@ class DerivedLabels(SparseDataset):
                 pixels = len(missing) * self.dense.label(missing[0]).numel()
                 workers = min(os.cpu_count() or 1, 8, pixels // _PIXELS_PER_WORKER)
             loader: DataLoader = DataLoader(
-                _Derivation(self, missing), batch_size=None, num_workers=workers if workers and workers > 1 else 0
+                _Derivation(self, missing),
+                batch_size=None,
+                num_workers=workers if workers and workers > 1 else 0,
+                worker_init_fn=follow_parent,
             )
             with progress_bar(f"deriving {self.kind} of {self.name}/{self.split}", len(missing)) as advance:
                 for failure in loader:
