@@ -31,7 +31,7 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
-            from bench.errors import USER_ERRORS, RunFailed, describe_os_error
+            from bench.errors import USER_ERRORS, RankLost, RunFailed, describe_os_error
         except Exception as error:
             if type(error).__name__ != "UserError":
                 raise
@@ -42,6 +42,10 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
             fail(str(error))
         except RunFailed as error:
             fail(str(error), EXIT_FAILED)
+        except RankLost as error:
+            if str(error):
+                fail(f"interrupted: {error}; the same command continues", EXIT_FAILED, prefix="")
+            raise click.exceptions.Exit(EXIT_FAILED) from None
         except BrokenPipeError:
             sys.stderr.close()
             raise click.exceptions.Exit(EXIT_FAILED) from None
@@ -208,7 +212,7 @@ def run(
     """
     from bench import config, planning, ranks, registry, runs, sweeps
     from bench.console import note
-    from bench.errors import USER_ERRORS, RunFailed, UserError, describe_os_error, disk_is_full
+    from bench.errors import USER_ERRORS, RankLost, RunFailed, UserError, describe_os_error, disk_is_full
     from bench.records import Store
 
     load_plugins(plugins)
@@ -250,6 +254,8 @@ def run(
                 raise
             mistaken.append(run_id)
             note(f"{run_id} failed: {describe_os_error(error)}")
+        except RankLost:
+            raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything, and the grid goes on
             failed.append(run_id)
             _leave_row(store, run_config, str(error) if isinstance(error, RunFailed) else _located(error))

@@ -22,6 +22,10 @@ class RunFailed(Exception):
     """A run that cannot go on (non-finite loss, say): its reason becomes a row, and the grid goes on."""
 
 
+class RankLost(Exception):
+    """Another rank has gone, so that this one cannot go on; without a text where one more rank says so."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """``"did you mean a, b?"`` plus what exists: the end of every sentence about an unknown name."""
     names = sorted(known)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from bench.common import interruption
-from bench.errors import UserError
+from bench.errors import RankLost, UserError
 from methods.base import Collectives
 
 
@@ -40,6 +45,53 @@ def asked_to_stop(fabric: Fabric) -> bool:
         if number:
             interruption.receive(number)
     return number > 0
+
+
+TRANSPORTS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
+"""By one of these words, in whatever case, a plain RuntimeError is known to come from what carries collectives."""
+
+
+@contextmanager
+def watched(fabric: Fabric) -> Iterator[None]:
+    """Raise RankLost in place of what else comes of a rank that is gone."""
+    if fabric.world_size == 1:
+        yield
+        return
+    members: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(members, (socket.gethostname(), os.getpid()))
+    try:
+        yield
+    except (RuntimeError, interruption.Interrupted) as error:
+        broken = isinstance(error, torch.distributed.DistError) or any(w in str(error).lower() for w in TRANSPORTS)
+        if isinstance(error, RuntimeError) and not broken:
+            raise
+        with interruption.held():  # the launcher's SIGTERM may come meanwhile
+            gone = _gone(members, patient=broken)
+            if not broken and not gone:
+                raise
+            first = min({*range(fabric.world_size)} - {*gone})
+            named = f"rank {' and '.join(map(str, gone))}" if gone else "another rank"
+            text = f"{named} of {fabric.world_size} {'are' if len(gone) > 1 else 'is'} gone"
+            text = text if fabric.global_rank == first else ""
+            interruption.explain(text)
+            raise RankLost(text) from None
+
+
+def _gone(members: Sequence[tuple[str, int]], patient: bool) -> list[int]:
+    """The ranks on this machine that run no more; ``patient`` waits for one whose connections closed a moment ago."""
+    for _ in range(10 if patient else 1):
+        gone = [rank for rank, (host, pid) in enumerate(members) if host == socket.gethostname() and not _runs(pid)]
+        if gone or not patient:
+            break
+        time.sleep(0.1)
+    return gone
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def make_fabric(device: str, precision: str) -> Fabric:

@@ -83,7 +83,7 @@ def execute(
     planned = plan(source, protocols, open_)
     folder = store.run_folder(run_id)
     # Every rank decides alike, from files that none changes before all have read them.
-    with locked(folder, run_id) if fabric.is_global_zero else nullcontext():
+    with ranks.watched(fabric), locked(folder, run_id) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             _sweep(store, folder)
         known = None if force else store.read(run_id)

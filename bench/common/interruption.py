@@ -43,6 +43,7 @@ class _State:
     at = 0.0
     held = 0
     swallowed = False
+    explanation = ""
 
 
 def received() -> int | None:
@@ -55,11 +56,16 @@ def receive(number: int) -> None:
     _State.received = _State.received or number
 
 
-def check(where: str = "") -> None:
-    """Raise Interrupted if a signal was received and nothing is held; ``where`` is the middle of what is then said."""
+def explain(sentence: str) -> None:
+    """What to say of an interruption that says nothing itself, whenever its signal comes."""
+    _State.explanation = sentence
+
+
+def check() -> None:
+    """Raise Interrupted if a signal was received and nothing is held."""
     if _State.received is not None and not _State.held:
         _State.swallowed = False
-        raise Interrupted(where)
+        raise Interrupted
 
 
 @contextlib.contextmanager
@@ -77,7 +83,7 @@ def run(command: Callable[[], Any]) -> Any:
     """Call ``command`` with both signals handled. If one arrives, print one line and exit with 128 + its number."""
     before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
     hook = sys.unraisablehook
-    _State.process, _State.received, _State.held = os.getpid(), None, 0
+    _State.process, _State.received, _State.held, _State.explanation = os.getpid(), None, 0, ""
     sys.unraisablehook = functools.partial(_raise_again, hook)
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # which a shell sets for what it runs in the background
@@ -90,7 +96,8 @@ def run(command: Callable[[], Any]) -> Any:
     except BaseException as error:  # whatever a signal brought about on its way
         if _State.received is None:
             raise
-        where = f": {error}" if isinstance(error, Interrupted) and str(error) else ""
+        said = (isinstance(error, Interrupted) and str(error)) or _State.explanation
+        where = f": {said}" if said else ""
     finally:
         if _State.received is None:
             _restore(before, hook)
