@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 
 from bench import config, registry
 from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store
+from tests.faults import injection
 
 QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recipe.steps=2")
 
@@ -146,30 +148,19 @@ def test_evaluation_renews_the_record_with_the_same_numbers(bench, copy):
 
 
 def test_killed_run_ends_with_the_metrics_of_an_uninterrupted_one(data_root, bench, tmp_path):
-    steps = (
-        "--dataset",
-        "toyscapes_mini",
-        "--encoder",
-        "resnet18",
-        "--protocol",
-        "closed-set",
-        "--set",
-        "recipe.steps=12",
-    )
-    command = [sys.executable, "-m", "bench", "run", "--method", "gmmseg", *steps, "--set", "recipe.checkpoint_every=1"]
+    steps = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--protocol", "closed-set")
+    command = ["run", "--method", "gmmseg", *steps, "--set", "recipe.steps=6", "--set", "recipe.checkpoint_every=1"]
     command += ["--results", str(tmp_path / "killed"), "--data-root", str(data_root), "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("runs/*/training.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
+    kill = partial(injection.send, signal.SIGKILL)
+    fourth_step = injection.At("bench.training.schedule", 4)
+    outcome = injection.forked(command, log=tmp_path / "log", at=fourth_step, action=kill)
+    assert outcome.code == -signal.SIGKILL
     assert not records(tmp_path / "killed")
-    outcome = bench("run", "--method", "gmmseg", *steps, results=tmp_path / "killed")
+    outcome = bench("run", "--method", "gmmseg", *steps, "--set", "recipe.steps=6", results=tmp_path / "killed")
     assert outcome.exit_code == 0, outcome.output
-    assert "resuming" in outcome.stderr
-    assert bench("run", "--method", "gmmseg", *steps, results=tmp_path / "whole").exit_code == 0
+    assert "at step 3 of 6" in outcome.stderr
+    whole = bench("run", "--method", "gmmseg", *steps, "--set", "recipe.steps=6", results=tmp_path / "whole")
+    assert whole.exit_code == 0, whole.output
     killed, whole = records(tmp_path / "killed")[0], records(tmp_path / "whole")[0]
     assert killed["protocols"]["closed-set"]["targets"] == whole["protocols"]["closed-set"]["targets"]
     assert killed["checkpoint_hash"] == whole["checkpoint_hash"]
