@@ -1,5 +1,7 @@
+import queue
 import threading
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +104,13 @@ def make_batch() -> Callable[..., Batch]:
 
 @pytest.fixture
 def two_ranks() -> Callable[..., list[Any]]:
-    """Run ``function(collectives)`` as two ranks in two threads that meet at a barrier."""
+    """Run ``function(collectives)`` as two ranks in two threads that send each other what they gather."""
 
     def run(function: Callable[[Collectives], Any], world_size: int = 2) -> list[Any]:
-        barrier = threading.Barrier(world_size, timeout=20)
-        board: list[Any] = [None] * world_size
+        ranks = range(world_size)
+        sent: dict[tuple[int, int], queue.Queue[Tensor | None]] = {
+            pair: queue.Queue() for pair in product(ranks, ranks)
+        }
         results: list[Any] = [None] * world_size
         errors: list[BaseException] = []
 
@@ -116,11 +120,12 @@ def two_ranks() -> Callable[..., list[Any]]:
                 self.world_size = world_size
 
             def all_gather(self, tensor: Tensor) -> Tensor:
-                board[self.rank] = tensor.clone()
-                barrier.wait()
-                gathered = torch.stack(list(board))
-                barrier.wait()
-                return gathered
+                for other in ranks:
+                    sent[self.rank, other].put(tensor.clone())
+                gathered = [sent[other, self.rank].get() for other in ranks]
+                if any(part is None for part in gathered):
+                    raise RuntimeError("another rank has ended and gathers no more")
+                return torch.stack(gathered)
 
             def all_reduce_sum(self, tensor: Tensor) -> Tensor:
                 return self.all_gather(tensor).sum(dim=0)
@@ -130,9 +135,11 @@ def two_ranks() -> Callable[..., list[Any]]:
                 results[rank] = function(Threaded(rank))
             except BaseException as error:  # noqa: BLE001 - handed to the test below
                 errors.append(error)
-                barrier.abort()
+            finally:
+                for other in ranks:
+                    sent[rank, other].put(None)
 
-        threads = [threading.Thread(target=target, args=(rank,)) for rank in range(world_size)]
+        threads = [threading.Thread(target=target, args=(rank,)) for rank in ranks]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
+import signal
 import sys
-import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from datasets.base import DataError
 from datasets.toyscapes.cache import MANIFEST, ensure_split
 from datasets.toyscapes.cache import damage as damage_of
 from datasets.toyscapes.render import render_scene
+from tests.faults.injection import At, strike
 
 SIZE = (32, 64)
 
@@ -85,23 +89,23 @@ def test_a_damaged_cache_is_rendered_again(tmp_path: Path, damage: str):
     assert not leftovers(folder)
 
 
-def start(folder: Path, count: int) -> BaseProcess:
-    """Another process that renders; forked, because importing everything afresh takes longer than the test."""
-    process = multiprocessing.get_context("fork").Process(target=ensure_split, args=(folder, "val", count, SIZE, 1))
+def while_rendering(folder: Path, count: int, act: Callable[[], object]) -> BaseProcess:
+    """Another process that does ``act`` before its second picture; forked, which costs no imports."""
+
+    def render() -> None:
+        strike(At("datasets.toyscapes.cache.write_picture", 2), act)
+        ensure_split(folder, "val", count, SIZE, 1)
+
+    process = multiprocessing.get_context("fork").Process(target=render)
     process.start()
-    deadline = time.monotonic() + 60.0
-    while not list(folder.parent.glob(".val.partial-*/labels/0000.png")):
-        assert time.monotonic() < deadline
-        assert process.is_alive()
-        time.sleep(0.01)
     return process
 
 
 def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path):
     folder = tmp_path / "val"
-    process = start(folder, 5000)
-    process.kill()
+    process = while_rendering(folder, 3, lambda: os.kill(os.getpid(), signal.SIGKILL))
     process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not folder.exists()
     assert leftovers(folder)
 
@@ -111,8 +115,20 @@ def test_a_killed_process_leaves_nothing_that_counts(tmp_path: Path):
 
 
 def test_a_second_process_waits_for_the_first_and_renders_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    process = start(tmp_path / "val", 12)
+    context = multiprocessing.get_context("fork")
+    rendering, asked = context.Event(), context.Event()
+
+    class Asking(FileLock):
+        """Says that it is asked for, and then waits."""
+
+        def acquire(self, *arguments, **named):
+            asked.set()
+            return super().acquire(*arguments, **named)
+
+    process = while_rendering(tmp_path / "val", 12, lambda: (rendering.set(), asked.wait()))
+    rendering.wait()
     monkeypatch.setattr("datasets.toyscapes.cache.write_picture", lambda *_: pytest.fail("rendered twice"))
+    monkeypatch.setattr("datasets.toyscapes.cache.FileLock", Asking)
     ensure_split(tmp_path / "val", "val", 12, SIZE)
     process.join()
     assert process.exitcode == 0
