@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.common import files
 from bench.config import RunConfig
+from bench.console import note
 from bench.errors import UserError
 from bench.names import RunId
 
 SCHEMA_VERSION = 1
+
+RECORD_BYTES = 2**24
+"""No record is larger: those of a dozen targets and hundreds of classes take a hundredth of it."""
+ARRAYS_BYTES = 2**32
+"""No file of statistics is larger, packed or unpacked."""
+DEPTH = 32
+"""Of tables in tables in a record."""
 
 
 class Environment(BaseModel):
@@ -186,8 +196,14 @@ class Store:
         Raises UserError if they are damaged, or not those that the record names.
         """
         record = self.read(run_id)
+        return self._statistics(run_id, None) if record is None else self._statistics_of(record)
+
+    def _statistics_of(self, record: Record) -> dict[str, np.ndarray]:
+        return self._statistics(record.run_id, record.statistics_hash)
+
+    def _statistics(self, run_id: str, digest: str | None) -> dict[str, np.ndarray]:
         try:
-            return read_arrays(self.statistics_path(run_id), None if record is None else record.statistics_hash)
+            return read_arrays(self.statistics_path(run_id), digest)
         except DamagedArrays as error:
             raise UserError(
                 f"{error}; renew it with `bench evaluate {run_id}`, or delete it to have tables without what it adds"
@@ -200,13 +216,27 @@ class Store:
         return files.digest(content)
 
     def records(self) -> list[Record]:
-        """All records of the folder, by run id. Raises UserError naming every file that cannot be read."""
+        """All records of the folder that make sense, by run id; a note names each that does not.
+
+        Those are records with numbers that no metric can have, or that their own statistics contradict. Raises
+        UserError naming every file that cannot be read.
+        """
+        from bench.verification import problem  # which takes the metrics, and with them torch
+
         found, problems = [], []
         for path in sorted(self.records_folder.glob("*.json")):
             try:
-                found.append(read_record(path))
+                record = read_record(path)
+                fault = problem(record, self._statistics_of(record))
+            except SenselessRecord as error:
+                note(f"left out: {error}")
             except UserError as error:
                 problems.append(str(error))
+            else:
+                if fault is None:
+                    found.append(record)
+                else:
+                    note(f"left out: {SenselessRecord(path, fault)}")
         if len(problems) > 1:
             named = ", ".join(problem.rpartition(";")[0] for problem in problems)  # without the remedy of each
             raise UserError(f"{len(problems)} records cannot be read: {named}; move them away or run their runs again")
@@ -262,43 +292,116 @@ def compressed(arrays: Mapping[str, np.ndarray]) -> memoryview:
     return buffer.getbuffer()
 
 
+class _Claim(ValueError):
+    """What an archive says of itself and cannot be."""
+
+
 def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` file by name; none if there is no file.
 
     Raises DamagedArrays, too if ``digest`` is given and not the SHA-256 of the file.
     """
     try:
-        return arrays_of(path.read_bytes() if digest is None else files.read_checked(path, digest))
+        return arrays_of(files.read(path, ARRAYS_BYTES) if digest is None else files.read_checked(path, digest))
     except FileNotFoundError:
         return {}
     except files.Damaged as error:
         raise DamagedArrays(f"statistics file {error}") from None
     except DAMAGES as error:
-        # NumPy takes what is no archive for pickled objects, and its advice to allow these helps nobody.
-        named = error.strerror if isinstance(error, OSError) and error.strerror else "it is cut off or no archive"
+        # NumPy takes what is no archive for pickled objects, and its advice to allow these helps none.
+        named = str(error) if isinstance(error, _Claim) else "it is cut off or no archive"
         raise DamagedArrays(f"statistics file {path} is damaged ({named})") from None
 
 
 def arrays_of(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of what ``compressed`` gave, by name. Raises ``DAMAGES``."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}
+    """The arrays of what ``compressed`` gave, by name. Raises ``DAMAGES``.
+
+    Memory is only asked for what the archive holds, and for no more than ``ARRAYS_BYTES``.
+    """
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if (claimed := sum(member.file_size for member in members)) > ARRAYS_BYTES:
+            raise _Claim(f"it claims {claimed / 2**30:.0f} GiB of arrays")
+        for member in members:
+            with archive.open(member) as file:
+                read_header = _HEADERS[np.lib.format.read_magic(file)]
+                shape, _, dtype = read_header(file)
+                size = file.tell() + math.prod(shape) * dtype.itemsize
+            if dtype.kind not in "biufU" or not dtype.itemsize or size != member.file_size:
+                raise _Claim(f"{member.filename} says that it is {dtype} of shape {shape}, which it cannot be")
+            with archive.open(member) as file:
+                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class SenselessRecord(UserError):
+    """A record that can be read, but with numbers that cannot be."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"record {path} is not to be believed ({fault}); move it away and run the run again")
 
 
 def read_record(path: Path) -> Record:
-    """Read one record; a damaged one is an error that names the file, never a silent gap in a table."""
+    """Read one record; a damaged one is an error that names the file, never a silent gap in a table.
+
+    Raises UserError, and SenselessRecord for numbers that no metric can have.
+    """
+    from bench.verification import out_of_range
+
     try:
-        content = json.loads(path.read_text())
+        content = parsed(files.read(path, RECORD_BYTES))
         version = content.get("schema_version") if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
             raise UserError(
-                f"record {path} has schema version {version}, this suite reads {SCHEMA_VERSION}; "
+                f"record {path} has schema version {version!r:.40}, this suite reads {SCHEMA_VERSION}; "
                 "move it away or run the run again"
             )
         record = Record.model_validate(content)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
+    except files.Damaged as error:
+        raise UserError(f"record {error}; move it away and run the run again") from None
+    except (OSError, ValueError, RecursionError) as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"record {path} is damaged ({cause}); move it away and run the run again") from None
     if record.run_id != path.stem:
         raise UserError(f"record {path} is of run {record.run_id}; give it back that name, or move it away")
+    if (fault := next(out_of_range(record), None)) is not None:
+        raise SenselessRecord(path, fault)
     return record
+
+
+def parsed(content: bytes) -> Any:
+    """The value of JSON that says one thing and can be worked with.
+
+    Raises ValueError or RecursionError for what is not, has a key twice, numbers beyond 64 bits, halves of surrogate
+    pairs, or tables in tables without end.
+    """
+    value = json.loads(content.decode(), object_pairs_hook=_table, parse_int=_integer)
+    json.dumps(value, ensure_ascii=False).encode()
+    level = [value]
+    for _ in range(DEPTH):
+        level = [part for whole in level for part in _parts(whole)]
+    if level:
+        raise ValueError(f"it is nested over {DEPTH} deep")
+    return value
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r:.40} stands twice in one table")
+    return table
+
+
+def _integer(text: str) -> int:
+    if len(text) > 19:
+        raise ValueError(f"it has an integer of {len(text)} digits")
+    return int(text)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

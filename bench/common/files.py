@@ -14,6 +14,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,7 +130,7 @@ def read_sealed(path: Path, about: str) -> bytes:
 
     Raises Damaged for one that is not as it was written or is about something else, FileNotFoundError if there is none.
     """
-    whole = _read(path)
+    whole = read(path)
     parts = whole.split(b"\n", 3)
     if not whole:
         raise Damaged(path, "it is empty")
@@ -145,9 +146,24 @@ def read_sealed(path: Path, about: str) -> bytes:
     return content
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a regular file, of at most ``limit``: a pipe or a device would be waited for, or never end.
+
+    Raises Damaged for anything else, FileNotFoundError if there is nothing.
+    """
     try:
-        return path.read_bytes()
+        # Without O_NONBLOCK a pipe would hold the very opening up.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise Damaged(path, "it is no regular file")
+            if limit is not None and found.st_size > limit:
+                raise Damaged(path, f"it has {found.st_size} bytes, and no such file has over {limit}")
+            with open(handle, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(handle)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -173,7 +189,7 @@ def file_digest(path: Path) -> str:
 
 def read_checked(path: Path, expected: str) -> bytes:
     """The bytes of a file. Raises Damaged if their SHA-256 is not ``expected``, FileNotFoundError if there is none."""
-    content = _read(path)
+    content = read(path)
     found = digest(content)
     if found != expected:
         raise Damaged(path, f"its SHA-256 is {found[:8]}..., not {expected[:8]}...")
