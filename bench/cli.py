@@ -16,6 +16,7 @@ import click
 
 from bench import __version__
 from bench.common import interruption
+from bench.common.text import lines, visible
 
 if TYPE_CHECKING:
     from bench.records import Record, Store
@@ -60,7 +61,7 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
 def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> None:
     """Print one line to standard error and exit, unless a signal is the reason."""
     interruption.check()
-    click.echo(prefix + " ".join(sentence.split()), err=True)
+    click.echo(prefix + visible(" ".join(sentence.split())), err=True)
     raise click.exceptions.Exit(code)
 
 
@@ -75,6 +76,11 @@ class Place(click.Path):
         if not str(value) or "\0" in str(value):
             self.fail("the path is empty or holds a NUL; name a file or folder, '.' for the working folder", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def say(text: object) -> None:
+    """Print one line of a result to standard output."""
+    click.echo(visible(str(text)))
 
 
 def results_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -298,18 +304,19 @@ def _summary(records: list[Record]) -> None:
     """A table for each run below its id, which is never cut: other commands ask for it."""
     from rich.table import Table
 
-    from bench.console import console, note
+    from bench.console import console, note, styled
     from bench.leaderboard.columns import metric
 
     for record in records:
         table = Table()
         for heading in ("protocol", "target", "score"):
             table.add_column(heading, overflow="fold")
+        rows = []
         for protocol, result in record.protocols.items():
             if result.status == "skipped":
-                table.add_row(protocol, "", _why_skipped(record, protocol))
+                rows.append((protocol, "", _why_skipped(record, protocol)))
             elif result.status != "complete":
-                table.add_row(protocol, "", result.reason or result.status)
+                rows.append((protocol, "", result.reason or result.status))
             for target, scores in result.targets.items():
                 if scores.by_score:
                     best = max(scores.by_score, key=lambda s: scores.by_score[s]["ap"] or 0)
@@ -318,7 +325,9 @@ def _summary(records: list[Record]) -> None:
                 else:
                     first, value = next(iter(scores.metrics.items()))
                     text = f"{metric(first).label} {_percent(value)}"
-                table.add_row(protocol, target, text)
+                rows.append((protocol, target, text))
+        for row in rows:
+            table.add_row(*map(styled, row))
         note(record.run_id)
         console.print(table)
 
@@ -389,7 +398,7 @@ def predict(
     record = store.find(run_name)
     method = runs.load(store, record)
     for path in pictures.predict(method, record, images, out, device):
-        click.echo(path)
+        say(path)
 
 
 @main.command()
@@ -434,7 +443,7 @@ def explain(
     folder = out or store.run_folder(record.run_id) / "explanations" / names.slug(image)
     sizes = explanation.Sizes(segments, neighbours, groups)
     for path in explanation.explain(method, record, image, data_root, folder, fabric.device, sizes):
-        click.echo(path)
+        say(path)
 
 
 @main.command()
@@ -470,9 +479,9 @@ def sample(
         written = sampling.of_nothing(store, record, data_root, count, seed, out, device)
     else:
         written, mean = sampling.of_image(runs.load(store, record), record, image, count, seed, out, device)
-        click.echo(f"two draws differ at {100 * mean:.2f} % of the pixels")
+        say(f"two draws differ at {100 * mean:.2f} % of the pixels")
     for path in written:
-        click.echo(path)
+        say(path)
 
 
 @main.command()
@@ -489,7 +498,7 @@ def pictures(results: Path, out: Path | None, count: int, data_root: Path, plugi
 
     load_plugins(plugins)
     for path in drawing.sheets(Store(results), data_root, out or results / "pictures", count):
-        click.echo(path)
+        say(path)
 
 
 @main.command()
@@ -519,7 +528,7 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
     tables.show(built, Console())
     if formats or out is not None:
         for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):
-            click.echo(path)
+            say(path)
 
 
 @main.command()
@@ -545,7 +554,7 @@ def _curve(store: Store, x: str, y: str, out: Path | None) -> None:
     picture = out or store.root / "curves" / f"{names.require('the name of a curve', f'{x}-{y}', 200)}.png"
     curves.show(panels, Console())
     for path in curves.write(panels, picture):
-        click.echo(path)
+        say(path)
 
 
 KINDS = ("methods", "datasets", "protocols", "recipes", "architectures")
@@ -563,11 +572,11 @@ def list_(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
     load_plugins(plugins)
     rows = documentation.listing(kind)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps(rows, indent=1).replace("\x7f", "\\u007f"))  # all else without a glyph is escaped
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
-        click.echo(f"{row['name']:<{width}}  {row['summary']}".rstrip())
+        say(f"{row['name']:<{width}}  {row['summary']}".rstrip())
 
 
 @main.command()
@@ -581,7 +590,7 @@ def show(name: str, results: Path, plugins: tuple[Path, ...]) -> None:
     from bench.records import Store
 
     load_plugins(plugins)
-    click.echo(documentation.page(name, Store(results)))
+    click.echo(lines(documentation.page(name, Store(results))))
 
 
 @main.group()
@@ -598,7 +607,7 @@ def new_method(name: str, out: Path) -> None:
     from bench import templates
 
     path = templates.new_method(name, out)
-    click.echo(f"wrote {path}; next: bench check {name} --plugin {path}")
+    say(f"wrote {path}; next: bench check {name} --plugin {path}")
 
 
 @main.command()
@@ -621,7 +630,7 @@ def check(name: str, plugins: tuple[Path, ...], data_root: Path) -> None:
             raise UserError(f"{error}; of data sets, {near(name, registry.datasets.names())}") from None
     failures = 0
     for rule, problem in checks:
-        click.echo(f"{'ok  ' if problem is None else 'FAIL'}  {rule}" + ("" if problem is None else f": {problem}"))
+        say(f"{'ok  ' if problem is None else 'FAIL'}  {rule}" + ("" if problem is None else f": {problem}"))
         failures += problem is not None
     if failures:
         fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)

@@ -16,6 +16,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from bench.common.text import visible
 
 from bench.common import interruption
 
@@ -30,7 +33,12 @@ QUIET_INTERVAL = 30.0
 
 def note(text: str) -> None:
     """Print one line."""
-    console.print(text, soft_wrap=True, markup=False)
+    console.print(visible(text), soft_wrap=True, markup=False)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """``text`` for a table of rich, which would read square brackets in a string as markup."""
+    return Text(visible(text), style)
 
 
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
@@ -45,19 +53,19 @@ class Ticker:
     """A progress bar that also works where output is not a terminal. Use as a context manager."""
 
     def __init__(self, description: str, total: int | None, done: int = 0) -> None:
-        self.description, self.total, self.done = description, total, done
+        self.description, self.total, self.done = visible(description), total, done
         self._bar: Progress | None = None
         self._last = time.monotonic()
 
     def __enter__(self) -> Ticker:
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[detail]}", markup=False),
                 console=console,
                 transient=True,
             )
@@ -70,7 +78,7 @@ class Ticker:
         interruption.check()
         self.done += 1
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, detail=detail)
+            self._bar.update(self._task, advance=1, detail=visible(detail))
         elif time.monotonic() - self._last > QUIET_INTERVAL:
             self._last = time.monotonic()
             of = f"/{self.total}" if self.total else ""

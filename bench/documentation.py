@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bench import config, registry
+from bench.common.text import visible
 from bench.errors import UserError, near
 from bench.protocols import PROTOCOLS, Anomaly, CrossDomain
 from bench.records import Record, Store
@@ -178,7 +179,7 @@ def _run(record: Record) -> str:
             if scores.decomposition:
                 lines += ["    decomposition", *_table(scores.decomposition)]
     lines += ["", "Configuration of the method:", *_flat(config.method)]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))  # a line break in a record makes no line here
 
 
 def _table(rows: Mapping[str, Mapping[str, float | None]]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import files
+from bench.common.text import cell
 from bench.errors import UserError
 
 
@@ -61,6 +62,6 @@ class LossLog:
         with files.naming(self.path), self.path.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:
-                writer.writerow(["step", "lr", *means])
+                writer.writerow(["step", "lr", *map(cell, means)])
             writer.writerow([step, f"{lr:.6g}", *(f"{v:.6g}" for v in means.values())])
         return means

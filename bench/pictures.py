@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench import models, planning, ranks, registry, runs
 from bench.common import files
+from bench.common.text import visible
 from bench.console import note, progress
 from bench.errors import UserError
 from bench.inference import ImagePrediction, Predictor, score_maps
@@ -63,7 +64,7 @@ def panel(columns: Sequence[tuple[str, np.ndarray]], width: int = 320) -> Image.
         height = round(picture.shape[0] * width / picture.shape[1])
         tile = Image.new("RGB", (width, height + CAPTION), (255, 255, 255))
         tile.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR), (0, CAPTION))
-        ImageDraw.Draw(tile).text((3, 1), caption, fill=(0, 0, 0))
+        ImageDraw.Draw(tile).text((3, 1), visible(caption), fill=(0, 0, 0))
         tiles.append(tile)
     return grid([tiles])
 
@@ -92,7 +93,7 @@ def legend(classes: ClassSet, width: int) -> Image.Image:
     for i, (name, colour) in enumerate(zip(classes.names, classes.colours)):
         x, y = i % columns * cell, i // columns * 16
         draw.rectangle((x + 2, y + 2, x + 14, y + 14), fill=colour)
-        draw.text((x + 18, y + 2), name, fill=(0, 0, 0))
+        draw.text((x + 18, y + 2), visible(name), fill=(0, 0, 0))
     return sheet
 
 

@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bench.common.text import drawn
 from bench.explanation.bank import Layout
 from bench.explanation.query import Query
 from bench.explanation.retrieval import Retrieved
@@ -282,7 +283,8 @@ class Page:
         self, left: float, top: float, text: str, *, colour: str = "black", size: float = SMALL, **how: Any
     ) -> None:
         """Text at a place."""
-        self.figure.text(left / WIDTH, 1 - top / self.height, text, color=colour, fontsize=size, **how)
+        shown = "\n".join(map(drawn, text.split("\n")))
+        self.figure.text(left / WIDTH, 1 - top / self.height, shown, color=colour, fontsize=size, **how)
 
     def rectangle(self, left: float, top: float, width: float, height: float, colour: tuple[int, int, int]) -> None:
         """A filled rectangle with this upper left corner and size."""
@@ -311,7 +313,7 @@ class Page:
         colour = _rgb(classes.colours[piece.label])
         if piece.tile is None:
             name = shortened(classes.names[piece.label], int(width / CHARACTER) - 1)
-            axes.text(0.5, 0.5, f"{name}\n(no picture)", fontsize=SMALL, color=GREY, ha="center", va="center")
+            axes.text(0.5, 0.5, f"{drawn(name)}\n(no picture)", fontsize=SMALL, color=GREY, ha="center", va="center")
         else:
             _draw_tile(axes, piece.tile, colour)
         axes.set(xticks=[], yticks=[])

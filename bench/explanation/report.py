@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from bench import planning, registry
 from bench.common import files
+from bench.common.text import in_html
 from bench.console import note
 from bench.explanation.bank import Layout, lay_out, require_sklearn
 from bench.explanation.figures import (
@@ -230,5 +231,9 @@ def _write(path: Path, text: str) -> Path:
 
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("bench.explanation", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("bench.explanation", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=in_html,
     )

@@ -25,7 +25,9 @@ from rich.table import Table as RichTable
 
 from bench import registry
 from bench.common import files
+from bench.common.text import cell, drawn, visible
 from bench.config import NOT_OF_THE_RESULT
+from bench.console import styled
 from bench.errors import UserError, near
 from bench.leaderboard import layout
 from bench.leaderboard.columns import Column, Metric, metric
@@ -278,18 +280,18 @@ def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, d
 def show(panels: Sequence[Panel], console: Console) -> None:
     """Print the numbers of ``panels``."""
     for panel in panels:
-        table = RichTable(title=panel.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        table = RichTable(title=styled(panel.title), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         table.add_column("method")
         for heading in (panel.setting, "n", f"{panel.metric.heading} on {panel.place.target}"):
-            table.add_column(heading, justify="right")
+            table.add_column(styled(heading), justify="right")
         column = Column(("", "", panel.metric.key), "", "", panel.metric)
         for line in panel.lines:
             for point in line.points:
                 text = layout.styled(column, point.cell, point.cell.n).text
-                table.add_row(line.label, _text(point.x), str(point.cell.n), text)
+                table.add_row(*map(styled, (line.label, _text(point.x), str(point.cell.n), text)))
         console.print(table)
         for sentence in panel.left_out:
-            console.print(f"left out: {sentence}", soft_wrap=True, markup=False, highlight=False)
+            console.print(visible(f"left out: {sentence}"), soft_wrap=True, markup=False, highlight=False)
 
 
 def write(panels: Sequence[Panel], path: Path) -> list[Path]:
@@ -317,7 +319,7 @@ def write(panels: Sequence[Panel], path: Path) -> list[Path]:
             files.write(path, picture.getbuffer())
             writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(_rows(panels))
+            writer.writerows({key: cell(value) for key, value in row.items()} for row in _rows(panels))
             files.write(numbers, text.getvalue())
         except OSError as error:
             sentence = f"{error.filename or path} cannot be written ({error.strerror}); choose another file with --out"
@@ -348,7 +350,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
             linewidth=1.2,
             elinewidth=1,
             capsize=2,
-            label=line.label,
+            label=drawn(line.label),
         )
         seeds = [(x, scale * value) for x, cell in zip(xs, cells) if cell.n > 1 for value in cell.values.values()]
         x_seeds, y_seeds = [x for x, _ in seeds], [y for _, y in seeds]
@@ -360,15 +362,17 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if numeric and ordered[0] > 0 and ordered[-1] > DECADE * ordered[0]:
         axes.set_xscale("log")
     if not numeric or len(ordered) <= _MOST_TICKS:
-        axes.set_xticks([position[_canonical(x)] for x in ordered], [_text(x) for x in ordered])
+        axes.set_xticks([position[_canonical(x)] for x in ordered], [drawn(_text(x)) for x in ordered])
         axes.minorticks_off()
     if not numeric:
         axes.margins(x=0.1)
     unit = " (%)" if panel.metric.percent else ""
-    axes.set_xlabel(panel.setting)
+    axes.set_xlabel(drawn(panel.setting))
     place = panel.place
-    axes.set_ylabel(f"{panel.metric.label}{unit} on {place.dataset}/{place.target}\n{PROTOCOL} version {place.version}")
-    axes.set_title(f"{panel.title}\nmean ± standard deviation over seeds, white dots are seeds", fontsize=9, loc="left")
+    where = drawn(f"{panel.metric.label}{unit} on {place.dataset}/{place.target}")
+    axes.set_ylabel(f"{where}\n{drawn(f'{PROTOCOL} version {place.version}')}")
+    legend = "mean ± standard deviation over seeds, white dots are seeds"
+    axes.set_title(f"{drawn(panel.title)}\n{legend}", fontsize=9, loc="left")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)

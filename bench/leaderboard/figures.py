@@ -6,6 +6,7 @@ import io
 import re
 from statistics import fmean
 
+from bench.common.text import drawn
 from bench.leaderboard.model import Table
 
 
@@ -34,11 +35,11 @@ def per_class_svg(table: Table) -> str:
                 for j, name in enumerate(classes)
             }
             means = {0.0: 0.0} | {x: fmean(values) for x, values in found.items() if values}  # one bar for the legend
-            axes.bar(list(means), list(means.values()), width, color=f"C{i % 10}", alpha=0.6, label=row.label)
+            axes.bar(list(means), list(means.values()), width, color=f"C{i % 10}", alpha=0.6, label=drawn(row.label))
             points = [(x, value) for x, values in found.items() for value in values]
             axes.plot([x for x, _ in points], [value for _, value in points], ".", color="black", markersize=3)
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axes.set_ylabel(f"IoU on {target} (%)")
+        axes.set_xticks(range(len(classes)), [drawn(name) for name in classes], rotation=45, ha="right")
+        axes.set_ylabel(drawn(f"IoU on {target} (%)"))
         axes.set_ylim(0, 100)
         axes.spines[["top", "right"]].set_visible(False)
         # As many labels in a line as fit, about twelve characters an inch.

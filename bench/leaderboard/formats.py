@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,8 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from bench.common import files
+from bench.common.text import cell as csv_cell
+from bench.common.text import in_html, visible
 from bench.errors import UserError, near
 from bench.leaderboard import layout
 from bench.leaderboard.columns import Column
@@ -111,8 +113,8 @@ def _markdown(table: Table) -> str:
         identity = layout.identity_headings(table)
         groups = [group for group, size in layout.spans(table.shown) for _ in range(size)]
         headings = [
-            f"{group}<br>{column.metric.heading}" if group else column.metric.heading
-            for group, column in zip(map(_md, groups), table.shown)
+            "<br>".join(filter(None, (_md(group), _md_safe(column.metric.heading))))
+            for group, column in zip(groups, table.shown)
         ] or ["Status"]
         rows = [
             [*map(_md, layout.identity(table, row)), *map(_md_cell, layout.cells(table.shown, row))]
@@ -147,8 +149,14 @@ def _md_cell(cell: layout.Styled) -> str:
 
 
 def _md(text: str) -> str:
-    text = text.replace("\\", "\\\\")
-    return re.sub(r"([|*`\[\]])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    """``text`` as it is: nothing in it is markup."""
+    return _md_safe(text).replace("*", r"\*")
+
+
+def _md_safe(text: str) -> str:
+    """``text`` in which at most a star is markup: one stands in the heading of a metric."""
+    text = re.sub(r"([|`\[\]])", r"\\\1", visible(text.replace("\n", " ")).replace("\\", "\\\\"))
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;").replace(">", "&gt;")
 
 
 # CSV
@@ -158,6 +166,12 @@ def _csv(tables: Iterable[Table]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
+    for line in _csv_lines(tables):
+        writer.writerow({key: csv_cell(value) for key, value in line.items()})
+    return buffer.getvalue()
+
+
+def _csv_lines(tables: Iterable[Table]) -> Iterator[dict[str, str | int]]:
     for table in tables:
         shared = {
             "table": table.title,
@@ -176,40 +190,35 @@ def _csv(tables: Iterable[Table]) -> str:
             for column in table.columns:
                 cell = row.cells.get(column.key)
                 if cell is not None:
-                    writer.writerow({**shared, **_csv_number(row, cell), **_csv_column(column)})
+                    yield {**shared, **_csv_number(row, cell), **_csv_column(column)}
             for target, classes in row.per_class.items():
                 for name, values in classes.items():
                     defined = dict(zip(row.seeds, values))
                     known = {s: v for s, v in defined.items() if v is not None}
                     cell = Cell(known, tuple(s for s in defined if s not in known))
-                    writer.writerow({**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"})
+                    yield {**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"}
         for item in table.incomplete:
-            writer.writerow(
-                {
-                    **shared,
-                    "kind": item.status,
-                    "variant": item.label,
-                    "seeds": " ".join(map(str, item.seeds)),
-                    "note": item.reason,
-                }
-            )
+            yield {
+                **shared,
+                "kind": item.status,
+                "variant": item.label,
+                "seeds": " ".join(map(str, item.seeds)),
+                "note": item.reason,
+            }
         for entry in table.published:
-            writer.writerow(
-                {
-                    "table": table.title,
-                    "kind": "published",
-                    "data_set": entry.trained_on,
-                    "supervision": entry.supervision,
-                    "network": entry.network,
-                    "protocol": entry.protocol,
-                    "method": entry.method,
-                    "target": entry.target,
-                    "metric": entry.metric,
-                    "mean": repr(round(float(entry.value) / 100, 6)),
-                    "note": "; ".join(filter(None, (entry.source, entry.evidence, entry.note))),
-                }
-            )
-    return buffer.getvalue()
+            yield {
+                "table": table.title,
+                "kind": "published",
+                "data_set": entry.trained_on,
+                "supervision": entry.supervision,
+                "network": entry.network,
+                "protocol": entry.protocol,
+                "method": entry.method,
+                "target": entry.target,
+                "metric": entry.metric,
+                "mean": repr(round(float(entry.value) / 100, 6)),
+                "note": "; ".join(filter(None, (entry.source, entry.evidence, entry.note))),
+            }
 
 
 def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
@@ -268,7 +277,11 @@ def _html(table: Table) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("bench.leaderboard", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("bench.leaderboard", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=in_html,
     )
     environment.filters["number"] = _html_cell
     return environment

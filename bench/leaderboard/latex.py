@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from string import ascii_lowercase
 
+from bench.common.text import visible
 from bench.leaderboard import layout
 from bench.leaderboard.columns import Column
 from bench.leaderboard.model import Row, Table
@@ -64,7 +65,6 @@ _SPECIAL = {
     "—": "---",
     "…": r"\dots{}",
     "’": "'",
-    "\n": " ",
 }
 
 
@@ -339,14 +339,12 @@ def _words(text: str) -> Iterator[str]:
 
 def tex(text: str) -> str:
     """``text`` with every character that LaTeX reads in a way of its own, or has no glyph for, replaced."""
-    return "".join(map(_character, text))
+    return "".join(map(_character, visible(text.replace("\n", " "))))
 
 
 def _character(character: str) -> str:
     if character in _SPECIAL:
         return _SPECIAL[character]
-    if character.isascii():
-        return character if character.isprintable() else " "
+    # A character that pdflatex has no glyph for would stop the whole document; full-width signs become plain ones.
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    # A character that pdflatex has no glyph for would stop the whole document.
-    return plain or "?"
+    return "".join(_SPECIAL.get(c, c) for c in plain) or "?"

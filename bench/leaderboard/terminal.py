@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from bench.common.text import visible
+from bench.console import styled
 from bench.leaderboard import layout
 from bench.leaderboard.columns import Column
 from bench.leaderboard.model import Table
@@ -28,38 +30,39 @@ def show(tables: Sequence[Table], console: Console | None = None) -> None:
 
 def _show(table: Table, console: Console) -> None:
     console.print()
-    console.print(Text(table.title, style="bold"))
+    console.print(styled(table.title, "bold"))
     if table.facts:
-        console.print(Text(table.caption, style="dim"))
+        console.print(styled(table.caption, "dim"))
     for columns in _parts(table, console.width) if table.rows else []:
         grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in layout.identity_headings(table):
-            grid.add_column(Text(heading), justify="right" if heading in "#n" else "left", overflow="fold")
+            grid.add_column(styled(heading), justify="right" if heading in "#n" else "left", overflow="fold")
         above = ""
         for column in columns:
             # The target stands over its first column only, or every column would be as wide as its name.
             group = column.group if column.group != above else ""
             above = column.group
-            grid.add_column(Text(f"{group}\n{column.metric.heading}".strip("\n")), justify="right")
+            heading = "\n".join(filter(None, (visible(group), visible(column.metric.heading))))
+            grid.add_column(Text(heading), justify="right")
         for row in table.rows:
             numbers = [
                 Text.assemble((cell.text, _STYLES[cell.style]), f" {cell.marks}" if cell.marks else "")
                 for cell in layout.cells(columns, row)
             ]
-            grid.add_row(*map(Text, layout.identity(table, row)), *numbers)
+            grid.add_row(*map(styled, layout.identity(table, row)), *numbers)
         console.print(grid)
     for item in table.incomplete:
-        console.print(Text.assemble((item.label, "bold"), f" {item.text}", style="yellow"))
+        console.print(Text.assemble((visible(item.label), "bold"), f" {visible(item.text)}", style="yellow"))
     for note in table.notes:
-        console.print(Text(f"Note: {note}", style="yellow"))
+        console.print(styled(f"Note: {note}", "yellow"))
     for rule in table.rules:
-        console.print(Text(rule, style="dim"))
+        console.print(styled(rule, "dim"))
     if table.published:
         grid = RichTable(title=layout.PUBLISHED_TITLE, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         for heading in layout.PUBLISHED_HEADINGS:
             grid.add_column(heading, justify="right" if heading == "Value" else "left", overflow="fold")
         for line in layout.published_rows(table):
-            grid.add_row(*map(Text, line))
+            grid.add_row(*map(styled, line))
         console.print(grid)
 
 

@@ -302,12 +302,12 @@ def test_statistics_that_no_protocol_writes_are_named_and_their_record_is_in_no_
     if key.endswith("edges") and fault in ("one image less", "nothing"):
         return  # then no bin is known to be a tie, and its bounds are wider
     put(store, altered("status", to="complete"), arrays={**STATISTICS, key: FAULTS[fault](STATISTICS[key])})
-    try:
+    if fault in ("complex", "bytes"):  # kinds of numbers that no statistics have do not get as far
+        with pytest.raises(UserError, match=r"doubtful\.npz is damaged"):
+            store.records()
+    else:
         assert [record.run_id for record in store.records()] == ["honest"]
         assert len(notes) == 1
-    except UserError as error:  # kinds of numbers that no statistics have do not get as far
-        assert fault in ("complex", "bytes")
-        assert "doubtful.npz" in str(error)
 
 
 # Files that are no records
