@@ -336,7 +336,7 @@ def describe(dataset: Dataset) -> DatasetInfo:
     """Number of images; SHA-256 over all ids and the bytes of evenly spaced label files; and ``content``."""
     digest = hashlib.sha256()
     for item in dataset.items:
-        digest.update(item.id.encode() + b"\0")
+        digest.update(item.id.encode(errors="surrogateescape") + b"\0")
     for item in _spaced(dataset.items):
         digest.update(item.label.read_bytes())
     return DatasetInfo(

@@ -21,6 +21,8 @@ from bench.inference import ImagePrediction, Predictor, score_maps
 from bench.protocols import Anomaly, CrossDomain
 from bench.records import Record, Store
 from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData
+from datasets.images import read_rgb
+from datasets.integrity import DECODING_ERRORS, reason
 from methods.base import Method
 
 BLEND = 0.6
@@ -61,7 +63,7 @@ def panel(columns: Sequence[tuple[str, np.ndarray]], width: int = 320) -> Image.
     """Pictures side by side under their captions, each ``width`` pixels wide."""
     tiles = []
     for caption, picture in columns:
-        height = round(picture.shape[0] * width / picture.shape[1])
+        height = max(round(picture.shape[0] * width / picture.shape[1]), 1)
         tile = Image.new("RGB", (width, height + CAPTION), (255, 255, 255))
         tile.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR), (0, CAPTION))
         ImageDraw.Draw(tile).text((3, 1), visible(caption), fill=(0, 0, 0))
@@ -232,12 +234,11 @@ def predict(method: Method, record: Record, images: Sequence[Path], out: Path, d
 
 
 def read_image(path: Path) -> Tensor:
-    """Decode a user's image to (3, H, W) uint8."""
+    """Decode a user's image to (3, H, W) uint8, turned as its EXIF orientation says."""
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = read_rgb(path, upright=True)
     except FileNotFoundError:
         raise UserError(f"there is no image {path}; check the path") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"image {path} cannot be decoded ({error}); give a PNG, JPEG or WebP file") from None
+    except DECODING_ERRORS as error:
+        raise UserError(f"image {path} cannot be decoded ({reason(error)}); give a PNG, JPEG or WebP file") from None
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -48,6 +48,15 @@ class TrainingLabels:
                 "data.void_is_unlabelled out"
             )
 
+    def require_labelled(self, config: RunConfig) -> None:
+        """Raises UserError if no pixel of the training split has a class: every loss would be of nothing."""
+        labels = self.dense if config.data.supervision == "none" else self.seen
+        if not any(bool((labels.label(index) < len(labels.classes)).any()) for index in range(len(labels))):
+            raise UserError(
+                f"no pixel of the {len(labels)} training images of {labels.name} has a class, all are void or without "
+                f"label (the first label is {labels.items[0].label}); correct the labels, or choose another supervision"
+            )
+
     def supervision(self, method_class: type[Method]) -> dict[str, Any]:
         """Which labels training saw, where they come from, and how many of the valid pixels they label."""
         if not isinstance(self.seen, SparseDataset):

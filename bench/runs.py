@@ -98,6 +98,7 @@ def execute(
         labels = TrainingLabels.of(dense, config, store)
         if retrain:
             labels.require_published(config)
+            labels.require_labelled(config)
         # Whatever can be a mistake has been found by now: from here on the run is changed.
         fabric.barrier()
         if force and retrain and fabric.is_global_zero:

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, check_image, reason
 
 IGNORE = 255
@@ -214,8 +215,7 @@ class Dataset(ABC):
 
     def decode_image(self, path: Path) -> np.ndarray:
         """Decode to RGB uint8 (H, W, 3)."""
-        with Image.open(path) as image:
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return read_rgb(path)
 
     def decode_label(self, path: Path) -> np.ndarray:
         """Decode to the raw ids of the file, integer (H, W); palettes are indices, not colours."""

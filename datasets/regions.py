@@ -89,7 +89,7 @@ def fingerprint(folder: Path) -> str:
         raise DataError(f"there are no region maps (.png or .npy) in {folder}; correct data.regions")
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(path.relative_to(folder).as_posix().encode(errors="surrogateescape") + b"\0")
     for index in np.unique(np.linspace(0, len(paths) - 1, SAMPLED).astype(int)):
         digest.update(paths[index].read_bytes())
     return digest.hexdigest()

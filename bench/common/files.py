@@ -122,7 +122,8 @@ def write_sealed(path: Path, content: Content, about: str) -> None:
 
 def sealed(content: Content, about: str) -> tuple[bytes, Content]:
     """The pieces of a sealed file."""
-    return MAGIC + f"{FORMAT}\n{about}\n{_seal_of(about.encode(), content)}\n".encode(), content
+    told = _encoded(about)
+    return MAGIC + b"%d\n%b\n%b\n" % (FORMAT, told, _seal_of(told, content).encode()), content
 
 
 def read_sealed(path: Path, about: str) -> bytes:
@@ -141,9 +142,14 @@ def read_sealed(path: Path, about: str) -> bytes:
         raise Damaged(path, f"it is of another format than {FORMAT}, which this version reads")
     if seal != _seal_of(told, content).encode():
         raise Damaged(path, "its bytes are not those that were written")
-    if told != about.encode():
+    if told != _encoded(about):
         raise Damaged(path, f"it is about {told.decode(errors='replace')}, not {about}")
     return content
+
+
+def _encoded(about: str) -> bytes:
+    # Names of files may hold bytes that are no UTF-8.
+    return about.encode(errors="surrogateescape")
 
 
 def read(path: Path, limit: int | None = None) -> bytes:

@@ -64,7 +64,7 @@ def resampling_weights(ids: Sequence[str], resamples: int, seed: int = 0) -> NDA
     later, sees the same samples. Returns (resamples, n).
     """
     n = len(ids)
-    key = zlib.crc32("\n".join(ids).encode())
+    key = zlib.crc32("\n".join(ids).encode(errors="surrogateescape"))
     return np.random.default_rng([seed, key]).multinomial(n, np.full(n, 1 / n), size=resamples)
 
 

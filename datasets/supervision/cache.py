@@ -32,7 +32,7 @@ def state(files: Iterable[Path]) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def read(path: Path, about: str) -> np.ndarray:

@@ -37,7 +37,8 @@ TOLERANCE = 0.5
 def generator(seed: int, image_id: str, kind: Kind) -> np.random.Generator:
     """The generator of one image: a function of seed, image, kind and rule, not of order or process."""
     key = f"{seed}|{image_id}|{kind}|{VERSIONS[kind.family]}"
-    return np.random.default_rng(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=16).digest(), "big"))
+    digest = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def derive(kind: Kind, label: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,83 @@
+"""Image files as RGB of 8 bits a channel: one opener for data sets and for the images that a user names."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded. For others Pillow may start programs, such as Ghostscript."""
+
+_CORRUPT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+)
+"""What Pillow's decoders raise on damaged files beside ``integrity.DECODING_ERRORS``."""
+
+_BITS, _INVERTED, _SIGN = 258, 262, 339
+"""Tags of TIFF."""
+
+
+def read_rgb(path: Path, *, upright: bool = False) -> np.ndarray:
+    """Decode to RGB uint8 (H, W, 3), the first frame of several.
+
+    Grey of 12 or 16 bits is scaled to 8; numbers without a known range are refused, and so is transparency, under
+    which a pixel has no colour to go by. ``upright`` turns the image as its EXIF orientation says: for photographs.
+    Without it, as for data sets, pixels stay where the file has them, since label maps are drawn over these.
+
+    Raises one of ``integrity.DECODING_ERRORS`` for what is damaged, refused, no regular file, or larger than Pillow's
+    limit for decompression bombs.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                return _rgb(ImageOps.exif_transpose(image) if upright else image, image)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise ValueError(f"it has over {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs have") from None
+        except _CORRUPT as error:
+            raise ValueError(f"it is damaged: {type(error).__name__}") from error
+
+
+def _rgb(image: Image.Image, file: Image.Image) -> np.ndarray:
+    """The pixels of ``image``, which was read from ``file``."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        bits = _depth(file)
+        if bits is None:
+            raise ValueError("its numbers have no known range; save it with 8 or 16 bits a channel")
+        largest = 2**bits - 1
+        grey = (np.asarray(image).astype(np.int64) * 255 + largest // 2) // largest
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        pixels = np.asarray(image.convert("RGBA"))
+        if (pixels[..., 3] < 255).any():
+            raise ValueError("it is transparent in places; save it on a background")
+        return pixels[..., :3]
+    return np.asarray(image.convert("RGB"))
+
+
+def _depth(file: Image.Image) -> int | None:
+    """Bits of the grey levels of an image of mode I, I;16 or F, None where their range is not known."""
+    if file.mode == "F":
+        return None
+    if file.format in ("PNG", "PPM"):  # Pillow brings what PPM calls white to 65535
+        return 16
+    if file.format != "TIFF":
+        return None
+    tags = file.tag_v2  # type: ignore[attr-defined]
+    bits = tags.get(_BITS, (0,))
+    known = bits in ((12,), (16,)) and tags.get(_SIGN, (1,)) == (1,) and tags.get(_INVERTED) == 1
+    return bits[0] if known else None
