@@ -7,7 +7,7 @@ any order of the pixels inside the bins can give.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,15 @@ _SHAPES = {
     "contours": ("iu", 3),
 }
 """By kind of statistics: the kinds of numbers, and how many axes."""
+
+_INNER: dict[str, Callable[[tuple[int, ...]], bool]] = {
+    "confusion": lambda shape: shape[1] >= shape[0],
+    "histogram": lambda shape: shape[0] == 2 and shape[1] > 0,
+    "bins": lambda shape: shape[1] == 3,
+    "losses": lambda shape: shape == (2,),
+    "contours": lambda shape: shape[1] == 7,
+}
+"""Whether what statistics of a kind have for each image is of the right shape."""
 
 
 def problem(record: Record, arrays: Arrays) -> str | None:
@@ -199,14 +208,7 @@ def _malformed(kind: str, array: NDArray[Any]) -> str | None:
         return None if (np.diff(array) > 0).all() else "do not ascend"
     if kind in _SHAPES and kind != "losses" and array.size and array.min() < 0:
         return "hold negative counts"
-    fits = {
-        "confusion": lambda rows, columns: columns >= rows,
-        "histogram": lambda labels, bins: labels == 2 and bins > 0,
-        "bins": lambda bins, sums: sums == 3,
-        "losses": lambda sums: sums == 2,
-        "contours": lambda classes, counts: counts == 7,
-    }
-    if kind in fits and not fits[kind](*array.shape[1:]):
+    if kind in _INNER and not _INNER[kind](array.shape[1:]):
         return f"are of shape {array.shape}, as no protocol writes them"
     return None
 
