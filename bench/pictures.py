@@ -236,7 +236,7 @@ def predict(method: Method, record: Record, images: Sequence[Path], out: Path, d
 def read_image(path: Path) -> Tensor:
     """Decode a user's image to (3, H, W) uint8, turned as its EXIF orientation says."""
     try:
-        pixels = read_rgb(path, upright=True)
+        pixels = read_rgb(path, as_seen=True)
     except FileNotFoundError:
         raise UserError(f"there is no image {path}; check the path") from None
     except DECODING_ERRORS as error:

@@ -27,12 +27,13 @@ _BITS, _INVERTED, _SIGN = 258, 262, 339
 """Tags of TIFF."""
 
 
-def read_rgb(path: Path, *, upright: bool = False) -> np.ndarray:
+def read_rgb(path: Path, *, as_seen: bool = False) -> np.ndarray:
     """Decode to RGB uint8 (H, W, 3), the first frame of several.
 
-    Grey of 12 or 16 bits is scaled to 8; numbers without a known range are refused, and so is transparency, under
-    which a pixel has no colour to go by. ``upright`` turns the image as its EXIF orientation says: for photographs.
-    Without it, as for data sets, pixels stay where the file has them, since label maps are drawn over these.
+    Grey of 12 or 16 bits is scaled to 8; numbers without a known range are refused. Data sets take pixels where and as
+    the file has them, since label maps are drawn over these: transparency and EXIF orientation are not looked at.
+    ``as_seen`` is for images that a user names: turned as their EXIF orientation says, and refused if they are
+    transparent, under which viewers show one colour and files hold another.
 
     Raises one of ``integrity.DECODING_ERRORS`` for what is damaged, refused, no regular file, or larger than Pillow's
     limit for decompression bombs.
@@ -43,17 +44,15 @@ def read_rgb(path: Path, *, upright: bool = False) -> np.ndarray:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path, formats=FORMATS) as image:
-                return _rgb(ImageOps.exif_transpose(image) if upright else image, image)
+                return _rgb(ImageOps.exif_transpose(image), image, opaque=True) if as_seen else _rgb(image, image)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise ValueError(f"it has over {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs have") from None
         except _CORRUPT as error:
             raise ValueError(f"it is damaged: {type(error).__name__}") from error
 
 
-def _rgb(image: Image.Image, file: Image.Image) -> np.ndarray:
-    """The pixels of ``image``, which was read from ``file``."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return np.asarray(image)
+def _rgb(image: Image.Image, file: Image.Image, opaque: bool = False) -> np.ndarray:
+    """The pixels of ``image``, which was read from ``file`` and may have to be ``opaque``."""
     if image.mode == "F" or image.mode.startswith("I"):
         bits = _depth(file)
         if bits is None:
@@ -61,12 +60,9 @@ def _rgb(image: Image.Image, file: Image.Image) -> np.ndarray:
         largest = 2**bits - 1
         grey = (np.asarray(image).astype(np.int64) * 255 + largest // 2) // largest
         return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        pixels = np.asarray(image.convert("RGBA"))
-        if (pixels[..., 3] < 255).any():
-            raise ValueError("it is transparent in places; save it on a background")
-        return pixels[..., :3]
-    return np.asarray(image.convert("RGB"))
+    if opaque and image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError("it is transparent in places; save it on a background")
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _depth(file: Image.Image) -> int | None:
