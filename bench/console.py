@@ -18,9 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from bench.common.text import visible
-
 from bench.common import interruption
+from bench.common.text import visible
 
 T = TypeVar("T")
 
