@@ -634,4 +634,4 @@ def check(name: str, plugins: tuple[Path, ...], data_root: Path) -> None:
         failures += problem is not None
     if failures:
         fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)
-    click.echo(f"{name} honours the {kind} contract")
+    say(f"{name} honours the {kind} contract")

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from bench.common.text import visible
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 ONE_REQUEST = 0.3
@@ -105,7 +107,7 @@ def run(command: Callable[[], Any]) -> Any:
     code = 128 + _State.received
     if where or os.environ.get("RANK", "0") == "0":  # else as many lines as ranks
         with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
-            print(f"interrupted{where}; the same command continues", file=sys.stderr, flush=True)
+            print(visible(f"interrupted{where}; the same command continues"), file=sys.stderr, flush=True)
     _restore(before, hook)
     sys.exit(code)
 
