@@ -20,8 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bench.common.files import file_digest
 from bench.errors import UserError, near
 from bench.names import RULE, Name
-from datasets.regions import fingerprint as regions_fingerprint
-from datasets.supervision import parse
+from datasets.supervision.kinds import parse
 
 MAX_SIDE = 4096
 """Of a crop or a window in pixels: more does not fit a GPU."""
@@ -449,6 +448,8 @@ def build(
                 f"method.{key}={getattr(method_config, key)} of {method.name} learns from labels, and supervision none "
                 f"gives training no label; leave method.{key} out, or choose other supervision"
             )
+    from datasets.regions import fingerprint as regions_fingerprint
+
     _require_used(parts["data"], method, method_config)
     weights, regions = parts["network"].encoder_weights, parts["data"].regions
     return RunConfig(

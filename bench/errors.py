@@ -6,8 +6,8 @@ import difflib
 import errno
 from collections.abc import Iterable
 
-from datasets.base import DataError
-from methods.base import MethodError
+from datasets.errors import DataError
+from methods.errors import MethodError
 
 
 class UserError(Exception):

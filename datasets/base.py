@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datasets.errors import DataError, MissingData
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, check_image, reason
 
@@ -30,14 +31,6 @@ UNLABELLED = 254
 """Label of a valid pixel that nobody annotated (sparse supervision)."""
 
 Task = Literal["segmentation", "anomaly"]
-
-
-class DataError(Exception):
-    """Missing, incomplete or damaged data: one sentence with the remedy, shown without a traceback."""
-
-
-class MissingData(DataError):
-    """The data set is not there at all, so that a protocol which wants it may be skipped."""
 
 
 @dataclass(frozen=True)

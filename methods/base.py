@@ -31,6 +31,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.errors import MethodError
+
 IGNORE = 255
 """Label of a pixel that does not exist for training or scoring: void, padding, outside."""
 
@@ -38,10 +40,6 @@ UNLABELLED = 254
 """Label of a valid pixel that nobody annotated (sparse supervision)."""
 
 T = TypeVar("T")
-
-
-class MethodError(Exception):
-    """A user's mistake that a method found: one sentence with the remedy, shown without a traceback."""
 
 
 class MethodConfig(BaseModel):

@@ -23,7 +23,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from bench import registry
 from bench.common import files
 from bench.common.text import cell, drawn, visible
 from bench.config import NOT_OF_THE_RESULT
@@ -205,6 +204,8 @@ def _following(records: Iterable[Record], setting: str) -> dict[str, set[str]]:
 
 def _filled(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of ``method`` where these are ``given``; empty if it is not installed or refuses them."""
+    from bench import registry  # here: it brings torch, and most curves ask no method
+
     if method not in registry.methods.names():
         return {}
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.leaderboard.statistics import mean_and_std
 from bench.records import Record
-from datasets.supervision import parse
+from datasets.supervision.kinds import parse
 
 SEEDED_RULE = "Derived labels are drawn from each run's seed, so the spread over seeds is also that of the labels."
 _NOT_SEEDED = ("dense", "coarse", "none")

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
-from torch import Tensor
 
 from bench.metrics.images import ImageIds, as_numpy, ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IOU_DISTANCE = 0.02
 """Width of the region of boundary IoU, as a share of the image diagonal (Cheng et al. 2021, sec. 5.1)."""
@@ -194,6 +195,8 @@ def _maps(
 
 def _near_contour(ids: NDArray[np.int16], pixels: int) -> NDArray[np.bool_]:
     """Where another id, or the image border, is within ``pixels`` of a pixel: all masks at once."""
+    from scipy import ndimage
+
     size = 2 * pixels + 1
     lowest = ndimage.minimum_filter(ids, size, mode="constant", cval=-1)
     highest = ndimage.maximum_filter(ids, size, mode="constant", cval=-1)
@@ -227,5 +230,7 @@ def _within(points: NDArray[np.int64], others: NDArray[np.int64], reach: float) 
     if not len(points) or not len(others):
         return 0
     # The bound is exclusive, and squared distances are whole numbers.
+    from scipy.spatial import cKDTree
+
     distances, _ = cKDTree(others).query(points, distance_upper_bound=reach + 1e-6)
     return int(np.isfinite(distances).sum())

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from bench.metrics.images import ImageIds, NonFiniteScore, ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS = 15
 """Bins of confidence, as in Guo et al. 2017."""
@@ -56,6 +58,8 @@ def calibration_sums(
         NonFiniteScore: NaN or infinity at a valid pixel.
         ValueError: shapes that do not fit, or probabilities that do not sum to one within 0.001.
     """
+    import torch
+
     if probabilities.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"probabilities must be float32 or float64, not {probabilities.dtype}")
     if probabilities.ndim != 3 or probabilities.shape[1:] != labels.shape:

@@ -18,13 +18,16 @@ In the region of interest, which is without void and without ground-truth compon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from torch import Tensor
 
 from bench.metrics.images import VOID, ImageIds, NonFiniteScore, as_numpy, ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEVELS = np.arange(5, 16) / 20
 """The eleven levels of sIoU and PPV: 0.25, 0.30, ..., 0.75, each the float64 nearest to it."""

@@ -8,13 +8,15 @@ the whole split: the matrices of the images are added before anything is divided
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from bench.metrics.images import ImageIds, as_numpy, ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int, num_predicted: int | None = None) -> Tensor:
@@ -34,6 +36,8 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int, num_
         TypeError: a map that is not integer.
         ValueError: shapes that differ, or a prediction outside 0..P-1, on void pixels too.
     """
+    import torch
+
     columns = num_classes if num_predicted is None else num_predicted
     if predictions.shape != labels.shape:
         raise ValueError(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bench.metrics.boundary import BoundaryMeter
 from bench.metrics.confusion import ConfusionMeter, mean_iou, pixel_accuracy
 from bench.metrics.images import ratio
 from methods.base import Diagnosis
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class DecompositionMeter:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VOID = 255
 """Label of a pixel that no metric may look at."""
@@ -62,7 +65,8 @@ class ImageIds:
 
 def as_numpy(values: Tensor | ArrayLike) -> NDArray[Any]:
     """The values on the host, without a copy where they are there already."""
-    if isinstance(values, Tensor):
+    torch = sys.modules.get("torch")  # without it loaded, nothing is a tensor
+    if torch is not None and isinstance(values, torch.Tensor):
         return values.detach().cpu().numpy()
     return np.asarray(values)
 

@@ -24,13 +24,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from bench.metrics.images import VOID, ImageIds, NonFiniteScore, as_numpy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS = 128
 """Upper bound on the bins of a score histogram."""

@@ -11,12 +11,13 @@ To see them: ``python -m datasets.supervision --dataset camvid --data-root DIR -
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datasets.base import DataError, Dataset
-from datasets.supervision import cache as store
-from datasets.supervision import official, wrapper
-from datasets.supervision.derive import VERSIONS
+from datasets.errors import DataError
 from datasets.supervision.kinds import Kind, parse
+
+if TYPE_CHECKING:
+    from datasets.base import Dataset
 
 __all__ = ["Kind", "parse", "supervise"]
 
@@ -46,6 +47,10 @@ def supervise(dataset: Dataset, kind: str, seed: int, cache: Path, *, void_is_un
     Raises DataError for an unknown kind, an anomaly split, incomplete or damaged files, and published labels without
     any unlabelled pixel.
     """
+    from datasets.supervision import cache as store  # here: reading the name of a kind needs no torch
+    from datasets.supervision import official, wrapper
+    from datasets.supervision.derive import VERSIONS
+
     wanted = parse(kind)
     if wanted.family == "dense":
         return dataset

@@ -6,7 +6,7 @@ import difflib
 import re
 from dataclasses import dataclass
 
-from datasets.base import DataError
+from datasets.errors import DataError
 
 PLAIN = ("dense", "points", "scribbles", "coarse", "none")
 """Kinds without a number."""
