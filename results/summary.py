@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from bench.leaderboard.columns import metric
-from bench.leaderboard.grouping import flat
+from bench.naming import flat
 from bench.leaderboard.statistics import mean_and_std
 from bench.records import Record, Store
 from bench.registry import methods

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby, product
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,9 @@ from numpy.typing import NDArray
 
 from bench.leaderboard import statistics as stats
 from bench.leaderboard.columns import Column, ColumnKey, metric
-from bench.leaderboard.grouping import definition
 from bench.leaderboard.model import Cell, Row, Table
 from bench.leaderboard.protocols import shown
 from bench.metrics.ranking import tied_bins
-from bench.records import Record, Scores
 
 Statistics = Callable[[str], Mapping[str, NDArray[Any]]]
 """Arrays per image, by ``protocol/target/kind``, of a run id."""
@@ -86,17 +85,11 @@ def ranked_cells(table: Table, column: Column) -> list[tuple[Row, Cell]]:
     ]
 
 
-def compare(
-    table: Table,
-    runs: Sequence[tuple[list[Row], list[Record]]],
-    statistics: Statistics,
-    resamples: int,
-) -> list[str]:
+def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
     """Compare the best row of every ranked column with the others, filling their cells.
 
     Args:
         table: rows and columns, already ranked.
-        runs: the runs behind rows; several rows, one for each anomaly score, may come from the same runs.
         statistics: asked once for each run.
         resamples: bootstrap samples.
 
@@ -107,8 +100,9 @@ def compare(
     bootstrapped = [c for c in columns if c.target and c.metric.key in _BOOTSTRAPPED]
     samples = _Resampled(table.protocol, statistics, resamples)
     if bootstrapped:
-        for rows, records in runs:
-            samples.add(rows, records, bootstrapped)
+        # Several rows, one for each anomaly score or reading, may come from the same runs.
+        for run_ids, rows in groupby(table.rows, key=lambda row: row.run_ids):
+            samples.add(list(rows), run_ids, bootstrapped)
     for column in columns:
         sign = 1 if column.metric.better == "higher" else -1
         cells = ranked_cells(table, column)
@@ -155,30 +149,33 @@ class _Resampled:
     def get(self, row: Row, column: Column) -> NDArray[np.float64] | None:
         return self._found.get((id(row), column.key))
 
-    def add(self, rows: list[Row], records: list[Record], columns: list[Column]) -> None:
+    def add(self, rows: list[Row], run_ids: Sequence[str], columns: list[Column]) -> None:
         targets = list(dict.fromkeys((c.key[0], c.key[1]) for c in columns))
         sums: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
         counts: Counter[tuple[int, ColumnKey]] = Counter()
-        for record in records:
-            arrays = self.statistics(record.run_id)
-            for target in targets:
-                scores = record.protocols[self.protocol].targets.get(target[0])
-                if scores is None or definition(scores) != target[1]:
+        for run_id, seed in zip(run_ids, rows[0].seeds):
+            arrays = self.statistics(run_id)
+            for row, target in product(rows, targets):
+                found = {
+                    key[2]: cell.values[seed]
+                    for key, cell in row.cells.items()
+                    if key[:2] == target and seed in cell.values
+                }
+                if not found:  # it was scored on other data
                     continue
-                for row in rows:
-                    for name, values in self._samples(record, arrays, scores, target, row.score).items():
-                        key = id(row), (*target, name)
-                        sums[key] = sums[key] + values if key in sums else values
-                        counts[key] += 1
+                for name, values in self._samples(run_id, arrays, found, target, row.score).items():
+                    key = id(row), (*target, name)
+                    sums[key] = sums[key] + values if key in sums else values
+                    counts[key] += 1
         for key, total in sums.items():
-            if counts[key] == len(records):
-                self._found[key] = total / len(records)
+            if counts[key] == len(run_ids):
+                self._found[key] = total / len(run_ids)
 
     def _samples(
         self,
-        record: Record,
+        run_id: str,
         arrays: Mapping[str, NDArray[Any]],
-        scores: Scores,
+        recorded: Mapping[str, float],
         target: tuple[str, str],
         score: str,
     ) -> dict[str, NDArray[np.float64]]:
@@ -192,12 +189,12 @@ class _Resampled:
         ids = arrays.get(f"{prefix}/ids")
         names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(images))
         if len(names) != images or len(set(names)) != len(names):
-            self.problems.append(f"{record.run_id}: image ids and statistics of {target[0]} do not match; not compared")
+            self.problems.append(f"{run_id}: image ids and statistics of {target[0]} do not match; not compared")
             return {}
         in_order = tuple(sorted(names))
         reference = self._ids.setdefault(target, in_order)
         if in_order != reference:
-            self.problems.append(f"{record.run_id}: scored on other images of {target[0]} than the rest; not compared")
+            self.problems.append(f"{run_id}: scored on other images of {target[0]} than the rest; not compared")
             return {}
         if len(names) < stats.MIN_IMAGES:
             self.problems.append(
@@ -217,11 +214,10 @@ class _Resampled:
             return resampled(*counts, weights, tied)
         samples = resampled(*counts, weights)
         key = shown(self.protocol).headline or "miou"
-        recorded = (scores.by_reading.get(score, {}) if score else scores.metrics).get(key)
-        if recorded is not None and not math.isclose(samples[key][0], recorded, abs_tol=1e-6):
+        if key in recorded and not math.isclose(samples[key][0], recorded[key], abs_tol=1e-6):
             self.problems.append(
-                f"{record.run_id}: statistics of {target[0]} give {metric(key).label} {samples[key][0]:.4f}, the "
-                f"record says {recorded:.4f}; they are not of the same evaluation, not compared"
+                f"{run_id}: statistics of {target[0]} give {metric(key).label} {samples[key][0]:.4f}, the "
+                f"record says {recorded[key]:.4f}; they are not of the same evaluation, not compared"
             )
             return {}
         return samples

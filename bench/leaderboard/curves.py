@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pandas as pd
 from pydantic import ValidationError
 from rich import box
 from rich.console import Console
@@ -30,11 +31,12 @@ from bench.console import styled
 from bench.errors import UserError, near
 from bench.leaderboard import layout
 from bench.leaderboard.columns import Column, Metric, metric
-from bench.leaderboard.grouping import definition, flat, training_data, with_known_content
-from bench.leaderboard.labels import source_of
 from bench.leaderboard.model import Cell
 from bench.leaderboard.selection import headline
-from bench.records import Record, Scores
+from bench.ledger import ledger
+from bench.naming import canonical as _canonical
+from bench.naming import flat
+from bench.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +57,6 @@ _CSV_COLUMNS = (
 )  # fmt: skip
 
 _ALSO = "differing from other runs also in"
-
-_BySeed = dict[int, tuple[Record, float]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Place(NamedTuple):
     target: str
     version: str
     data: str
-    """``grouping.definition`` of the scores, and what training saw."""
+    """What was scored, and what training saw."""
 
 
 @dataclass(frozen=True)
@@ -106,32 +106,42 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
 
     Raises UserError if no record has one of the two, or if no line has two values.
     """
-    records = with_known_content(records)
-    following = _following(records, setting)
-    settings = [(record, _settings(record, setting, following)) for record in records]
-    having = [(record, own) for record, own in settings if setting in own]
     if not records:
         raise UserError("there is no record to draw; make some with `bench run`")
+    frame = ledger(records)
+    runs = frame.drop_duplicates("run")
+    following = _following(runs, setting)
+    settings = {run.run: _settings(run, setting, following) for run in runs.itertuples()}
+    having = runs[[setting in settings[run] for run in runs["run"]]]
     if setting in {f"recipe.{key}" for key in NOT_OF_THE_RESULT}:
         raise UserError(f"{setting} cannot change a result; draw a curve of another setting")
-    if not having:
-        known = {key for _, own in settings for key in own if key.startswith(_TABLES)}
+    if having.empty:
+        known = {key for own in settings.values() for key in own if key.startswith(_TABLES)}
         raise UserError(f"no record has a setting {setting!r}: {near(setting, known)}")
-    scored = [(record, own, *found) for record, own in having if (found := _scored(record)) is not None]
-    measures = {name for *_, scores in scored for name in scores.metrics}
-    if scored and measure not in measures:
+    scored = _scored(frame[frame["run"].isin(having["run"])])
+    measures = {*scored["metric"]}
+    if measures and measure not in measures:
         raise UserError(f"no record has a closed-set metric {measure!r}: {near(measure, measures)}")
-    # By place, line, value and seed; a later run with the same seed replaces an earlier one.
-    runs: dict[Place, dict[str, dict[str, _BySeed]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    for record, own, place, scores in sorted(scored, key=lambda s: (s[0].created, s[0].run_id)):
-        value = scores.metrics.get(measure)
-        if value is not None:
-            # Other supervision is other labels: their source is no difference of its own then.
-            rest = {k: v for k, v in own.items() if k != setting and (k, setting) != (_LABELS, "data.supervision")}
-            runs[place][_canonical(rest)][_canonical(own[setting])][record.config.seed] = record, value
-    incomplete = [record for record, _ in having if _scored(record) is None]
-    panels = []
-    for place, by_line in sorted(runs.items()):
+    incomplete = having[~having["run"].isin(scored["run"])]
+    measured = scored[(scored["metric"] == measure) & scored["value"].notna()].sort_values(["created", "run"])
+    # Other supervision is other labels: their source is no difference of its own then.
+    aside = {setting, _LABELS} if setting == "data.supervision" else {setting}
+    measured = measured.assign(
+        line=[_canonical({k: v for k, v in settings[run].items() if k not in aside}) for run in measured["run"]],
+        x=[_canonical(settings[run][setting]) for run in measured["run"]],
+        place=measured[["data", "training_images", "training_fingerprint", "training_content"]]
+        .astype(str)
+        .agg(" ".join, axis=1),
+    )
+    # A later run with the same seed replaces an earlier one.
+    measured = measured.drop_duplicates(["dataset", "target", "version", "place", "line", "x", "seed"], keep="last")
+    panels, alone = [], []
+    for key, found in measured.groupby(["dataset", "target", "version", "place"]):
+        place = Place(*key)
+        by_line = {
+            line: dict(iter(of_line.groupby("x", sort=False))) for line, of_line in found.groupby("line", sort=False)
+        }
+        alone += _left_out(setting, by_line, by_line)
         drawn = {line: by_x for line, by_x in by_line.items() if len(by_x) > 1}
         if drawn:
             title, labels = _words(place, {line: json.loads(line) for line in drawn})
@@ -139,16 +149,16 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
             lines.sort(key=lambda line: _natural(line.label))
             left_out = _left_out(setting, by_line, drawn)
             methods = {line.method for line in lines}
+            kin = incomplete[(incomplete["dataset"] == place.dataset) & incomplete["method"].isin(methods)]
             left_out += [
-                f"{record.run_id}, whose closed-set scores are not complete"
-                + (f" ({record.reason})" if record.reason else "")
-                for record in incomplete
-                if record.config.data.name == place.dataset and record.config.method_name in methods
+                f"{run.run}, whose closed-set scores are not complete"
+                + (f" ({run.run_reason})" if run.run_reason else "")
+                for run in kin.sort_values("run").itertuples()
             ]
             panels.append(Panel(setting, metric(measure), place, title, tuple(lines), tuple(left_out)))
     if not panels:
-        values = ", ".join(sorted({_text(own[setting]) for _, own in having}))
-        why = [text for by_line in runs.values() for text in _left_out(setting, by_line, by_line) if _ALSO in text]
+        values = ", ".join(sorted({_text(settings[run][setting]) for run in having["run"]}))
+        why = [text for text in alone if _ALSO in text]
         remedy = f"the nearest is {why[0]}" if why else f"sweep it with `bench run --set {setting}=A,B,C`"
         raise UserError(
             f"there is nothing to draw: no two complete runs differ in {setting} alone, whose values are {values}; "
@@ -157,21 +167,21 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
     return panels
 
 
-def _left_out(setting: str, by_line: Mapping[str, Mapping[str, _BySeed]], others: Iterable[str]) -> list[str]:
+def _left_out(setting: str, by_line: Mapping[str, Mapping[str, pd.DataFrame]], others: Iterable[str]) -> list[str]:
     """A sentence for each line with a single value: its runs, and in what it differs from the nearest of ``others``."""
     sentences = []
     among = {line: json.loads(line) for line in others}
     for line, by_x in sorted(by_line.items()):
         if len(by_x) > 1:
             continue
-        ((value, by_seed),) = by_x.items()
+        ((value, alike),) = by_x.items()
         own = json.loads(line)
         told = [
             [key for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)]
             for name, other in among.items()
             if other["method_name"] == own["method_name"] and {*by_line[name]} != {value}
         ]
-        runs = ", ".join(record.run_id for record, _ in by_seed.values())
+        runs = ", ".join(alike["run"])
         text = f"{runs} with {setting}={_text(json.loads(value))}"
         if told:
             keys = min(told, key=len)
@@ -183,18 +193,17 @@ def _left_out(setting: str, by_line: Mapping[str, Mapping[str, _BySeed]], others
     return sentences
 
 
-def _following(records: Iterable[Record], setting: str) -> dict[str, set[str]]:
+def _following(runs: pd.DataFrame, setting: str) -> dict[str, set[str]]:
     """Settings of each method that ``setting`` decides where they are not given."""
     found: dict[str, set[str]] = defaultdict(set)
     values: dict[str, dict[str, Any]] = defaultdict(dict)
-    for record in records:
-        config = record.config
+    for run in runs.itertuples():
         if setting == "data.supervision":
-            found[config.method_name] |= set(record.supervision.get("without_labels") or {})
+            found[run.method] |= set(run.without_labels)
         elif setting.startswith("method."):
             key = setting.split(".")[1]
-            if key in config.method:
-                values[config.method_name][_canonical(config.method[key])] = {key: config.method[key]}
+            if key in run.config.method:
+                values[run.method][_canonical(run.config.method[key])] = {key: run.config.method[key]}
     for method, given in values.items():
         filled = [table for table in (_filled(method, one) for one in given.values()) if table]
         keys = {key for table in filled for key in table} - {setting.split(".")[1]}
@@ -214,44 +223,40 @@ def _filled(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def _settings(record: Record, swept: str, following: Mapping[str, set[str]]) -> dict[str, Any]:
-    """Everything that makes the run's result but its seed, by dotted key.
+def _settings(run: Any, swept: str, following: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Everything that makes the result of ``run``, a row of the ledger, but its seed, by dotted key.
 
     Settings that are as the ``swept`` one makes them where they are not given say so in place of their value.
     """
-    content = record.config.content()
+    content = run.config.content()
     method: dict[str, Any] = content["method"]
-    keys = following.get(record.config.method_name, set()) & method.keys()
+    keys = following.get(run.method, set()) & method.keys()
     if keys:
-        filled = _filled(record.config.method_name, {k: v for k, v in method.items() if k not in keys})
+        filled = _filled(run.method, {k: v for k, v in method.items() if k not in keys})
         if swept == "data.supervision":
-            filled |= record.supervision.get("without_labels") or {}
+            filled |= run.without_labels
         content["method"] = method | {k: f"by {swept}" for k in keys if k in filled and method[k] == filled[k]}
     settings = {key: value for key, value in flat(content).items() if key != "seed" and value != {}}
-    if record.config.data.supervision != "dense":
-        settings[_LABELS] = source_of(record)
+    if run.supervision != "dense":
+        settings[_LABELS] = run.labels
     return settings
 
 
-def _scored(record: Record) -> tuple[Place, Scores] | None:
-    """The run's scores on its headline split and where they belong; None for a run that is not complete."""
-    result = record.protocols.get(PROTOCOL)
-    if record.status != "complete" or result is None or result.status != "complete":
-        return None
-    target = headline(PROTOCOL, [record])
-    scores = result.targets.get(target)
-    if scores is None:
-        return None
-    data = f"{definition(scores)} {training_data(record)}"
-    return Place(record.config.data.name, target, result.version, data), scores
+def _scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """The closed-set numbers of every complete run on its headline split."""
+    complete = (frame["run_status"] == "complete") & (frame["status"] == "complete")
+    own = (frame["reading"] == "") & (frame["part"] == "") & (frame["target"] != "")
+    found = frame[(frame["protocol"] == PROTOCOL) & complete & own]
+    judged = {run: headline(numbers) for run, numbers in found.groupby("run")}
+    return found[found["target"] == found["run"].map(judged)]
 
 
-def _points(by_x: Mapping[str, _BySeed]) -> tuple[Point, ...]:
+def _points(by_x: Mapping[str, pd.DataFrame]) -> tuple[Point, ...]:
     points = []
-    for text, by_seed in by_x.items():
-        in_order = dict(sorted(by_seed.items()))
-        cell = Cell({seed: value for seed, (_, value) in in_order.items()})
-        points.append(Point(json.loads(text), cell, tuple(record.run_id for record, _ in in_order.values())))
+    for text, found in by_x.items():
+        in_order = found.sort_values("seed")
+        cell = Cell(dict(zip(in_order["seed"], in_order["value"])))
+        points.append(Point(json.loads(text), cell, tuple(in_order["run"])))
     return tuple(sorted(points, key=lambda point: _order(point.x)))
 
 
@@ -398,10 +403,6 @@ def _rows(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
                     "values": " ".join(f"{seed}={value!r}" for seed, value in point.cell.values.items()),
                     "runs": " ".join(point.run_ids),
                 }
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _text(value: Any) -> str:

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from bench.leaderboard.grouping import DataKey, Group
+import pandas as pd
+
 from bench.leaderboard.labels import labels_of
-from bench.records import Record
+from bench.naming import PARTIAL
 
 
-def facts_of(group: Group, protocol: str, records: list[Record]) -> dict[str, str]:
-    """The facts of a group in the order of a caption; ``protocol`` with its version. Those not set are left out."""
-    known = group.weights_hash[:8] in group.weights
+def facts_of(runs: pd.DataFrame, protocol: str) -> dict[str, str]:
+    """The facts of a group's ``runs`` in the order of a caption; ``protocol`` with its version. Empty ones go."""
+    group = runs.iloc[0]
+    known = group["weights_hash"][:8] in group["weights"]
+    files = f", files {group['training_content'][:8]}" if group["training_content"] else ""
+    images = f"{group['training_images']} images ({group['training_fingerprint'][:8]}{files})"
     facts = {
-        "data set": group.dataset,
-        "supervision": group.supervision,
-        "labels": labels_of(records).text if group.supervision else "",
-        "network": f"{group.architecture}/{group.encoder}",
-        "encoder weights": group.weights if known else f"{group.weights} ({group.weights_hash[:8]})",
-        "recipe": f"{group.recipe} ({group.recipe_hash})",
-        "inference": group.inference,
+        "data set": group["dataset"],
+        "supervision": group["supervision"],
+        "labels": labels_of(runs).text if group["supervision"] else "",
+        "network": f"{group['architecture']}/{group['encoder']}",
+        "encoder weights": group["weights"] if known else f"{group['weights']} ({group['weights_hash'][:8]})",
+        "recipe": f"{group['recipe']} ({group['recipe_hash']})",
+        "inference": group["inference"],
         "protocol": protocol,
-        "ranks": str(group.ranks) if group.ranks != 1 else "",
-        "training data": "" if group.data is None else _data(group.data),
-        "hardware": _few({r.environment.hardware or r.environment.device for r in records}),
-        "commits": _few(
-            {
-                (made.commit or "unknown")[:8] + (" (dirty)" if made.dirty else "")
-                for r in records
-                for made in (r.environment, r.scoring_environment)
-                if made is not None
-            }
-        ),
+        "ranks": str(group["ranks"]) if group["ranks"] != 1 else "",
+        "training data": images if group["training_fingerprint"] else "",
+        "hardware": _few(set(runs["hardware"].where(runs["hardware"] != "", runs["device"]))),
+        "commits": _few({*runs["commit"], *runs["scoring_commit"]} - {""}),
     }
     return {name: text for name, text in facts.items() if text}
 
 
-def _data(data: DataKey) -> str:
-    files = f", files {data.content[:8]}" if data.content else ""
-    return f"{data.images} images ({data.fingerprint[:8]}{files})"
+def partial_rules(numbers: pd.DataFrame) -> list[str]:
+    """What to say of rows on partial data, with the number of images that each target had; nothing without them."""
+    found = numbers[numbers["partial"] & (numbers["target"] != "")]
+    if found.empty:
+        return []
+    targets = found.groupby(["target", "images"]).size().index
+    had = ", ".join(f"{target} {images} images" for target, images in targets)
+    return [f"Rows{PARTIAL}: data.allow_partial accepted fewer images than a release has. Scored here: {had}."]
 
 
 def _few(values: set[str], limit: int = 4) -> str:

@@ -1,12 +1,12 @@
-"""Which labels training saw: what the records' ``supervision`` entries say, in the words of tables."""
+"""Which labels training saw, in the words of tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from bench.leaderboard.statistics import mean_and_std
-from bench.records import Record
 from datasets.supervision.kinds import parse
 
 SEEDED_RULE = "Derived labels are drawn from each run's seed, so the spread over seeds is also that of the labels."
@@ -58,35 +58,19 @@ class Labels:
         return f"{self.kind} ({inside})" if inside else self.kind
 
 
-def labels_of(records: Sequence[Record]) -> Labels:
-    """The labels of runs that share supervision and source."""
+def labels_of(runs: pd.DataFrame) -> Labels:
+    """The labels of ``runs``, rows of the ledger that share supervision and labels."""
+    first = runs.iloc[0]
     return Labels(
-        kind=records[0].config.data.supervision,
-        source=source_of(records[0]),
-        share=_mean(records, "labelled_fraction"),
-        pixels=_mean(records, "labelled_pixels_per_image"),
+        kind=first["supervision"],
+        source=first["labels"],
+        share=_mean(runs["labelled_share"]),
+        pixels=_mean(runs["labelled_pixels"]),
     )
 
 
-def source_of(record: Record) -> str:
-    """Where a run's labels come from, with a hash of published files; empty if it failed before it saw them.
-
-    Dense labels have one source, which records did not name at first.
-    """
-    dense = record.config.data.supervision == "dense" and record.data is not None
-    source = str(record.supervision.get("source", "dense" if dense else ""))
-    if record.data is not None and record.data.content is not None and is_published(record):
-        return f"{source} ({record.data.content[:8]})"
-    return source
-
-
-def is_published(record: Record) -> bool:
-    """Whether a run's labels were read from files of their own beside the dense ones."""
-    return str(record.supervision.get("source", "")).startswith("official")
-
-
-def _mean(records: Sequence[Record], key: str) -> float | None:
-    known = [float(value) for r in records if (value := r.supervision.get(key)) is not None]
+def _mean(values: pd.Series) -> float | None:
+    known = values.dropna().tolist()
     return mean_and_std(known)[0] if known else None
 
 

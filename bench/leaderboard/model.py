@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bench.leaderboard.columns import Column, ColumnKey
 from bench.leaderboard.published import Published
@@ -37,12 +38,16 @@ class Cell:
     @property
     def mean(self) -> float:
         """Mean over seeds."""
-        return mean_and_std(list(self.values.values()))[0]
+        return self._moments[0]
 
     @property
     def std(self) -> float | None:
         """Sample standard deviation over seeds, None for a single one."""
-        return mean_and_std(list(self.values.values()))[1]
+        return self._moments[1]
+
+    @cached_property
+    def _moments(self) -> tuple[float, float | None]:
+        return mean_and_std(list(self.values.values()))
 
 
 @dataclass

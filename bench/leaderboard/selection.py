@@ -2,89 +2,68 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from bench.leaderboard.grouping import Variant, variant_of
+import pandas as pd
+
 from bench.leaderboard.protocols import shown
-from bench.records import Record
 
 REASON_LENGTH = 240
 
 
-@dataclass
-class Selection:
-    """The runs of a group under one version of a protocol."""
+class Selection(NamedTuple):
+    """The runs of a group under one version of a protocol, one row each."""
 
-    complete: dict[Variant, dict[int, Record]] = field(default_factory=lambda: defaultdict(dict))
-    """By variant and seed."""
-    incomplete: list[tuple[Record, str, str]] = field(default_factory=list)
-    """With status and reason; not those scored under another version, or not under a protocol on request."""
-    superseded: list[tuple[Record, Record]] = field(default_factory=list)
-    """Complete runs of which there is a newer one with the same seed, and that one."""
-
-    @property
-    def used(self) -> list[Record]:
-        """All runs that count."""
-        return [record for by_seed in self.complete.values() for record in by_seed.values()]
+    used: pd.DataFrame
+    """Those that count, by age."""
+    incomplete: pd.DataFrame
+    """The others with ``problem`` and ``why``; not those scored under another version, or not under one on request."""
+    superseded: pd.DataFrame
+    """Complete runs of which there is a newer one with the same seed, and its id as ``newest``."""
 
 
-def select(records: Iterable[Record], protocol: str, version: str) -> Selection:
-    """Sort out the runs that count under ``version`` of ``protocol``."""
-    selection = Selection()
-    for record in sorted(records, key=lambda r: (r.created, r.run_id)):
-        problem = _problem(record, protocol, version)
-        if problem is not None:
-            if problem != _UNMENTIONED:
-                selection.incomplete.append((record, *problem))
-            continue
-        by_seed = selection.complete[variant_of(record)]
-        earlier = by_seed.get(record.config.seed)
-        if earlier is not None and earlier.run_id != record.run_id:
-            selection.superseded.append((earlier, record))
-        by_seed[record.config.seed] = record
-    return selection
+def select(members: pd.DataFrame, protocol: str, version: str) -> Selection:
+    """Sort out the runs among the ledger's rows ``members`` that count under ``version`` of ``protocol``."""
+    runs = members.drop_duplicates("run").sort_values(["created", "run"])
+    under = members[members["protocol"] == protocol].drop_duplicates("run").set_index("run")
+    found = dict(zip(under.index, under.itertuples()))
+    problems = [_problem(run, found.get(run.run), protocol, version) for run in runs.itertuples()]
+    runs = runs.assign(problem=[p[0] for p in problems], why=[p[1] for p in problems])
+    complete = runs[runs["problem"] == _NONE]
+    used = complete.drop_duplicates(["variant", "seed"], keep="last")
+    newest = used[["variant", "seed", "run"]].rename(columns={"run": "newest"})
+    older = complete[~complete["run"].isin(used["run"])].merge(newest, on=["variant", "seed"])
+    return Selection(used, runs[~runs["problem"].isin((_NONE, _UNMENTIONED))], older)
 
 
-def headline(protocol: str, records: Iterable[Record]) -> str:
-    """The split that a protocol of several splits summarises; without a summary, the test split."""
-    key = shown(protocol).headline or "miou"
-    candidates: set[str] | None = None
-    for result in (record.protocols[protocol] for record in records):
-        same = {t for t, s in result.targets.items() if s.metrics.get(key) == result.summary.get(key)}
-        candidates = same if candidates is None else candidates & same
-    return min(candidates or {"test"})
+def headline(numbers: pd.DataFrame) -> str:
+    """The split that a protocol of several splits summarises in all runs; without a summary, the test split."""
+    judged = numbers[numbers["headline"]].groupby("target")["run"].nunique()
+    return min(judged.index[judged == numbers["run"].nunique()], default="test")
 
 
-def first_reason(record: Record) -> str | None:
-    """Why a protocol of the run has no scores."""
-    return next((r.reason for r in record.protocols.values() if r.reason), None)
-
-
-def sentence(text: str | None) -> str:
+def sentence(text: str) -> str:
     """A reason in one line of limited length."""
     words = " ".join((text or "no reason was recorded").split())
     return words if len(words) <= REASON_LENGTH else words[: REASON_LENGTH - 1] + "…"
 
 
-_UNMENTIONED = ("", "")
+_NONE = ""
+_UNMENTIONED = "unmentioned"
 """Of runs scored under another version of the protocol, or not under one that is only scored on request."""
 
 
-def _problem(record: Record, protocol: str, version: str) -> tuple[str, str] | None:
-    """Why the run is not averaged, as (status, reason); None if it is."""
-    if record.status != "complete":
-        return "failed", sentence(record.reason or first_reason(record) or "no reason was recorded")
-    result = record.protocols.get(protocol)
-    if result is None and not shown(protocol).by_default:
-        return _UNMENTIONED
-    if result is None:
-        return "not scored", f"the run was not scored under {protocol}"
-    if result.version != version:
-        return _UNMENTIONED
-    if result.status != "complete":
-        return result.status, sentence(result.reason or "no reason was recorded")
-    if not result.targets:
+def _problem(run: Any, under: Any | None, protocol: str, version: str) -> tuple[str, str]:
+    """Why the run is not averaged, as (status, reason); its row under the protocol is ``under``."""
+    if run.run_status != "complete":
+        return "failed", sentence(run.run_reason)
+    if under is None:
+        mentioned = shown(protocol).by_default
+        return "not scored" if mentioned else _UNMENTIONED, f"the run was not scored under {protocol}"
+    if under.version != version:
+        return _UNMENTIONED, ""
+    if under.status != "complete":
+        return under.status, sentence(under.reason)
+    if not under.metric:
         return "not scored", "the protocol has no target"
-    return None
+    return _NONE, ""

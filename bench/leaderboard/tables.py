@@ -11,22 +11,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, TypeGuard
+from typing import Literal
+
+import pandas as pd
 
 from bench.leaderboard import protocols
 from bench.leaderboard import statistics as stats
 from bench.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.leaderboard.comparison import Statistics, compare, rank, sort_rows
-from bench.leaderboard.facts import facts_of
-from bench.leaderboard.grouping import Group, Variant, definition, grouped, named, variant_of, with_known_content
+from bench.leaderboard.facts import facts_of, partial_rules
 from bench.leaderboard.labels import SEEDED_RULE, labels_of
 from bench.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.leaderboard.published import load, matching, shares_of_supervised
-from bench.leaderboard.selection import first_reason, headline, select, sentence
+from bench.leaderboard.selection import Selection, headline, select, sentence
 from bench.leaderboard.supervision import by_supervision
-from bench.records import ProtocolResult, Record
+from bench.ledger import TRAINING, ledger
+from bench.naming import Naming, Variant, named
+from bench.records import Record
+
+COST = "cost"
+"""Stands for the data of a column of what training cost."""
+_KEY = ["target", "data", "metric"]
 
 
 def build(
@@ -46,11 +53,11 @@ def build(
         resamples: bootstrap samples of the images; 0 for no comparison.
     """
     entries = load() if published != "none" else []
+    frame = ledger(records)
     tables = []
-    groups = grouped(with_known_content(records))
-    for group, members in groups.items():
-        tables += _tables_of_group(group, members, statistics, resamples)
-    across = by_supervision(groups)
+    for _, members in frame.groupby("group", sort=False):
+        tables += _tables_of_group(members, statistics, resamples)
+    across = by_supervision(frame)
     _make_titles_unique([*tables, *across])
     for table in across:
         blind = {c.key for c in table.columns if c.labels is not None and c.labels.kind == "none"}
@@ -66,223 +73,168 @@ def build(
     return tables
 
 
-def _tables_of_group(group: Group, records: list[Record], statistics: Statistics, resamples: int) -> list[Table]:
-    versions: set[tuple[str, str]] = set()
-    skipped: dict[str, Counter[str]] = defaultdict(Counter)
-    for record in records:
-        for name, result in record.protocols.items():
-            versions.add((name, result.version))
-            if result.status == "skipped":
-                skipped[name][sentence(result.reason)] += 1
-    kept = [
-        (name, version)
-        for name, version in sorted(versions, key=lambda v: (protocols.order(v[0]), v[1]))
-        if any(_has(r, name, version) and r.protocols[name].status != "skipped" for r in records)
-    ]
-    tables = [_table(group, name, version, records, statistics, resamples) for name, version in kept]
-    if not tables:
-        tables = [_bare_table(group, records)]
-    for name, version in kept:
-        others = sorted({v for n, v in versions if n == name} - {version})
-        if others:
-            for table in tables:
-                if table.protocol == name and table.facts["protocol"] == f"{name} version {version}":
-                    table.notes.append(
-                        f"mixed versions: there are also runs scored under version {', '.join(others)} of "
-                        "this protocol; they are in tables of their own and are not comparable"
-                    )
-    for name in sorted(skipped):
-        if name not in {kept_name for kept_name, _ in kept}:
-            for reason, count in skipped[name].items():
-                tables[0].notes.append(f"{name} was skipped in {count} run{'s' * (count > 1)}: {reason}")
+def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: int) -> list[Table]:
+    states = members[~members["protocol"].isin(("", TRAINING))].drop_duplicates(["run", "protocol"])
+    tried = states[states["status"] != "skipped"]
+    kept = sorted({*zip(tried["protocol"], tried["version"])}, key=lambda v: (protocols.order(v[0]), v[1]))
+    tables = [_table(members, name, version, statistics, resamples) for name, version in kept]
+    for table, (name, version) in zip(tables, kept):
+        if others := sorted({*states.loc[states["protocol"] == name, "version"]} - {version}):
+            table.notes.append(
+                f"mixed versions: there are also runs scored under version {', '.join(others)} of "
+                "this protocol; they are in tables of their own and are not comparable"
+            )
+    tables = tables or [_bare_table(members)]
+    skipped = states[~states["protocol"].isin(tried["protocol"])]
+    reasons = Counter(zip(skipped["protocol"], map(sentence, skipped["reason"])))
+    for (name, reason), count in sorted(reasons.items(), key=lambda item: item[0][0]):
+        tables[0].notes.append(f"{name} was skipped in {count} run{'s' * (count > 1)}: {reason}")
     return tables
 
 
-def _bare_table(group: Group, records: list[Record]) -> Table:
+def _bare_table(members: pd.DataFrame) -> Table:
     """Runs of which no protocol has anything to show."""
-    naming = named(map(variant_of, records))
-    table = Table("Runs without scores", "none", facts_of(group, "none", records))
-    table.incomplete = _merge_incomplete(
-        Incomplete(
-            naming.label[variant_of(r)],
-            (r.config.seed,),
-            "failed" if r.status == "failed" else "not scored",
-            sentence(r.reason or first_reason(r) or "no protocol was run"),
-        )
-        for r in records
-    )
+    runs = members.drop_duplicates("run")
+    naming = named(runs["variant"])
+    failed = runs["run_status"] == "failed"
+    why = [sentence(reason or "no protocol was run") for reason in runs["run_reason"]]
+    runs = runs.assign(problem=failed.map({True: "failed", False: "not scored"}), why=why)
+    table = Table("Runs without scores", "none", facts_of(runs, "none"))
+    table.incomplete = _incomplete(runs, naming)
     table.notes = naming.notes
     return table
 
 
-def _table(
-    group: Group, protocol: str, version: str, records: list[Record], statistics: Statistics, resamples: int
-) -> Table:
-    selection = select(records, protocol, version)
-    complete, used = selection.complete, selection.used
-    naming = named(map(variant_of, [*used, *(record for record, _, _ in selection.incomplete)]))
+def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Statistics, resamples: int) -> Table:
+    selection = select(members, protocol, version)
+    naming = named([*selection.used["variant"], *selection.incomplete["variant"]])
     labels = naming.label
-    notes = [
-        f"{labels[variant_of(newest)]}: seed {newest.config.seed} was run more than once; {newest.run_id} is the "
-        f"newest and counts, {earlier.run_id} does not"
-        for earlier, newest in selection.superseded
-    ]
+    used = selection.used.assign(label=[labels[variant] for variant in selection.used["variant"]])
+    used = used.sort_values(["label", "seed"])
+    runs = used if len(used) else members.drop_duplicates("run")
+    group = runs.iloc[0]
     table = Table(
-        f"{protocols.shown(protocol).title}: {group.dataset}, {group.supervision}, "
-        f"{group.architecture}/{group.encoder}, {group.recipe}",
+        f"{protocols.shown(protocol).title}: {group['dataset']}, {group['supervision']}, "
+        f"{group['architecture']}/{group['encoder']}, {group['recipe']}",
         protocol,
-        facts_of(group, f"{protocol} version {version}", used or records),
+        facts_of(runs, f"{protocol} version {version}"),
     )
-    table.incomplete = _merge_incomplete(
-        Incomplete(labels[variant_of(record)], (record.config.seed,), status, reason)
-        for record, status, reason in selection.incomplete
-    )
-    runs: list[tuple[list[Row], list[Record]]] = []
-    for variant in sorted(complete, key=lambda v: labels[v]):
-        by_seed = dict(sorted(complete[variant].items()))
-        scores = _scores_of(protocol, by_seed.values())
-        rows = [_row(labels[variant], variant, score, protocol, by_seed) for score in scores]
-        table.rows += rows
-        runs.append((rows, list(by_seed.values())))
-    table.columns = _columns(protocol, used)
+    table.incomplete = _incomplete(selection.incomplete, naming)
+    scored = (members["protocol"] == protocol) & (members["version"] == version)
+    if protocol == "closed-set":
+        scored |= members["protocol"] == TRAINING
+    numbers = members[scored & members["run"].isin(used["run"])]
+    numbers = numbers.assign(data=numbers["data"].where(numbers["protocol"] != TRAINING, COST))
+    whole = numbers[numbers["part"] == ""]
+    by_run = dict(iter(numbers.groupby("run")))
+    for label, of_row in used.groupby("label", sort=False):
+        found = pd.concat([by_run[run] for run in of_row["run"]])
+        table.rows += _rows(label, of_row, found, protocol)
+    table.columns = _columns(whole)
     rank(table)
-    notes += _version_notes(table, labels) + _score_notes(used, protocol)
+    notes = _seed_notes(selection, labels) + _version_notes(labels) + _score_notes(whole)
     _hide_incomparable_costs(table, used, notes)
     notes += naming.notes
     if resamples:
-        notes += compare(table, runs, statistics, resamples)
+        notes += compare(table, statistics, resamples)
     table.notes = list(dict.fromkeys(notes))
     table.rules = _rules(table, resamples)
-    if labels_of(records).seeded:
+    if labels_of(members).seeded:
         table.rules.append(SEEDED_RULE)
+    table.rules += partial_rules(whole)
     sort_rows(table, _primary_columns(table))
     return table
 
 
-# What a run contributes
-
-
-def _has(record: Record, protocol: str, version: str) -> bool:
-    return protocol in record.protocols and record.protocols[protocol].version == version
-
-
-def _merge_incomplete(items: Iterable[Incomplete]) -> list[Incomplete]:
-    seeds: dict[tuple[str, str, str], set[int]] = defaultdict(set)
-    for item in items:
-        seeds[item.label, item.status, item.reason].update(item.seeds)
+def _incomplete(runs: pd.DataFrame, naming: Naming) -> list[Incomplete]:
+    labels = [naming.label[variant] for variant in runs["variant"]]
     return [
-        Incomplete(label, tuple(sorted(found)), status, reason)
-        for (label, status, reason), found in sorted(seeds.items())
+        Incomplete(label, tuple(sorted({*found["seed"]})), status, reason)
+        for (label, status, reason), found in runs.assign(label=labels).groupby(["label", "problem", "why"])
     ]
 
 
-def _scores_of(protocol: str, records: Iterable[Record]) -> list[str]:
-    """The anomaly scores of a variant; elsewhere its own prediction, which has no name, and its other readings."""
-    targets = [scores for record in records for scores in record.protocols[protocol].targets.values()]
-    if protocol == "anomaly":
-        return sorted({score for scores in targets for score in scores.by_score}) or [""]
-    return ["", *sorted({reading for scores in targets for reading in scores.by_reading})]
+# Rows
 
 
-def _values(record: Record, protocol: str, score: str) -> dict[ColumnKey, float | None]:
-    """Every number of a run under a protocol by column."""
-    result = record.protocols[protocol]
-    values: dict[ColumnKey, float | None] = {}
-    other_reading = score != "" and protocol != "anomaly"
-    for target, scores in result.targets.items():
-        own = {**scores.metrics, **scores.by_score.get(score, {})}
-        for key, value in (scores.by_reading.get(score, {}) if other_reading else own).items():
-            values[target, definition(scores), key] = value
-    for key, value in (result.summary_by_reading.get(score, {}) if other_reading else result.summary).items():
-        if key != protocols.shown(protocol).headline:
-            values[_summary_key(key, result)] = value
-    if protocol == "closed-set" and record.training is not None and not other_reading:
-        training = record.training
-        values["", "cost", "parameters"] = training.parameters / 1e6
-        values["", "cost", "seconds"] = training.seconds / 60
-        values["", "cost", "images_per_second"] = training.images_per_second
-        values["", "cost", "peak_memory_mb"] = training.peak_memory_mb
-    return values
+def _rows(label: str, runs: pd.DataFrame, numbers: pd.DataFrame, protocol: str) -> Iterator[Row]:
+    """The rows of a variant: its anomaly scores; elsewhere its own prediction, which has no name, and its readings."""
+    seeds, variant = tuple(runs["seed"]), runs["variant"].iloc[0]
+    readings = sorted({*numbers["reading"]} - {""})
+    shared = protocol == "anomaly"
+    for reading in (readings or [""]) if shared else ["", *readings]:
+        # What is of all scores of a target, such as its prevalence, stands in the row of each.
+        mine = numbers[numbers["reading"].isin({reading, ""} if shared else {reading})]
+        yield Row(
+            label=label,
+            method=variant.method,
+            version=variant.version,
+            score=reading,
+            seeds=seeds,
+            run_ids=tuple(runs["run"]),
+            cells={key: _cell(found, seeds) for key, found in _by_seed(mine[mine["part"] == ""], _KEY).items()},
+            per_class=_per_class(numbers, seeds) if shared or not reading else {},
+        )
 
 
-def _summary_key(key: str, result: ProtocolResult) -> ColumnKey:
-    # A mean over other targets is a different number; the same checkpoint's mIoU does not depend on them.
-    if key == "closed_set_miou":
-        return ("", "", key)
-    targets = sorted(f"{target}|{definition(scores)}" for target, scores in result.targets.items())
-    return ("", "\n".join(targets), key)
+def _by_seed(numbers: pd.DataFrame, key: list[str]) -> dict[ColumnKey, dict[int, float]]:
+    found: dict[ColumnKey, dict[int, float]] = defaultdict(dict)
+    for a, b, c, seed, value in numbers[[*key, "seed", "value"]].itertuples(index=False, name=None):
+        found[a, b, c][seed] = value
+    return found
 
 
-def _row(label: str, variant: Variant, score: str, protocol: str, by_seed: dict[int, Record]) -> Row:
-    found = {seed: _values(record, protocol, score) for seed, record in by_seed.items()}
-    keys = {key for values in found.values() for key in values}
-    cells = {}
-    for key in keys:
-        defined = {s: float(v) for s, values in found.items() if _is_number(v := values.get(key))}
-        undefined = tuple(s for s in found if s not in defined)
-        cells[key] = Cell(defined, undefined)
-    per_class: dict[str, dict[str, tuple[float | None, ...]]] = {}
-    targets = {t for r in by_seed.values() for t in r.protocols[protocol].targets}
-    for target in sorted(targets if protocol == "anomaly" or not score else ()):
-        found_here = [r.protocols[protocol].targets.get(target) for r in by_seed.values()]
-        ious = [{} if scores is None else scores.per_class.get("iou", {}) for scores in found_here]
-        names = list(dict.fromkeys(name for iou in ious for name in iou))
-        if names:
-            per_class[target] = {name: tuple(iou.get(name) for iou in ious) for name in names}
-    return Row(
-        label=label,
-        method=variant.method,
-        version=variant.version,
-        score=score,
-        seeds=tuple(by_seed),
-        run_ids=tuple(r.run_id for r in by_seed.values()),
-        cells=cells,
-        per_class=per_class,
-    )
+def _cell(found: Mapping[int, float], seeds: Sequence[int]) -> Cell:
+    defined = {seed: found[seed] for seed in seeds if math.isfinite(found.get(seed, math.nan))}
+    return Cell(defined, tuple(seed for seed in seeds if seed not in defined))
+
+
+def _per_class(numbers: pd.DataFrame, seeds: Sequence[int]) -> dict[str, dict[str, tuple[float | None, ...]]]:
+    """IoU by target and class, a value for each of the ``seeds``."""
+    ious = numbers[(numbers["metric"] == "iou") & (numbers["part"] != "")].sort_values("target", kind="stable")
+    found: dict[str, dict[str, tuple[float | None, ...]]] = defaultdict(dict)
+    for (target, name, _), cell in _by_seed(ious, ["target", "part", "metric"]).items():
+        defined = _cell(cell, seeds).values
+        found[target][name] = tuple(defined.get(seed) for seed in seeds)
+    return dict(found)
 
 
 # Columns
 
 
-def _columns(protocol: str, records: list[Record]) -> list[Column]:
-    found: dict[ColumnKey, set[float]] = defaultdict(set)
-    for record in records:
-        for score in _scores_of(protocol, [record]):
-            for key, value in _values(record, protocol, score).items():
-                found[key].add(float(value) if _is_number(value) else math.nan)
-    datas: dict[str, set[str]] = defaultdict(set)
-    for target, data, _ in found:
-        if target:
-            datas[target].add(data)
-    summaries = {data for target, data, key in found if not target and data and data != "cost"}
+def _columns(numbers: pd.DataFrame) -> list[Column]:
+    judged = headline(numbers)
+    targets = numbers[numbers["target"] != ""]
+    datas = targets.groupby("target")["data"].nunique()
+    prevalences = targets[targets["metric"] == "prevalence"].groupby(["target", "data"])["value"]
+    prevalence = {key: found.iloc[0] for key, found in prevalences if found.nunique(dropna=False) == 1}
+    means = numbers.loc[numbers["over"] != "", "data"].nunique()
     columns = []
-    judged = headline(protocol, records)
-    for key in sorted(found, key=lambda k: (not k[0], k[0] != judged, k[0], k[1] == "cost", k[1], order(k[2]))):
-        target, data, name = key
-        column = metric(name)
-        shown = column.shown
-        group = target
+    for number in numbers.drop_duplicates(_KEY).itertuples():
+        target, data = number.target, number.data
+        column = metric(number.metric)
+        group, shown = target, column.shown
         if target:
-            prevalences = found.get((target, data, "prevalence"), set())
-            constant = len(prevalences) == 1
-            if len(datas[target]) > 1:
-                group += f" [{data.split('|')[3][:8]}, {data.rpartition('|')[2]}]"
-            if constant and not math.isnan(prevalence := next(iter(prevalences))):
-                group += f" (prevalence {prevalence:.2%})"
-                shown = shown and name != "prevalence"
-        elif data == "cost":
-            group = "cost"
-        elif data:
-            group = "summary"
-            if len(summaries) > 1:
-                group += " over " + ", ".join(part.partition("|")[0] for part in data.split("\n"))
-        columns.append(Column(key, group, target, column, shown))
-    return columns
+            if datas[target] > 1:
+                group += f" [{number.fingerprint[:8]}, {number.classes}]"
+            if not math.isnan(constant := prevalence.get((target, data), math.nan)):
+                group += f" (prevalence {constant:.2%})"
+                shown = shown and number.metric != "prevalence"
+        elif data == COST:
+            group = COST
+        elif number.over:
+            group = "summary" + (f" over {number.over}" if means > 1 else "")
+        columns.append(Column((target, data, number.metric), group, target, column, shown))
+
+    def place(column: Column) -> tuple[object, ...]:
+        target, data, name = column.key
+        return not target, target != judged, target, data == COST, data, order(name)
+
+    return sorted(columns, key=place)
 
 
-def _hide_incomparable_costs(table: Table, records: list[Record], notes: list[str]) -> None:
-    hardware = {(r.environment.hardware, r.environment.device) for r in records}
-    if len(hardware) > 1:
+def _hide_incomparable_costs(table: Table, runs: pd.DataFrame, notes: list[str]) -> None:
+    if len(runs[["hardware", "device"]].drop_duplicates()) > 1:
         hidden = {"seconds", "images_per_second", "peak_memory_mb"}
         table.columns = [
             replace(c, shown=False) if c.group == "cost" and c.metric.key in hidden else c for c in table.columns
@@ -328,7 +280,15 @@ def _make_titles_unique(tables: list[Table]) -> None:
             table.title += f" ({seen[table.slug]})"
 
 
-def _version_notes(table: Table, labels: Mapping[Variant, str]) -> list[str]:
+def _seed_notes(selection: Selection, labels: Mapping[Variant, str]) -> list[str]:
+    return [
+        f"{labels[earlier.variant]}: seed {earlier.seed} was run more than once; {earlier.newest} is the newest and "
+        f"counts, {earlier.run} does not"
+        for earlier in selection.superseded.itertuples()
+    ]
+
+
+def _version_notes(labels: Mapping[Variant, str]) -> list[str]:
     versions: dict[str, set[str]] = defaultdict(set)
     for variant in labels:
         versions[variant.method].add(variant.version)
@@ -339,23 +299,22 @@ def _version_notes(table: Table, labels: Mapping[Variant, str]) -> list[str]:
     ]
 
 
-def _score_notes(records: list[Record], protocol: str) -> list[str]:
+def _score_notes(numbers: pd.DataFrame) -> list[str]:
+    targets = numbers[numbers["target"] != ""]
     notes: dict[str, set[str]] = defaultdict(set)
-    targets: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        for target, scores in record.protocols[protocol].targets.items():
-            targets[target].add(definition(scores))
-            for note in scores.notes:
-                notes[f"{target}: {sentence(note)}"].add(record.config.method_name)
-    everyone = {r.config.method_name for r in records}
+    for target, text, method in targets[["target", "notes", "method"]].drop_duplicates().itertuples(index=False):
+        for note in filter(None, text.split("\n")):
+            notes[f"{target}: {sentence(note)}"].add(method)
+    everyone = {*numbers["method"]}
     found = [
         note if methods == everyone else f"{note} ({', '.join(sorted(methods))})"
         for note, methods in sorted(notes.items())
     ]
-    for target, data in sorted(targets.items()):
-        if len(data) > 1:
-            found.append(f"{target} was not the same images or classes in all runs: columns for each, not comparable")
-    return found
+    datas = targets.groupby("target")["data"].nunique()
+    return found + [
+        f"{target} was not the same images or classes in all runs: columns for each, not comparable"
+        for target in datas.index[datas > 1]
+    ]
 
 
 def _rules(table: Table, resamples: int) -> list[str]:
@@ -394,7 +353,3 @@ def _rules(table: Table, resamples: int) -> list[str]:
     if table.protocol == "anomaly":
         rules.append("Prevalence is the AP of chance. Scores of one method come from one checkpoint.")
     return rules
-
-
-def _is_number(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)

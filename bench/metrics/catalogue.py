@@ -28,6 +28,12 @@ class Metric:
     shown: bool = True
     low: float = 0.0
     high: float = 1.0
+    unit: str = ""
+
+    @property
+    def unit_of_values(self) -> str:
+        """The unit of stored values: ``share`` of what is printed in per cent."""
+        return "share" if self.percent else self.unit
 
     @property
     def heading(self) -> str:
@@ -51,7 +57,7 @@ _METRICS = (
     Metric("boundary_iou", "Boundary IoU"),
     Metric("boundary_f1", "Boundary F1"),
     Metric("ece", "ECE", "lower"),
-    Metric("nll", "NLL", "lower", percent=False, decimals=3, high=87.34),
+    Metric("nll", "NLL", "lower", percent=False, decimals=3, high=87.34, unit="nats"),
     Metric("brier", "Brier", "lower", percent=False, decimals=3, high=2.0),
     Metric("share_of_own_dense", "of own dense", None, decimals=1, high=math.inf),
     Metric("share_of_upper_line", "of upper line", None, decimals=1, high=math.inf),
@@ -79,12 +85,12 @@ _METRICS = (
         high=math.inf,
     ),
     Metric("closed_set_miou", "Closed-set mIoU", None),
-    Metric("positives", "Positive pixels", None, percent=False, decimals=0, shown=False, high=math.inf),
-    Metric("negatives", "Negative pixels", None, percent=False, decimals=0, shown=False, high=math.inf),
-    Metric("parameters", "Parameters (M)", None, percent=False, high=math.inf),
-    Metric("seconds", "Training (min)", None, percent=False, decimals=1, high=math.inf),
-    Metric("images_per_second", "Training images/s", None, percent=False, decimals=1, high=math.inf),
-    Metric("peak_memory_mb", "Peak memory (MB)", None, percent=False, decimals=0, high=math.inf),
+    Metric("positives", "Positive pixels", None, percent=False, decimals=0, shown=False, high=math.inf, unit="pixels"),
+    Metric("negatives", "Negative pixels", None, percent=False, decimals=0, shown=False, high=math.inf, unit="pixels"),
+    Metric("parameters", "Parameters (M)", None, percent=False, high=math.inf, unit="million"),
+    Metric("seconds", "Training (min)", None, percent=False, decimals=1, high=math.inf, unit="min"),
+    Metric("images_per_second", "Training images/s", None, percent=False, decimals=1, high=math.inf, unit="images/s"),
+    Metric("peak_memory_mb", "Peak memory (MB)", None, percent=False, decimals=0, high=math.inf, unit="MB"),
     Metric("iou", "IoU", shown=False),
     Metric("share", "Share", None, shown=False),
 )

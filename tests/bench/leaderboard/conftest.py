@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ class Bench:
     def __init__(self) -> None:
         self.arrays: dict[str, dict[str, np.ndarray]] = {}
         self.asked: list[str] = []
+        self.numbers = itertools.count()  # no two records of a results folder have one id
 
     def statistics(self, run_id: str) -> dict[str, np.ndarray]:
         self.asked.append(run_id)
@@ -64,7 +66,7 @@ class Bench:
             ),
         }
         return Record(
-            run_id=run_id or f"{run.run_id()}-{len(self.arrays)}",
+            run_id=run_id or f"{run.run_id()}-{next(self.numbers)}",
             fingerprint=run.fingerprint(),
             config=run,
             protocols=protocols,
