@@ -190,20 +190,20 @@ class Store:
         """Write a record, whole or not at all."""
         files.write(self.record_path(record.run_id), json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
 
-    def read_statistics(self, run_id: str) -> dict[str, np.ndarray]:
-        """Arrays per image by key ``protocol/target/kind``; empty if there are none.
+    def read_statistics(self, run_id: str, under: str = "") -> dict[str, np.ndarray]:
+        """Arrays per image by key ``protocol/target/kind``, of keys that begin with ``under``; empty if there are none.
 
         Raises UserError if they are damaged, or not those that the record names.
         """
         record = self.read(run_id)
-        return self._statistics(run_id, None) if record is None else self._statistics_of(record)
+        return self._statistics(run_id, None, under) if record is None else self._statistics_of(record, under)
 
-    def _statistics_of(self, record: Record) -> dict[str, np.ndarray]:
-        return self._statistics(record.run_id, record.statistics_hash)
+    def _statistics_of(self, record: Record, under: str = "") -> dict[str, np.ndarray]:
+        return self._statistics(record.run_id, record.statistics_hash, under)
 
-    def _statistics(self, run_id: str, digest: str | None) -> dict[str, np.ndarray]:
+    def _statistics(self, run_id: str, digest: str | None, under: str) -> dict[str, np.ndarray]:
         try:
-            return read_arrays(self.statistics_path(run_id), digest)
+            return read_arrays(self.statistics_path(run_id), digest, under)
         except DamagedArrays as error:
             raise UserError(
                 f"{error}; renew it with `bench evaluate {run_id}`, or delete it to have tables without what it adds"
@@ -296,13 +296,14 @@ class _Claim(ValueError):
     """What an archive says of itself and cannot be."""
 
 
-def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` file by name; none if there is no file.
+def read_arrays(path: Path, digest: str | None = None, under: str = "") -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name, where it begins with ``under``; none if there is no file.
 
     Raises DamagedArrays, too if ``digest`` is given and not the SHA-256 of the file.
     """
     try:
-        return arrays_of(files.read(path, ARRAYS_BYTES) if digest is None else files.read_checked(path, digest))
+        content = files.read(path, ARRAYS_BYTES) if digest is None else files.read_checked(path, digest)
+        return arrays_of(content, under)
     except FileNotFoundError:
         return {}
     except files.Damaged as error:
@@ -313,8 +314,8 @@ def read_arrays(path: Path, digest: str | None = None) -> dict[str, np.ndarray]:
         raise DamagedArrays(f"statistics file {path} is damaged ({named})") from None
 
 
-def arrays_of(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of what ``compressed`` gave, by name. Raises ``DAMAGES``.
+def arrays_of(content: bytes, under: str = "") -> dict[str, np.ndarray]:
+    """The arrays of what ``compressed`` gave, by name, where it begins with ``under``. Raises ``DAMAGES``.
 
     Memory is only asked for what the archive holds, and for no more than ``ARRAYS_BYTES``.
     """
@@ -324,6 +325,8 @@ def arrays_of(content: bytes) -> dict[str, np.ndarray]:
         if (claimed := sum(member.file_size for member in members)) > ARRAYS_BYTES:
             raise _Claim(f"it claims {claimed / 2**30:.0f} GiB of arrays")
         for member in members:
+            if not member.filename.startswith(under):
+                continue
             with archive.open(member) as file:
                 read_header = _HEADERS[np.lib.format.read_magic(file)]
                 shape, _, dtype = read_header(file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby, product
 from typing import Any
 
@@ -17,8 +18,8 @@ from bench.leaderboard.model import Cell, Row, Table
 from bench.leaderboard.protocols import shown
 from bench.metrics.ranking import tied_bins
 
-Statistics = Callable[[str], Mapping[str, NDArray[Any]]]
-"""Arrays per image, by ``protocol/target/kind``, of a run id."""
+Statistics = Callable[[str, str], Mapping[str, NDArray[Any]]]
+"""Arrays per image, by ``protocol/target/kind``, of a run id, and of the keys that begin with the second text."""
 
 _RESAMPLING: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, NDArray[np.float64]]]]] = {
     "closed-set": (("confusion",), stats.resampled_confusion),
@@ -131,6 +132,13 @@ def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
     return samples.problems
 
 
+@lru_cache(maxsize=16)
+def _weights(ids: tuple[str, ...], resamples: int) -> NDArray[np.int64]:
+    """The same for all tables of these images."""
+    # The data themselves come first: the check that statistics and record belong together.
+    return np.concatenate([np.ones((1, len(ids)), np.int64), stats.resampling_weights(ids, resamples)])
+
+
 class _Resampled:
     """Bootstrap samples of rows and columns: the mean over the row's seeds on the same resampled images.
 
@@ -143,7 +151,6 @@ class _Resampled:
         self.resamples = resamples
         self.problems: list[str] = []
         self._found: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
-        self._weights: dict[tuple[str, ...], NDArray[np.int64]] = {}
         self._ids: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def get(self, row: Row, column: Column) -> NDArray[np.float64] | None:
@@ -154,7 +161,7 @@ class _Resampled:
         sums: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
         counts: Counter[tuple[int, ColumnKey]] = Counter()
         for run_id, seed in zip(run_ids, rows[0].seeds):
-            arrays = self.statistics(run_id)
+            arrays = self.statistics(run_id, f"{self.protocol}/")
             for row, target in product(rows, targets):
                 found = {
                     key[2]: cell.values[seed]
@@ -201,11 +208,7 @@ class _Resampled:
                 f"{target[0]} has {len(names)} images: too few for a bootstrap (at least {stats.MIN_IMAGES})"
             )
             return {}
-        if reference not in self._weights:
-            drawn = stats.resampling_weights(reference, self.resamples)
-            # The data themselves come first: the check that statistics and record belong together.
-            self._weights[reference] = np.concatenate([np.ones((1, len(names)), np.int64), drawn])
-        weights = self._weights[reference]
+        weights = _weights(reference, self.resamples)
         in_turn = np.argsort(np.array(names), kind="stable")
         counts = [array[in_turn] for array in found]
         if self.protocol == "anomaly":

@@ -136,7 +136,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
     # A later run with the same seed replaces an earlier one.
     measured = measured.drop_duplicates(["dataset", "target", "version", "place", "line", "x", "seed"], keep="last")
     panels, alone = [], []
-    for key, found in measured.groupby(["dataset", "target", "version", "place"]):
+    for key, found in measured.groupby(["dataset", "target", "version", "place"], sort=False):
         place = Place(*key)
         by_line = {
             line: dict(iter(of_line.groupby("x", sort=False))) for line, of_line in found.groupby("line", sort=False)
@@ -156,6 +156,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
                 for run in kin.sort_values("run").itertuples()
             ]
             panels.append(Panel(setting, metric(measure), place, title, tuple(lines), tuple(left_out)))
+    panels.sort(key=lambda panel: panel.place)
     if not panels:
         values = ", ".join(sorted({_text(settings[run][setting]) for run in having["run"]}))
         why = [text for text in alone if _ALSO in text]

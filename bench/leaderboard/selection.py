@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -25,9 +25,10 @@ class Selection(NamedTuple):
 def select(members: pd.DataFrame, protocol: str, version: str) -> Selection:
     """Sort out the runs among the ledger's rows ``members`` that count under ``version`` of ``protocol``."""
     runs = members.drop_duplicates("run").sort_values(["created", "run"])
-    under = members[members["protocol"] == protocol].drop_duplicates("run").set_index("run")
-    found = dict(zip(under.index, under.itertuples()))
-    problems = [_problem(run, found.get(run.run), protocol, version) for run in runs.itertuples()]
+    under = members.loc[members["protocol"] == protocol, ["run", *_State._fields]].drop_duplicates("run")
+    found = {run: _State(*state) for run, *state in under.itertuples(index=False, name=None)}
+    states = zip(runs["run_status"], runs["run_reason"], map(found.get, runs["run"]))
+    problems = [_problem(*state, protocol, version) for state in states]
     runs = runs.assign(problem=[p[0] for p in problems], why=[p[1] for p in problems])
     complete = runs[runs["problem"] == _NONE]
     used = complete.drop_duplicates(["variant", "seed"], keep="last")
@@ -53,10 +54,20 @@ _UNMENTIONED = "unmentioned"
 """Of runs scored under another version of the protocol, or not under one that is only scored on request."""
 
 
-def _problem(run: Any, under: Any | None, protocol: str, version: str) -> tuple[str, str]:
-    """Why the run is not averaged, as (status, reason); its row under the protocol is ``under``."""
-    if run.run_status != "complete":
-        return "failed", sentence(run.run_reason)
+class _State(NamedTuple):
+    """What became of a run under a protocol."""
+
+    version: str
+    status: str
+    reason: str
+    metric: str
+    """Empty if nothing was measured."""
+
+
+def _problem(run_status: str, run_reason: str, under: _State | None, protocol: str, version: str) -> tuple[str, str]:
+    """Why a run is not averaged, as (status, reason)."""
+    if run_status != "complete":
+        return "failed", sentence(run_reason)
     if under is None:
         mentioned = shown(protocol).by_default
         return "not scored" if mentioned else _UNMENTIONED, f"the run was not scored under {protocol}"

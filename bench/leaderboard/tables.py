@@ -34,6 +34,11 @@ from bench.records import Record
 COST = "cost"
 """Stands for the data of a column of what training cost."""
 _KEY = ["target", "data", "metric"]
+_OF_A_TABLE = [
+    *_KEY, "run", "protocol", "method", "partial", "headline", "over", "images", "fingerprint", "classes", "notes",
+    "reading", "part", "value",
+]  # fmt: skip
+"""The columns of the ledger that a table's numbers need beside its runs."""
 
 
 def build(
@@ -47,13 +52,15 @@ def build(
 
     Args:
         records: of any mixture of runs; what cannot be compared comes apart into tables.
-        statistics: arrays per image by run id (``Store.read_statistics``); asked once per run and table.
+        statistics: arrays per image by run id (``Store.read_statistics``); asked once per run and table that compares.
         published: show published figures beside tables of the same data, or also all of them in a table of
             their own, or none.
         resamples: bootstrap samples of the images; 0 for no comparison.
     """
     entries = load() if published != "none" else []
     frame = ledger(records)
+    # One block of objects: rows are chosen in one go, and not column by column.
+    frame = frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"}).copy()
     tables = []
     for _, members in frame.groupby("group", sort=False):
         tables += _tables_of_group(members, statistics, resamples)
@@ -123,13 +130,13 @@ def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Stati
     scored = (members["protocol"] == protocol) & (members["version"] == version)
     if protocol == "closed-set":
         scored |= members["protocol"] == TRAINING
-    numbers = members[scored & members["run"].isin(used["run"])]
-    numbers = numbers.assign(data=numbers["data"].where(numbers["protocol"] != TRAINING, COST))
+    numbers = members.loc[scored & members["run"].isin(used["run"]), _OF_A_TABLE]
+    numbers["data"] = numbers["data"].where(numbers["protocol"] != TRAINING, COST)
     whole = numbers[numbers["part"] == ""]
-    by_run = dict(iter(numbers.groupby("run")))
-    for label, of_row in used.groupby("label", sort=False):
-        found = pd.concat([by_run[run] for run in of_row["run"]])
-        table.rows += _rows(label, of_row, found, protocol)
+    values = _values(whole)
+    ious = _ious(numbers)
+    for label, runs in used.groupby("label", sort=False):
+        table.rows += _rows(label, runs, values, ious, shared=protocol == "anomaly")
     table.columns = _columns(whole)
     rank(table)
     notes = _seed_notes(selection, labels) + _version_notes(labels) + _score_notes(whole)
@@ -156,15 +163,39 @@ def _incomplete(runs: pd.DataFrame, naming: Naming) -> list[Incomplete]:
 
 # Rows
 
+_Values = Mapping[str, Mapping[str, Mapping[ColumnKey, float]]]
+"""By run and reading."""
+_Ious = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""By run, target and class."""
 
-def _rows(label: str, runs: pd.DataFrame, numbers: pd.DataFrame, protocol: str) -> Iterator[Row]:
-    """The rows of a variant: its anomaly scores; elsewhere its own prediction, which has no name, and its readings."""
+
+def _values(numbers: pd.DataFrame) -> _Values:
+    found: dict[str, dict[str, dict[ColumnKey, float]]] = defaultdict(lambda: defaultdict(dict))
+    for run, reading, *key, value in numbers[["run", "reading", *_KEY, "value"]].itertuples(index=False, name=None):
+        found[run][reading][key[0], key[1], key[2]] = value
+    return found
+
+
+def _ious(numbers: pd.DataFrame) -> _Ious:
+    found: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    ious = numbers[(numbers["metric"] == "iou") & (numbers["part"] != "")]
+    for run, target, name, value in ious[["run", "target", "part", "value"]].itertuples(index=False, name=None):
+        found[run][target][name] = value
+    return found
+
+
+def _rows(label: str, runs: pd.DataFrame, values: _Values, ious: _Ious, shared: bool) -> Iterator[Row]:
+    """The rows of a variant: its own prediction, which has no name, and the other readings of its checkpoints.
+
+    ``shared``: its anomaly scores, each with what is of all scores of a target, such as the prevalence.
+    """
     seeds, variant = tuple(runs["seed"]), runs["variant"].iloc[0]
-    readings = sorted({*numbers["reading"]} - {""})
-    shared = protocol == "anomaly"
+    found = [values[run] for run in runs["run"]]
+    readings = sorted({reading for one in found for reading in one} - {""})
+    by_target = [ious.get(run, {}) for run in runs["run"]]
     for reading in (readings or [""]) if shared else ["", *readings]:
-        # What is of all scores of a target, such as its prevalence, stands in the row of each.
-        mine = numbers[numbers["reading"].isin({reading, ""} if shared else {reading})]
+        mine = [{**(one.get("", {}) if shared else {}), **one.get(reading, {})} for one in found]
+        targets = sorted({target for one in by_target for target in one}) if shared or not reading else []
         yield Row(
             label=label,
             method=variant.method,
@@ -172,31 +203,21 @@ def _rows(label: str, runs: pd.DataFrame, numbers: pd.DataFrame, protocol: str) 
             score=reading,
             seeds=seeds,
             run_ids=tuple(runs["run"]),
-            cells={key: _cell(found, seeds) for key, found in _by_seed(mine[mine["part"] == ""], _KEY).items()},
-            per_class=_per_class(numbers, seeds) if shared or not reading else {},
+            cells={key: _cell(key, mine, seeds) for key in {key for one in mine for key in one}},
+            per_class={target: _per_class([one.get(target, {}) for one in by_target]) for target in targets},
         )
 
 
-def _by_seed(numbers: pd.DataFrame, key: list[str]) -> dict[ColumnKey, dict[int, float]]:
-    found: dict[ColumnKey, dict[int, float]] = defaultdict(dict)
-    for a, b, c, seed, value in numbers[[*key, "seed", "value"]].itertuples(index=False, name=None):
-        found[a, b, c][seed] = value
-    return found
+def _cell(key: ColumnKey, found: Sequence[Mapping[ColumnKey, float]], seeds: Sequence[int]) -> Cell:
+    values = {seed: one.get(key, math.nan) for seed, one in zip(seeds, found)}
+    defined = {seed: value for seed, value in values.items() if math.isfinite(value)}
+    return Cell(defined, tuple(seed for seed in values if seed not in defined))
 
 
-def _cell(found: Mapping[int, float], seeds: Sequence[int]) -> Cell:
-    defined = {seed: found[seed] for seed in seeds if math.isfinite(found.get(seed, math.nan))}
-    return Cell(defined, tuple(seed for seed in seeds if seed not in defined))
-
-
-def _per_class(numbers: pd.DataFrame, seeds: Sequence[int]) -> dict[str, dict[str, tuple[float | None, ...]]]:
-    """IoU by target and class, a value for each of the ``seeds``."""
-    ious = numbers[(numbers["metric"] == "iou") & (numbers["part"] != "")].sort_values("target", kind="stable")
-    found: dict[str, dict[str, tuple[float | None, ...]]] = defaultdict(dict)
-    for (target, name, _), cell in _by_seed(ious, ["target", "part", "metric"]).items():
-        defined = _cell(cell, seeds).values
-        found[target][name] = tuple(defined.get(seed) for seed in seeds)
-    return dict(found)
+def _per_class(found: Sequence[Mapping[str, float]]) -> dict[str, tuple[float | None, ...]]:
+    names = dict.fromkeys(name for one in found for name in one)
+    by_class = {name: [one.get(name, math.nan) for one in found] for name in names}
+    return {name: tuple(None if math.isnan(v) else v for v in values) for name, values in by_class.items()}
 
 
 # Columns

@@ -24,9 +24,9 @@ class Bench:
         self.asked: list[str] = []
         self.numbers = itertools.count()  # no two records of a results folder have one id
 
-    def statistics(self, run_id: str) -> dict[str, np.ndarray]:
+    def statistics(self, run_id: str, under: str = "") -> dict[str, np.ndarray]:
         self.asked.append(run_id)
-        return self.arrays.get(run_id, {})
+        return {key: array for key, array in self.arrays.get(run_id, {}).items() if key.startswith(under)}
 
     def record(
         self,
