@@ -533,6 +533,25 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
 
 @main.command()
 @results_argument
+@click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
+@shown
+def export(results: Path, format_: str, out: Path) -> None:
+    """Write every number of the runs of RESULTS as one table, a row each, for a notebook."""
+    from bench import ledger
+    from bench.errors import UserError
+    from bench.records import Store
+
+    store = Store(results)
+    frame = ledger.ledger(store)
+    if frame.empty:
+        raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
+    ledger.export(frame, out, format_)
+    click.echo(out)
+
+
+@main.command()
+@results_argument
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
 @click.option("--y", default="miou", show_default=True, help="A metric of the closed-set protocol.")
 @click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")

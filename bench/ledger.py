@@ -12,21 +12,26 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.config import NOT_OF_THE_RESULT
+from bench.errors import UserError
 from bench.metrics.confusion import harmonic_mean
 from bench.naming import Variant, named
-from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store
+from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store, atomic
 
 GROUP = (
     "dataset", "supervision", "labels", "architecture", "encoder", "weights", "weights_hash", "recipe", "recipe_hash",
     "inference", "ranks", "training_images", "training_fingerprint", "training_content",
 )  # fmt: skip
 """The columns that runs of one table share, in the order by which tables are sorted."""
+
+FORMATS = ("parquet", "csv", "json")
+"""What the ledger is written as."""
 
 TRAINING = "training"
 """Stands for a protocol in the rows of what training cost."""
@@ -349,6 +354,26 @@ def _without(*columns: str) -> list[str]:
     return [key for key in _KEY if key not in columns]
 
 
-def exported(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns of ``COLUMNS``, without those for code alone."""
-    return frame[[*COLUMNS]]
+# For notebooks
+
+
+def export(frame: pd.DataFrame, path: Path, format: str) -> None:
+    """Write the ``COLUMNS`` of ``frame`` as one of ``FORMATS``, every digit of the numbers included.
+
+    Raises UserError if Parquet is wanted and pyarrow is not installed.
+    """
+    frame = frame[[*COLUMNS]]
+    with atomic(path) as temporary:
+        if format == "parquet":
+            try:
+                frame.to_parquet(temporary, engine="pyarrow", index=False)
+            except ImportError:
+                raise UserError(
+                    "Parquet files are written by pyarrow, which is not installed; "
+                    "pip install 'genseg-bench[parquet]', or choose another --format"
+                ) from None
+        elif format == "csv":
+            frame.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+            temporary.write_text(json.dumps(rows) + "\n", encoding="utf-8")

@@ -14,9 +14,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import pandas as pd
+
+from bench.config import RunConfig
 from bench.leaderboard.columns import metric
-from bench.naming import flat
 from bench.leaderboard.statistics import mean_and_std
+from bench.ledger import ledger
+from bench.naming import flat
 from bench.records import Record, Store
 from bench.registry import methods
 
@@ -51,39 +55,52 @@ PAPERS_GMMSEG_ROW = Row("GMMSeg, the paper's density", "gmmseg", {"preset": "pap
 AGMM_ROW = Row("AGMM", "agmm", {})
 FEW_LABELS = ("scribbles", "points", "clicks-20")
 
-Select = Callable[..., list[Record]]
-"""``select(dataset, row, supervision="dense", **recipe)``: the runs of a row, one a seed."""
+Select = Callable[..., pd.DataFrame]
+"""``select(dataset, row, supervision="dense", **recipe)``: the ledger's rows of the runs of a row, one a seed."""
 
 
 def selector(records: Iterable[Record]) -> Select:
-    """How the tables find their runs among ``records``."""
-    known = [(record, _settings(record)) for record in records if record.status == "complete"]
+    """How the tables find their numbers among those of ``records``."""
+    frame = ledger(records)
+    runs = frame[frame["run_status"] == "complete"].drop_duplicates("run")
+    known = [
+        (run, _settings(run.config)) for run in runs[["run", "dataset", "supervision", "method", "config"]].itertuples()
+    ]
 
-    def select(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> list[Record]:
+    def select(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> pd.DataFrame:
         wanted = {"class_balanced": False, **FULL[dataset], **recipe}
         settings = {**row.settings, **({"variant": "unsupervised"} if supervision == "none" else {})}
         found = [
-            record
-            for record, own in known
-            if (record.config.data.name, record.config.data.supervision) == (dataset, supervision)
-            and (record.config.method_name, own) == (row.method, settings)
-            and all(getattr(record.config.recipe, key) == value for key, value in wanted.items())
+            run.run
+            for run, own in known
+            if (run.dataset, run.supervision, run.method, own) == (dataset, supervision, row.method, settings)
+            and all(getattr(run.config.recipe, key) == value for key, value in wanted.items())
         ]
-        if len({record.config.seed for record in found}) < len(found):
-            raise ValueError(f"{dataset}, {row.title}: two records of one seed: {[r.run_id for r in found]}")
-        return found
+        numbers = frame[frame["run"].isin(found)]
+        if numbers["seed"].nunique() < len(found):
+            raise ValueError(f"{dataset}, {row.title}: two records of one seed: {found}")
+        return numbers
 
     return select
 
 
-def _settings(record: Record) -> dict[str, Any]:
+def _settings(config: RunConfig) -> dict[str, Any]:
     """The method's settings that are not its defaults, but for those that follow from a preset."""
-    config = methods.get(record.config.method_name).Config
-    own = flat(record.config.method)
+    defaults = methods.get(config.method_name).Config
+    own = flat(config.method)
     preset = {"preset": own["preset"]} if "preset" in own else {}
-    usual = flat(config.model_validate(preset).model_dump(mode="json"))
-    usual |= {"preset": flat(config().model_dump(mode="json"))["preset"]} if preset else {}
+    usual = flat(defaults.model_validate(preset).model_dump(mode="json"))
+    usual |= {"preset": flat(defaults().model_dump(mode="json"))["preset"]} if preset else {}
     return {k: v for k, v in own.items() if usual.get(k, v) != v and k not in NOT_OF_THE_FIGURE}
+
+
+def values(
+    numbers: pd.DataFrame, protocol: str, target: str, metric: str, reading: str = "", part: str = ""
+) -> list[float]:
+    """One number of every run, where it is defined."""
+    wanted = {"protocol": protocol, "target": target, "metric": metric, "reading": reading, "part": part}
+    found = numbers[(numbers[[*wanted]] == pd.Series(wanted)).all(axis=1)]
+    return found["value"].dropna().tolist()
 
 
 def figure(values: Iterable[float | None], unit: float = 0.01, decimals: int = 1) -> str:
@@ -95,48 +112,39 @@ def figure(values: Iterable[float | None], unit: float = 0.01, decimals: int = 1
     return f"{mean:.{decimals}f} ± {std:.{decimals}f}" if std else f"{mean:.{decimals}f}"
 
 
-def cell(figures: Iterable[str], runs: list[Record], name: str = "") -> str:
+def cell(figures: Iterable[str], numbers: pd.DataFrame, name: str = "") -> str:
     """``figures`` side by side, with the ``name`` of what they are and the number of seeds where it is two."""
     shown = " / ".join(text for text in figures if text)
-    said = ", ".join(text for text in (name, "n = 2" if len(runs) == 2 else "") if text)
+    said = ", ".join(text for text in (name, "n = 2" if numbers["run"].nunique() == 2 else "") if text)
     return f"{shown} ({said})" if shown and said else shown
 
 
-def miou(runs: list[Record], readings: Iterable[str] = ("",)) -> str:
+def miou(numbers: pd.DataFrame, readings: Iterable[str] = ("",)) -> str:
     """Closed-set mIoU of the ``readings``."""
-    found = [run.protocols["closed-set"].targets["test"] for run in runs]
-    tables = [{"": scores.metrics, **scores.by_reading} for scores in found]
-    return cell((figure(t.get(reading, {}).get("miou") for t in tables) for reading in readings), runs)
+    return cell((figure(values(numbers, "closed-set", "test", "miou", reading)) for reading in readings), numbers)
 
 
-def domains(runs: list[Record]) -> str:
-    """Harmonic mean of the mIoU over the domains."""
-    found = [run for run in runs if "cross-domain" in run.protocols]
-    return cell([figure(run.protocols["cross-domain"].summary["harmonic_mean"] for run in found)], found)
+def across(numbers: pd.DataFrame, target: str, metric: str) -> str:
+    """A number across domains: of another data set, or, without a target, of all domains."""
+    found = numbers[numbers["protocol"] == "cross-domain"]
+    return cell([figure(values(found, "cross-domain", target, metric))], found)
 
 
-def transferred(runs: list[Record], target: str) -> str:
-    """MIoU on another data set."""
-    found = [run for run in runs if "cross-domain" in run.protocols]
-    return cell([figure(run.protocols["cross-domain"].targets[target].metrics["miou"] for run in found)], found)
-
-
-def best_score(runs: list[Record], target: str, metric: str) -> str:
+def best_score(numbers: pd.DataFrame, target: str, metric: str) -> str:
     """The anomaly score with the highest mean of ``metric``, and its name."""
-    found = [run for run in runs if "anomaly" in run.protocols]
-    if not found:
+    found = numbers[(numbers["target"] == target) & (numbers["metric"] == metric)]
+    if found.empty:
         return ""
-    tables = [run.protocols["anomaly"].targets[target].by_score for run in found]
-    figures = {name: [t[name][metric] for t in tables] for name in tables[0]}
-    method = found[0].config.method_name
+    figures = {name: list(of_score) for name, of_score in found.groupby("reading", sort=False)["value"]}
+    method = found["method"].iloc[0]
     # Of scores that print alike the method's own is named.
-    best = max(figures, key=lambda name: (round(fmean(v or 0.0 for v in figures[name]), 3), name.startswith(method)))
+    best = max(figures, key=lambda name: (round(fmean(figures[name]), 3), name.startswith(method)))
     return cell([figure(figures[best])], found, best)
 
 
-def labelled(runs: list[Record], kind: str) -> str:
+def labelled(numbers: pd.DataFrame, kind: str) -> str:
     """A column's title: the kind of labels, and the share of the pixels that they label."""
-    share = fmean(run.supervision["labelled_fraction"] for run in runs)
+    share = fmean(numbers.drop_duplicates("run")["labelled_share"])
     return f"{kind} ({100 * share:.2g} %)"
 
 
@@ -155,8 +163,8 @@ def overview(select: Select) -> list[list[str]]:
     lines[0] += ["on IDD-Lite, mIoU", "RoadObstacle21, best AP"]
     for row in rows:
         toy, cam = select("toyscapes", row), select("camvid", row)
-        cells = [miou(toy), domains(toy), best_score(toy, "toyscapes/anomaly", "auroc")]
-        cells += [miou(cam), transferred(cam, "idd_lite/val"), best_score(cam, "road_obstacle_21/val", "ap")]
+        cells = [miou(toy), across(toy, "", "harmonic_mean"), best_score(toy, "toyscapes/anomaly", "auroc")]
+        cells += [miou(cam), across(cam, "idd_lite/val", "miou"), best_score(cam, "road_obstacle_21/val", "ap")]
         lines.append([row.title, *cells])
     return lines
 
@@ -225,8 +233,8 @@ def decomposition(select: Select) -> list[list[str]]:
     parts = [("miou", "codec_bound"), ("share", "token_accuracy"), ("share", "decoded_accuracy")]
     for dataset, row in rows:
         runs = select(dataset, row)
-        found = [run.protocols["closed-set"].targets["test"].decomposition for run in runs]
-        parts_of = [cell([figure(d[kind][part] for d in found)], runs) for kind, part in parts]
+        found = [values(runs, "closed-set", "test", f"decomposition/{kind}", part=part) for kind, part in parts]
+        parts_of = [cell([figure(of_part)], runs) for of_part in found]
         lines.append([row.title, *parts_of, miou(runs), miou(runs, ("auxiliary",))])
     return lines
 
@@ -251,12 +259,13 @@ def calibration(select: Select) -> list[list[str]]:
     shown += [("boundary", metric(key)) for key in ("boundary_iou", "boundary_f1")]
     lines = [["", "mIoU", *(known.label for _, known in shown)]]
     for row in rows:
-        runs = [run for run in select("toyscapes", row) if {"calibration", "boundary"} <= run.protocols.keys()]
+        runs = select("toyscapes", row)
+        scored = runs[runs["protocol"].isin({known for known, _ in shown})].groupby("run")["protocol"].nunique()
+        runs = runs[runs["run"].isin(scored.index[scored == 2])]
         cells = [miou(runs, row.readings)]
         for protocol, known in shown:
-            found = [run.protocols[protocol].targets["test"] for run in runs]
-            values = [{"": s.metrics, **s.by_reading}[row.readings[0]][known.key] for s in found]
-            text = figure(values) if known.percent else figure(values, unit=1, decimals=known.decimals)
+            found = values(runs, protocol, "test", known.key, row.readings[0])
+            text = figure(found) if known.percent else figure(found, unit=1, decimals=known.decimals)
             cells.append(cell([text], runs))
         lines.append([row.title, *cells])
     return lines
