@@ -328,7 +328,7 @@ def _means_over_targets(numbers: pd.DataFrame) -> pd.DataFrame:
     targets = found.groupby("run")["target"].nunique()
     means = []
     for key, of, mean in (("harmonic_mean", "miou", harmonic_mean), ("mean_drop", "drop", np.mean)):
-        for (run, _), one in found[found["metric"] == of].groupby(["run", "reading"], sort=False):
+        for (run, _), one in parts(found[found["metric"] == of], ["run", "reading"]):
             if len(one) == targets[run]:
                 data = "\n".join(sorted(f"{target}|{data}" for target, data in zip(one["target"], one["data"])))
                 over = ", ".join(sorted(one["target"]))
@@ -352,6 +352,16 @@ def _closed_set_beside_anomalies(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def _without(*columns: str) -> list[str]:
     return [key for key in _KEY if key not in columns]
+
+
+def rows(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a part of the ledger, as tuples with the columns' names."""
+    return frame.itertuples(index=False)
+
+
+def parts(frame: pd.DataFrame, key: str | list[str], sort: bool = False) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """``frame`` by ``key``, in the order of appearance or sorted: each value with its rows."""
+    return iter(frame.groupby(key, sort=sort))
 
 
 # For notebooks

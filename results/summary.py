@@ -19,7 +19,7 @@ import pandas as pd
 from bench.config import RunConfig
 from bench.leaderboard.columns import metric
 from bench.leaderboard.statistics import mean_and_std
-from bench.ledger import ledger
+from bench.ledger import ledger, parts, rows
 from bench.naming import flat
 from bench.records import Record, Store
 from bench.registry import methods
@@ -63,9 +63,7 @@ def selector(records: Iterable[Record]) -> Select:
     """How the tables find their numbers among those of ``records``."""
     frame = ledger(records)
     runs = frame[frame["run_status"] == "complete"].drop_duplicates("run")
-    known = [
-        (run, _settings(run.config)) for run in runs[["run", "dataset", "supervision", "method", "config"]].itertuples()
-    ]
+    known = [(run, _settings(run.config)) for run in rows(runs)]
 
     def select(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> pd.DataFrame:
         wanted = {"class_balanced": False, **FULL[dataset], **recipe}
@@ -135,7 +133,7 @@ def best_score(numbers: pd.DataFrame, target: str, metric: str) -> str:
     found = numbers[(numbers["target"] == target) & (numbers["metric"] == metric)]
     if found.empty:
         return ""
-    figures = {name: list(of_score) for name, of_score in found.groupby("reading", sort=False)["value"]}
+    figures = {name: list(of_score["value"]) for name, of_score in parts(found, "reading")}
     method = found["method"].iloc[0]
     # Of scores that print alike the method's own is named.
     best = max(figures, key=lambda name: (round(fmean(figures[name]), 3), name.startswith(method)))

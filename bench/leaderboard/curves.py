@@ -33,7 +33,7 @@ from bench.leaderboard import layout
 from bench.leaderboard.columns import Column, Metric, metric
 from bench.leaderboard.model import Cell
 from bench.leaderboard.selection import headline
-from bench.ledger import ledger
+from bench.ledger import ledger, parts, rows
 from bench.naming import canonical as _canonical
 from bench.naming import flat
 from bench.records import Record
@@ -111,7 +111,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
     frame = ledger(records)
     runs = frame.drop_duplicates("run")
     following = _following(runs, setting)
-    settings = {run.run: _settings(run, setting, following) for run in runs.itertuples()}
+    settings = {run.run: _settings(run, setting, following) for run in rows(runs)}
     having = runs[[setting in settings[run] for run in runs["run"]]]
     if setting in {f"recipe.{key}" for key in NOT_OF_THE_RESULT}:
         raise UserError(f"{setting} cannot change a result; draw a curve of another setting")
@@ -136,11 +136,9 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
     # A later run with the same seed replaces an earlier one.
     measured = measured.drop_duplicates(["dataset", "target", "version", "place", "line", "x", "seed"], keep="last")
     panels, alone = [], []
-    for key, found in measured.groupby(["dataset", "target", "version", "place"], sort=False):
+    for key, found in parts(measured, ["dataset", "target", "version", "place"]):
         place = Place(*key)
-        by_line = {
-            line: dict(iter(of_line.groupby("x", sort=False))) for line, of_line in found.groupby("line", sort=False)
-        }
+        by_line = {line: dict(parts(of_line, "x")) for line, of_line in parts(found, "line")}
         alone += _left_out(setting, by_line, by_line)
         drawn = {line: by_x for line, by_x in by_line.items() if len(by_x) > 1}
         if drawn:
@@ -153,7 +151,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
             left_out += [
                 f"{run.run}, whose closed-set scores are not complete"
                 + (f" ({run.run_reason})" if run.run_reason else "")
-                for run in kin.sort_values("run").itertuples()
+                for run in rows(kin.sort_values("run"))
             ]
             panels.append(Panel(setting, metric(measure), place, title, tuple(lines), tuple(left_out)))
     panels.sort(key=lambda panel: panel.place)
@@ -198,7 +196,7 @@ def _following(runs: pd.DataFrame, setting: str) -> dict[str, set[str]]:
     """Settings of each method that ``setting`` decides where they are not given."""
     found: dict[str, set[str]] = defaultdict(set)
     values: dict[str, dict[str, Any]] = defaultdict(dict)
-    for run in runs.itertuples():
+    for run in rows(runs):
         if setting == "data.supervision":
             found[run.method] |= set(run.without_labels)
         elif setting.startswith("method."):
@@ -248,7 +246,7 @@ def _scored(frame: pd.DataFrame) -> pd.DataFrame:
     complete = (frame["run_status"] == "complete") & (frame["status"] == "complete")
     own = (frame["reading"] == "") & (frame["part"] == "") & (frame["target"] != "")
     found = frame[(frame["protocol"] == PROTOCOL) & complete & own]
-    judged = {run: headline(numbers) for run, numbers in found.groupby("run")}
+    judged = {run: headline(numbers) for run, numbers in parts(found, "run")}
     return found[found["target"] == found["run"].map(judged)]
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.leaderboard.protocols import shown
+from bench.ledger import rows
 
 REASON_LENGTH = 240
 
@@ -26,7 +27,7 @@ def select(members: pd.DataFrame, protocol: str, version: str) -> Selection:
     """Sort out the runs among the ledger's rows ``members`` that count under ``version`` of ``protocol``."""
     runs = members.drop_duplicates("run").sort_values(["created", "run"])
     under = members.loc[members["protocol"] == protocol, ["run", *_State._fields]].drop_duplicates("run")
-    found = {run: _State(*state) for run, *state in under.itertuples(index=False, name=None)}
+    found = {run: _State(*state) for run, *state in rows(under)}
     states = zip(runs["run_status"], runs["run_reason"], map(found.get, runs["run"]))
     problems = [_problem(*state, protocol, version) for state in states]
     runs = runs.assign(problem=[p[0] for p in problems], why=[p[1] for p in problems])

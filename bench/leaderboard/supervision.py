@@ -19,7 +19,7 @@ from bench.leaderboard.labels import SEEDED_RULE, Labels, labels_of
 from bench.leaderboard.model import Cell, Row, Table
 from bench.leaderboard.selection import headline, select
 from bench.leaderboard.statistics import mean_and_std
-from bench.ledger import GROUP
+from bench.ledger import GROUP, parts, rows
 from bench.naming import Variant, flat, named
 
 PROTOCOL = "by-supervision"
@@ -42,9 +42,9 @@ def by_supervision(frame: pd.DataFrame) -> list[Table]:
     only = pd.Series([known.get(key, "") for key in data], index=frame.index, dtype=object)
     content = frame["training_content"].where(frame["training_content"] != "", only)
     tables = []
-    for _, members in frame.assign(training_content=content).groupby(_FAMILY, sort=False):
+    for _, members in parts(frame.assign(training_content=content), _FAMILY):
         for version in sorted({*members.loc[members["protocol"] == _SCORED, "version"]}):
-            places = [select(found, _SCORED, version).used for _, found in members.groupby(_LABELS, sort=False)]
+            places = [select(found, _SCORED, version).used for _, found in parts(members, _LABELS)]
             places = [used for used in places if len(used)]
             if len(places) > 1:
                 tables.append(_table(members, version, places))
@@ -71,7 +71,7 @@ def _table(members: pd.DataFrame, version: str, places: Sequence[pd.DataFrame]) 
     labels = _in_order([labels_of(used) for used in places])
     dense = runs[(runs["supervision"] == "dense") & (runs["method"] == BASELINE)]
     upper = mious[mious["run"].isin(dense["run"])] if dense["variant"].nunique() == 1 else mious[:0]
-    for label, of_row in runs.groupby("label"):
+    for label, of_row in parts(runs, "label", sort=True):
         table.rows.append(_row(label, of_row, mious[mious["label"] == label], labels, upper))
     table.columns = _columns(table, labels, splits)
     rank(table)
@@ -99,9 +99,7 @@ def _join_counterparts(runs: pd.DataFrame) -> tuple[pd.DataFrame, dict[Variant, 
     others, own = {*runs.loc[~blind, "variant"]}, {*runs.loc[blind, "variant"]}
     joined: dict[Variant, Variant] = {}
     said: dict[Variant, str] = {}
-    for variant, settings in (
-        runs[blind].drop_duplicates("variant")[["variant", "without_labels"]].itertuples(index=False)
-    ):
+    for variant, settings in rows(runs.loc[blind, ["variant", "without_labels"]].drop_duplicates("variant")):
         found = [other for other in others if _is_counterpart(variant, other, settings)]
         if len(found) == 1 and found[0] not in own:
             joined[variant] = found[0]
@@ -132,7 +130,7 @@ def _row(label: str, runs: pd.DataFrame, mious: pd.DataFrame, labels: Sequence[L
     own = mious[mious["supervision"] == "dense"]
     for seen in labels:
         here = mious[(mious["supervision"] == seen.kind) & (mious["labels"] == seen.source)]
-        for (target, data), found in here.groupby(["target", "data"]):
+        for (target, data), found in parts(here, ["target", "data"], sort=True):
             values = _by_seed(found)
             if not values:
                 continue
@@ -162,7 +160,7 @@ def _by_seed(mious: pd.DataFrame) -> dict[int, float]:
 def _columns(table: Table, labels: Sequence[Labels], splits: pd.DataFrame) -> list[Column]:
     twice = {s.kind for s in labels if sum(other.kind == s.kind for other in labels) > 1}
     columns = []
-    for split in splits.itertuples():
+    for split in rows(splits):
         for seen in labels:
             group = f"{seen.kind} ({seen.text})" if seen.kind in twice else seen.heading
             if len(splits) > 1:

@@ -27,7 +27,7 @@ from bench.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.leaderboard.published import load, matching, shares_of_supervised
 from bench.leaderboard.selection import Selection, headline, select, sentence
 from bench.leaderboard.supervision import by_supervision
-from bench.ledger import TRAINING, ledger
+from bench.ledger import TRAINING, ledger, parts, rows
 from bench.naming import Naming, Variant, named
 from bench.records import Record
 
@@ -62,7 +62,7 @@ def build(
     # One block of objects: rows are chosen in one go, and not column by column.
     frame = frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"}).copy()
     tables = []
-    for _, members in frame.groupby("group", sort=False):
+    for _, members in parts(frame, "group"):
         tables += _tables_of_group(members, statistics, resamples)
     across = by_supervision(frame)
     _make_titles_unique([*tables, *across])
@@ -135,7 +135,7 @@ def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Stati
     whole = numbers[numbers["part"] == ""]
     values = _values(whole)
     ious = _ious(numbers)
-    for label, runs in used.groupby("label", sort=False):
+    for label, runs in parts(used, "label"):
         table.rows += _rows(label, runs, values, ious, shared=protocol == "anomaly")
     table.columns = _columns(whole)
     rank(table)
@@ -157,7 +157,7 @@ def _incomplete(runs: pd.DataFrame, naming: Naming) -> list[Incomplete]:
     labels = [naming.label[variant] for variant in runs["variant"]]
     return [
         Incomplete(label, tuple(sorted({*found["seed"]})), status, reason)
-        for (label, status, reason), found in runs.assign(label=labels).groupby(["label", "problem", "why"])
+        for (label, status, reason), found in parts(runs.assign(label=labels), ["label", "problem", "why"], sort=True)
     ]
 
 
@@ -171,7 +171,7 @@ _Ious = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 def _values(numbers: pd.DataFrame) -> _Values:
     found: dict[str, dict[str, dict[ColumnKey, float]]] = defaultdict(lambda: defaultdict(dict))
-    for run, reading, *key, value in numbers[["run", "reading", *_KEY, "value"]].itertuples(index=False, name=None):
+    for run, reading, *key, value in rows(numbers[["run", "reading", *_KEY, "value"]]):
         found[run][reading][key[0], key[1], key[2]] = value
     return found
 
@@ -179,7 +179,7 @@ def _values(numbers: pd.DataFrame) -> _Values:
 def _ious(numbers: pd.DataFrame) -> _Ious:
     found: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     ious = numbers[(numbers["metric"] == "iou") & (numbers["part"] != "")]
-    for run, target, name, value in ious[["run", "target", "part", "value"]].itertuples(index=False, name=None):
+    for run, target, name, value in rows(ious[["run", "target", "part", "value"]]):
         found[run][target][name] = value
     return found
 
@@ -231,7 +231,7 @@ def _columns(numbers: pd.DataFrame) -> list[Column]:
     prevalence = {key: found.iloc[0] for key, found in prevalences if found.nunique(dropna=False) == 1}
     means = numbers.loc[numbers["over"] != "", "data"].nunique()
     columns = []
-    for number in numbers.drop_duplicates(_KEY).itertuples():
+    for number in rows(numbers.drop_duplicates(_KEY)):
         target, data = number.target, number.data
         column = metric(number.metric)
         group, shown = target, column.shown
@@ -305,7 +305,7 @@ def _seed_notes(selection: Selection, labels: Mapping[Variant, str]) -> list[str
     return [
         f"{labels[earlier.variant]}: seed {earlier.seed} was run more than once; {earlier.newest} is the newest and "
         f"counts, {earlier.run} does not"
-        for earlier in selection.superseded.itertuples()
+        for earlier in rows(selection.superseded)
     ]
 
 
@@ -323,7 +323,7 @@ def _version_notes(labels: Mapping[Variant, str]) -> list[str]:
 def _score_notes(numbers: pd.DataFrame) -> list[str]:
     targets = numbers[numbers["target"] != ""]
     notes: dict[str, set[str]] = defaultdict(set)
-    for target, text, method in targets[["target", "notes", "method"]].drop_duplicates().itertuples(index=False):
+    for target, text, method in rows(targets[["target", "notes", "method"]].drop_duplicates()):
         for note in filter(None, text.split("\n")):
             notes[f"{target}: {sentence(note)}"].add(method)
     everyone = {*numbers["method"]}
