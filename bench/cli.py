@@ -534,7 +534,7 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
 @main.command()
 @results_argument
 @click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
+@click.option("--out", type=Place(dir_okay=False), required=True, help="File to write.")
 @shown
 def export(results: Path, format_: str, out: Path) -> None:
     """Write every number of the runs of RESULTS as one table, a row each, for a notebook."""

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.common import files
 from bench.config import NOT_OF_THE_RESULT
 from bench.errors import UserError
 from bench.metrics.confusion import harmonic_mean
 from bench.naming import Variant, named
-from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store, atomic
+from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store
 
 GROUP = (
     "dataset", "supervision", "labels", "architecture", "encoder", "weights", "weights_hash", "recipe", "recipe_hash",
@@ -373,17 +374,17 @@ def export(frame: pd.DataFrame, path: Path, format: str) -> None:
     Raises UserError if Parquet is wanted and pyarrow is not installed.
     """
     frame = frame[[*COLUMNS]]
-    with atomic(path) as temporary:
-        if format == "parquet":
-            try:
-                frame.to_parquet(temporary, engine="pyarrow", index=False)
-            except ImportError:
-                raise UserError(
-                    "Parquet files are written by pyarrow, which is not installed; "
-                    "pip install 'genseg-bench[parquet]', or choose another --format"
-                ) from None
-        elif format == "csv":
-            frame.to_csv(temporary, index=False, lineterminator="\n")
-        else:
-            rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-            temporary.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+    if format == "parquet":
+        try:
+            content = frame.to_parquet(engine="pyarrow", index=False)
+        except ImportError:
+            raise UserError(
+                "Parquet files are written by pyarrow, which is not installed; "
+                "pip install 'genseg-bench[parquet]', or choose another --format"
+            ) from None
+    elif format == "csv":
+        content = frame.to_csv(index=False, lineterminator="\n").encode()
+    else:
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        content = json.dumps(rows).encode()
+    files.write(path, content)

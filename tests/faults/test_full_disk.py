@@ -149,6 +149,19 @@ def test_tables_that_do_not_fit_are_named(bench, full, finished, tmp_path, targe
     assert not leftovers(tmp_path)
 
 
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("format", ["csv", "json"])
+def test_an_export_that_does_not_fit_is_named(bench, full, finished, tmp_path, format, place):
+    store = records.Store(tmp_path / "results")
+    store.write(finished)
+    full(place, "numbers")
+    outcome = bench("export", str(store.root), "--format", format, "--out", str(tmp_path / "numbers"))
+    assert outcome.exit_code == 2, outcome.output
+    assert "no space is left on the disk" in outcome.stderr
+    assert str(tmp_path / "numbers") in outcome.stderr
+    assert not leftovers(tmp_path)
+
+
 def full_device(path: Path) -> None:
     """Let ``path`` be a file on a device that is full."""
     path.parent.mkdir(parents=True, exist_ok=True)
