@@ -35,7 +35,9 @@ def select(members: pd.DataFrame, protocol: str, version: str) -> Selection:
     used = complete.drop_duplicates(["variant", "seed"], keep="last")
     newest = used[["variant", "seed", "run"]].rename(columns={"run": "newest"})
     older = complete[~complete["run"].isin(used["run"])].merge(newest, on=["variant", "seed"])
-    return Selection(used, runs[~runs["problem"].isin((_NONE, _UNMENTIONED))], older)
+    return Selection(
+        used, runs[~runs["problem"].isin((_NONE, _UNMENTIONED))], older[["variant", "seed", "run", "newest"]]
+    )
 
 
 def headline(numbers: pd.DataFrame) -> str:

@@ -157,7 +157,9 @@ def _incomplete(runs: pd.DataFrame, naming: Naming) -> list[Incomplete]:
     labels = [naming.label[variant] for variant in runs["variant"]]
     return [
         Incomplete(label, tuple(sorted({*found["seed"]})), status, reason)
-        for (label, status, reason), found in parts(runs.assign(label=labels), ["label", "problem", "why"], sort=True)
+        for (label, status, reason), found in parts(
+            runs[["seed", "problem", "why"]].assign(label=labels), ["label", "problem", "why"], sort=True
+        )
     ]
 
 
