@@ -325,7 +325,8 @@ def _summary(records: list[Record]) -> None:
                 else:
                     first, value = next(iter(scores.metrics.items()))
                     text = f"{metric(first).label} {_percent(value)}"
-                rows.append((protocol, target, text))
+                partial = f" ({scores.dataset.images} images of partial data)" * record.config.data.allow_partial
+                rows.append((protocol, target + partial, text))
         for row in rows:
             table.add_row(*map(styled, row))
         note(record.run_id)

@@ -21,6 +21,7 @@ import pandas as pd
 from bench.common import files
 from bench.config import NOT_OF_THE_RESULT
 from bench.errors import UserError
+from bench.metrics.catalogue import metric
 from bench.metrics.confusion import harmonic_mean
 from bench.naming import Variant, named
 from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store
@@ -120,8 +121,6 @@ def ledger(source: Store | Iterable[Record]) -> pd.DataFrame:
     derived = [_drops(numbers), _closed_set_beside_anomalies(numbers)]
     numbers = pd.concat([*derived, numbers]).drop_duplicates(_KEY)
     numbers = pd.concat([_means_over_targets(numbers), numbers]).drop_duplicates(_KEY)
-    from bench.leaderboard.columns import metric  # here: the leaderboard is made from this module
-
     metrics = {key: metric(key) for key in numbers["metric"].unique()}
     numbers["unit"] = [metrics[key].unit_of_values if key else "" for key in numbers["metric"]]
     numbers["direction"] = [metrics[key].better or "" for key in numbers["metric"]]

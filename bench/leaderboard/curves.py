@@ -34,6 +34,7 @@ from bench.leaderboard.columns import Column, Metric, metric
 from bench.leaderboard.model import Cell
 from bench.leaderboard.selection import headline
 from bench.ledger import ledger, parts, rows
+from bench.naming import PARTIAL
 from bench.naming import canonical as _canonical
 from bench.naming import flat
 from bench.records import Record
@@ -279,6 +280,8 @@ def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, d
     first = everyone[0]
     named = ("data.supervision", "network.architecture", "network.encoder", "recipe.name")
     shared = [_text(first[key]) for key in named if key in first and not varies(key, everyone)]
+    if first["data.allow_partial"] and not varies("data.allow_partial", everyone):
+        shared.append(PARTIAL.strip())
     return ", ".join([place.dataset, *shared]), labels
 
 

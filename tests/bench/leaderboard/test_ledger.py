@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from bench.cli import _summary
 from bench.errors import UserError
-from bench.leaderboard import FILES, build, render, show
+from bench.leaderboard import FILES, build, curves, render, show
 from bench.ledger import COLUMNS, TRAINING, export, ledger
 from bench.records import ProtocolResult, Scores, Store, Training
 
@@ -163,6 +164,16 @@ class TestPartialData:
         (table,) = [t for t in build(kinds, bench.statistics) if t.protocol == "by-supervision"]
         assert [row.label for row in table.rows] == ["softmax on partial data"]
         assert any("Scored here: test 20 images" in rule for rule in table.rules)
+
+    def test_are_marked_in_the_title_of_a_curve(self, bench):
+        records = [bench.record(config={"dim": dim}, data={"allow_partial": True}) for dim in (8, 16)]
+        (panel,) = curves.build(records, "method.dim")
+        assert panel.title.endswith("quick, on partial data")
+
+    def test_are_marked_in_the_summary_of_a_run(self, bench, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "200")
+        _summary([bench.record(data={"allow_partial": True}), bench.record()])
+        assert capsys.readouterr().err.count("test (20 images of partial data)") == 1
 
     def test_complete_ones_have_no_mark(self, bench):
         assert "partial" not in render(self.table(bench, (False,)), "md")
