@@ -53,7 +53,7 @@ TRANSPORTS = ("gloo", "nccl", "connection closed by peer", "connection reset by 
 
 @contextmanager
 def watched(fabric: Fabric) -> Iterator[None]:
-    """Raise RankLost in place of what else comes of a rank that is gone."""
+    """Raise RankLost in place of what else comes of a rank that is gone; none leaves before all are done."""
     if fabric.world_size == 1:
         yield
         return
@@ -61,6 +61,7 @@ def watched(fabric: Fabric) -> Iterator[None]:
     torch.distributed.all_gather_object(members, (socket.gethostname(), os.getpid()))
     try:
         yield
+        fabric.barrier()
     except (RuntimeError, interruption.Interrupted) as error:
         broken = isinstance(error, torch.distributed.DistError) or any(w in str(error).lower() for w in TRANSPORTS)
         if isinstance(error, RuntimeError) and not broken:
