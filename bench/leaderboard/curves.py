@@ -34,9 +34,8 @@ from bench.leaderboard.columns import Column, Metric, metric
 from bench.leaderboard.model import Cell
 from bench.leaderboard.selection import headline
 from bench.ledger import ledger, parts, rows
-from bench.naming import PARTIAL
+from bench.naming import PARTIAL, flat
 from bench.naming import canonical as _canonical
-from bench.naming import flat
 from bench.records import Record
 
 if TYPE_CHECKING:
