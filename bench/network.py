@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench import packaged_weights
+from bench.common.grid import Grid
 from bench.config import NetworkConfig
 from bench.errors import UserError, near
 from methods.base import Features, Network
@@ -131,19 +132,15 @@ class SegmentationNetwork(Network):
 
     def forward(self, images: Tensor) -> Features:
         """Features of ``images`` (B, 3, H, W), float RGB in [0, 1]."""
-        height, width = images.shape[-2:]
+        size = (images.shape[-2], images.shape[-1])
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        bottom, right = -height % self.divisor, -width % self.divisor
-        if not bottom and not right:
+        whole = Grid(size, self.divisor)
+        if whole.span == size:
             return self._features(normalised)
-        features = self._features(F.pad(normalised, (0, right, 0, bottom)))
-        dense = _cut(features.dense, height, width, self.stride)
-        cut = zip(features.pyramid, self.pyramid_strides)
-        return Features(dense, tuple(_cut(level, height, width, stride) for level, stride in cut))
-
-
-def _cut(maps: Tensor, height: int, width: int, stride: int) -> Tensor:
-    return maps[..., : -(-height // stride), : -(-width // stride)]
+        features = self._features(F.pad(normalised, whole.padding))
+        dense = Grid(size, self.stride).cut(features.dense)
+        levels = zip(features.pyramid, self.pyramid_strides)
+        return Features(dense, tuple(Grid(size, stride).cut(level) for level, stride in levels))
 
 
 def is_file(weights: str) -> bool:

@@ -21,14 +21,10 @@ from PIL import Image
 from torch import Tensor
 
 from datasets.errors import DataError, MissingData
+from bench.common.labels import IGNORE as IGNORE
+from bench.common.labels import UNLABELLED as UNLABELLED
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, check_image, reason
-
-IGNORE = 255
-"""Label of a pixel that does not exist for training or scoring: void, padding, outside."""
-
-UNLABELLED = 254
-"""Label of a valid pixel that nobody annotated (sparse supervision)."""
 
 Task = Literal["segmentation", "anomaly"]
 

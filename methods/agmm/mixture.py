@@ -4,7 +4,7 @@ Only the P pairs (image, class) that occur are evaluated. Where images are proce
 image take slots 0..K-1, with K the largest number of pairs of one image. Shapes: B images, C classes, N = h * w
 feature cells per image, D channels.
 
-Geometry is that of ``methods.base.upsample``: bilinear between cell centres, never ``align_corners``.
+Geometry is that of ``bench.common.grid``: bilinear between cell centres, never ``align_corners``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from bench.common.grid import Grid
 from methods.base import IGNORE
 
 Distance = Literal["l1mean", "l2", "diag"]
@@ -81,14 +82,6 @@ def present_classes(labels: Tensor, classes: int) -> Tensor:
     return found.scatter_(1, labels.flatten(1), True)[:, :classes]
 
 
-def _stride(label_size: tuple[int, int], size: tuple[int, int]) -> int | None:
-    """Pixels per cell where the grid covers the labels and up to a cell of padding; None where it is stretched."""
-    (height, width), (h, w) = label_size, size
-    stride = -(-height // h)
-    fits = stride == -(-width // w) and -(-height // stride) == h and -(-width // stride) == w
-    return stride if fits else None
-
-
 class Points(NamedTuple):
     """L labelled pixels, each a bilinear mixture of four cells of its image."""
 
@@ -105,14 +98,13 @@ class Points(NamedTuple):
 def labelled_points(labels: Tensor, classes: int, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Points:
     """The labelled pixels of ``labels`` (B, H, W) on a grid of ``size`` = (h, w) cells.
 
-    A map read at ``cells`` with ``weights`` is what ``methods.base.upsample`` would give at the pixel.
+    A map read at ``cells`` with ``weights`` is what ``Grid.enlarge`` would give at the pixel.
     """
-    height, width = labels.shape[-2:]
     image, row, column = (labels < classes).nonzero(as_tuple=True)
-    stride = _stride((height, width), size)
+    grid = Grid.of((labels.shape[-2], labels.shape[-1]), size)
     axes = []
-    for position, pixels, length in ((row, height, size[0]), (column, width, size[1])):
-        scale = stride or pixels / length
+    for position, span, length in zip((row, column), grid.span, size):
+        scale = span / length
         # positions left of the first centre and right of the last one take the border cell
         centre = ((position.to(dtype) + 0.5) / scale - 0.5).clamp(min=0, max=length - 1)
         low = centre.long()
@@ -127,12 +119,8 @@ def labelled_points(labels: Tensor, classes: int, size: tuple[int, int], dtype: 
 
 def valid_cells(labels: Tensor, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Tensor:
     """How far each cell lies in pixels other than ``IGNORE``: (B, N) in [0, 1], bilinear at the cell's centre."""
-    height, width = labels.shape[-2:]
     valid = (labels != IGNORE).to(dtype).unsqueeze(1)
-    stride = _stride((height, width), size)
-    if stride is not None:
-        padding = (0, size[1] * stride - width, 0, size[0] * stride - height)
-        valid = F.pad(valid, padding, mode="replicate")
+    valid = F.pad(valid, Grid.of((labels.shape[-2], labels.shape[-1]), size).padding, mode="replicate")
     return F.interpolate(valid, size=size, mode="bilinear", align_corners=False).flatten(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.common import files
-from methods.base import MethodError, subsample
+from bench.common.grid import Grid, subsample
+from methods.base import MethodError
 from methods.gss.codecs.base import Codec, LabelMaps, Progress
 from methods.gss.codecs.cache import Note
 from methods.gss.label_maps import whole_maps
@@ -73,9 +75,9 @@ def training_tokens(codec: Codec, label_maps: LabelMaps, progress: Progress) -> 
         raise MethodError("there is no training label map to learn from; take a run with labels")
     (height, width), count = sizes.most_common(1)[0]
     factor = 1
-    while -(-height // (codec.stride * factor)) * -(-width // (codec.stride * factor)) > MAX_CELLS:
+    while math.prod(Grid((height, width), codec.stride * factor).cells) > MAX_CELLS:
         factor += 1
-    wanted = -(-height // factor), -(-width // factor)
+    wanted = Grid((height, width), factor).cells
     every = -(-count // MAX_MAPS)
     device = next((tensor.device for tensor in codec.state_dict().values()), torch.device("cpu"))
     grids, seen = [], 0

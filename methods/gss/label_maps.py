@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from bench.common.grid import Grid
 from methods.base import UNLABELLED
 
 WINDOW = 512
@@ -68,11 +69,12 @@ def _filled_at_once(labels: Tensor) -> Tensor:
 
 def pad_to_cells(labels: Tensor, cell: int) -> Tensor:
     """``labels`` (B, H, W) with the last row and column repeated until ``cell`` divides both sides."""
-    height, width = labels.shape[1:]
-    if height % cell == 0 and width % cell == 0:
+    grid = Grid((labels.shape[1], labels.shape[2]), cell)
+    if grid.span == grid.size:
         return labels
-    rows = torch.arange(-(-height // cell) * cell, device=labels.device).clamp_(max=height - 1)
-    columns = torch.arange(-(-width // cell) * cell, device=labels.device).clamp_(max=width - 1)
+    rows, columns = (
+        torch.arange(span, device=labels.device).clamp_(max=pixels - 1) for span, pixels in zip(grid.span, grid.size)
+    )
     return labels[:, rows][:, :, columns]
 
 

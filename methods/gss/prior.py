@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.common.grid import Grid
 from methods.base import Features, Network
 from methods.gss.attention import WindowBlock, pointwise
 
@@ -58,7 +59,7 @@ class LinearHead(nn.Module):
 
     def forward(self, features: Features, size: tuple[int, int]) -> PriorFeatures:
         """Features for images of ``size`` (H, W)."""
-        grid = (-(-size[0] // self.stride), -(-size[1] // self.stride))
+        grid = Grid(size, self.stride).cells
         cells = resample(features.dense, self.dense_stride, self.stride, grid)
         return PriorFeatures(cells, self.auxiliary(cells).float())
 
@@ -114,7 +115,7 @@ class AggregationHead(nn.Module):
 
     def forward(self, features: Features, size: tuple[int, int]) -> PriorFeatures:
         """Features for images of ``size`` (H, W)."""
-        grid = (-(-size[0] // self.stride), -(-size[1] // self.stride))
+        grid = Grid(size, self.stride).cells
         levels = [features.pyramid[i] for i in self.levels] + [features.dense]
         projected = [
             resample(projection(level), stride, self.stride, grid)
@@ -157,5 +158,4 @@ class Prior(nn.Module):
 
     def on_codec_grid(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """``maps`` (B, C, ., .) of the head's cells on those of the codec, for images of ``size`` (H, W)."""
-        grid = (-(-size[0] // self.codec_stride), -(-size[1] // self.codec_stride))
-        return resample(maps, self.head.stride, self.codec_stride, grid)
+        return resample(maps, self.head.stride, self.codec_stride, Grid(size, self.codec_stride).cells)
