@@ -68,10 +68,34 @@ def test_names_and_shapes_of_the_state_are_the_published_ones():
     assert decoder["blocks.output.conv.w"] == (6, 256, 1, 1)
 
 
-def test_weights_of_the_full_layout_load():
+def layout(head, widths, sides, last):
+    """Shapes of the published state by name, written down from the published description."""
+    shapes = {"blocks.input.w": head, "blocks.input.b": head[:1], "blocks.output.conv.w": last}
+    shapes["blocks.output.conv.b"] = last[:1]
+    channels = head[0]
+    for group, width in enumerate(widths, 1):
+        for block in (1, 2):
+            prefix = f"blocks.group_{group}.block_{block}"
+            if channels != width:
+                shapes[f"{prefix}.id_path.w"], shapes[f"{prefix}.id_path.b"] = (width, channels, 1, 1), (width,)
+            path = [channels, width // 4, width // 4, width // 4, width]
+            for conv, side in enumerate(sides, 1):
+                name = f"{prefix}.res_path.conv_{conv}"
+                shapes[f"{name}.w"] = (path[conv], path[conv - 1], side, side)
+                shapes[f"{name}.b"] = (path[conv],)
+            channels = width
+    return shapes
+
+
+ENCODER = ((256, 3, 7, 7), (256, 512, 1024, 2048), (3, 3, 3, 1), (8192, 2048, 1, 1))
+DECODER = ((128, 8192, 1, 1), (2048, 1024, 512, 256), (1, 3, 3, 3), (6, 256, 1, 1))
+
+
+@pytest.mark.parametrize(("make", "published"), [(make_encoder, ENCODER), (make_decoder, DECODER)])
+def test_weights_of_the_published_layout_load(make, published):
     with torch.device("meta"):
-        encoder, state = make_encoder(), make_encoder().state_dict()
-    encoder.load_state_dict(state, assign=True)
+        module, state = make(), {name: torch.empty(shape) for name, shape in layout(*published).items()}
+    module.load_state_dict(state, assign=True)
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pt"])
