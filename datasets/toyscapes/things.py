@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from datasets.toyscapes.canvas import Canvas
-from datasets.toyscapes.draws import Colour, Floats
+from datasets.toyscapes.draws import Colour
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,3 @@ def mix(first: Colour, second: Colour, part: float) -> Colour:
         first[1] * rest + second[1] * part,
         first[2] * rest + second[2] * part,
     )
-
-
-def tinted(values: Floats, colour: Colour) -> Floats:
-    """(h, w) brightness times a colour: (h, w, 3)."""
-    return values[:, :, None] * np.asarray(colour, np.float32)
