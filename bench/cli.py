@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -632,26 +632,31 @@ def new_method(name: str, out: Path) -> None:
 
 @main.command()
 @click.argument("name")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method to check.")
 @plugin_option
 @data_option
 @shown
-def check(name: str, plugins: tuple[Path, ...], data_root: Path) -> None:
+def check(name: str, assignments: tuple[str, ...], plugins: tuple[Path, ...], data_root: Path) -> None:
     """Prove that the method or data set NAME honours its contract: every check by name, exit code 1 if one fails."""
-    from bench import contract, dataset_contract, registry
+    from bench import config, contract, dataset_contract, registry
+    from bench.console import progress
     from bench.errors import UserError, near
 
     load_plugins(plugins)
+    checks: Iterator[tuple[str, str | contract.NotApplicable | None]]
     if name in registry.datasets.names() and name not in registry.methods.names():
         kind, checks = "data set", dataset_contract.check(registry.datasets.get(name), data_root)
     else:
         try:
-            kind, checks = "method", contract.check(registry.methods.get(name))
+            kind, checks = "method", contract.check(registry.methods.get(name), config.method_settings(assignments))
         except UserError as error:
             raise UserError(f"{error}; of data sets, {near(name, registry.datasets.names())}") from None
     failures = 0
-    for rule, problem in checks:
-        say(f"{'ok  ' if problem is None else 'FAIL'}  {rule}" + ("" if problem is None else f": {problem}"))
-        failures += problem is not None
+    for rule, problem in progress(checks, f"checking {name}"):
+        is_failure = isinstance(problem, str)
+        word = "ok  " if problem is None else "FAIL" if is_failure else "n/a "
+        say(f"{word}  {rule}" + ("" if problem is None else f": {problem}"))
+        failures += is_failure
     if failures:
         fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)
     say(f"{name} honours the {kind} contract")

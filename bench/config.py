@@ -348,6 +348,16 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def method_settings(assignments: Iterable[str]) -> dict[str, Any]:
+    """The method's settings in ``assignments`` of the form ``method.KEY=VALUE``; UserError for any other key."""
+    table: dict[str, Any] = {}
+    for key, text in map(split_assignment, assignments):
+        if not key.startswith("method."):
+            raise UserError(f"--set {key} is no setting of a method; give method.KEY=VALUE, see `bench show`")
+        table = merge(table, nested(key, parse_value(text)))
+    return table.get("method", {})
+
+
 def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owner: str = "") -> Any:
     """Build ``model`` from ``table``; what does not fit becomes one sentence naming the key and the valid ones.
 
@@ -423,6 +433,7 @@ def build(
 
     ``overrides`` are nested tables in rising precedence. Raises UserError naming the first key that does not fit.
     """
+    overrides = list(overrides)
     tables = recipe_tables(recipe, dataset)
     own = _table(_table(tables.get("method", {}), "method").get(method.name, {}), f"method.{method.name}")
     tables = {**tables, "method": own, "data": {"name": dataset}}
@@ -449,8 +460,11 @@ def build(
                 f"gives training no label; leave method.{key} out, or choose other supervision"
             )
     from datasets.regions import fingerprint as regions_fingerprint
+    from methods.capabilities import BringsNetwork
 
     _require_used(parts["data"], method, method_config)
+    if issubclass(method, BringsNetwork):
+        parts["network"] = _own_network(method, overrides)
     weights, regions = parts["network"].encoder_weights, parts["data"].regions
     return RunConfig(
         method_name=method.name,
@@ -477,6 +491,10 @@ def _require_used(data: DataConfig, method: Any, method_config: BaseModel) -> No
             "method.regions=files reads region maps from a folder; name it with --set data.regions=FOLDER, or leave "
             "method.regions out"
         )
+    from methods.capabilities import TrainedElsewhere
+
+    if data.supervision != "dense" and issubclass(method, TrainedElsewhere):
+        raise UserError(f"{method.name} was trained elsewhere and sees no label here; leave the supervision out")
     if data.void_is_unlabelled and data.supervision in ("dense", "none"):
         raise UserError(
             f"data.void_is_unlabelled is about published sparse labels, and supervision {data.supervision} reads none; "
@@ -484,9 +502,23 @@ def _require_used(data: DataConfig, method: Any, method_config: BaseModel) -> No
         )
 
 
+def _own_network(method: Any, overrides: Iterable[Mapping[str, Any]]) -> NetworkConfig:
+    """What tables call the network that ``method`` brings. Raises UserError where another one is asked for."""
+    architecture, encoder = method.own_network
+    asked = [key for change in overrides for key in change.get("network", {})]
+    if asked:
+        raise UserError(
+            f"{method.name} brings its own network, {architecture}/{encoder}, and would not use network.{asked[0]}; "
+            "leave that out, or run the methods that do by themselves"
+        )
+    return NetworkConfig(architecture=architecture, encoder=encoder)
+
+
 def _settings_without_labels(method: Any, recipe: Recipe) -> Mapping[str, Any]:
     """The settings that ``--supervision none`` asks of a method; UserError if method or recipe need labels."""
-    if method.without_labels is None:
+    from methods.capabilities import LearnsWithoutLabels
+
+    if not issubclass(method, LearnsWithoutLabels):
         raise UserError(
             f"{method.name} learns from labels, and supervision none gives training no label; choose other "
             "supervision, or a method that `bench show` says learns without labels"

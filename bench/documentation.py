@@ -16,6 +16,8 @@ from bench.common.text import visible
 from bench.errors import UserError, near
 from bench.protocols import PROTOCOLS, Anomaly, CrossDomain
 from bench.records import Record, Store
+from methods.base import Method
+from methods.capabilities import Ability, LearnsWithoutLabels
 
 INDENT = " " * 6
 
@@ -118,9 +120,12 @@ def _method(name: str) -> str:
     lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
     if method.reference:
         lines += ["", f"Reference: {method.reference}"]
-    if method.without_labels is not None:
+    if issubclass(method, LearnsWithoutLabels):
         settings = ", ".join(f"method.{key}={value}" for key, value in method.without_labels.items())
         lines += ["", f"Learns without labels (--supervision none){f', with {settings}' if settings else ''}."]
+    abilities = [a for a in method.__mro__ if issubclass(a, Ability) and a is not Ability and not issubclass(a, Method)]
+    if abilities:
+        lines += ["", *(f"{ability.__name__}: {first_line(ability)}" for ability in abilities)]
     module = inspect.getmodule(method.Config)
     lines += ["", "Configuration (--set KEY=VALUE):"]
     shown = list(fields(method.Config, "method"))

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.common.grid import Grid, upsample
+from bench.common.labels import UNLABELLED
 from bench.config import InferenceConfig
-from datasets.base import UNLABELLED
-from methods.base import Diagnosis, Method, Prediction, downsample_labels, upsample
+from methods.base import Method, MethodError, Prediction
+from methods.capabilities import Diagnoses, Diagnosis, DrawsLabelMaps
 
 LOG_ZERO = -200.0
 """Stands for the logarithm of 0: finite, yet its softmax is exactly 0, so that what is impossible stays so."""
@@ -73,19 +75,16 @@ def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int
     """Ids (H, W) at ``size`` of a grid of ids (h, w) that spans an image of ``network_size``, aligned with ``enlarge``.
 
     Each pixel takes the id of the cell in which its centre lies. The way back, from pixels to cells of the grid, is
-    ``methods.base.subsample``.
+    ``bench.common.grid.subsample``.
     """
-    strides = {-(-extent // cells) for extent, cells in zip(network_size, ids.shape)}
-    stride = strides.pop()
-    regular = not strides and all(-(-extent // stride) == cells for extent, cells in zip(network_size, ids.shape))
+    grid = Grid.of(network_size, (ids.shape[0], ids.shape[1]))
 
-    def along(axis: int) -> Tensor:
-        cells, extent, pixels = ids.shape[axis], network_size[axis], size[axis]
-        span = cells * stride if regular else extent
+    def along(pixels: int, extent: int, cells: int, span: int) -> Tensor:
         centres = (torch.arange(pixels, device=ids.device) + 0.5) * (extent / pixels)
         return (centres * (cells / span)).long().clamp_(max=cells - 1)
 
-    return ids[along(0)][:, along(1)]
+    rows, columns = map(along, size, network_size, grid.cells, grid.span)
+    return ids[rows][:, columns]
 
 
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -97,8 +96,13 @@ def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(labels.shape[-2:]) == size:
         return labels
     if (labels == UNLABELLED).any():
-        return downsample_labels(labels, size, stretched=True)
+        return Grid((labels.shape[-2], labels.shape[-1]), None, size).sample_labels(labels)
     return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+
+
+def draws_nothing(method: Method) -> MethodError:
+    """What to say where a method shall draw label maps that has no distribution over them."""
+    return MethodError(f"{method.name} draws no label maps; take a run of a method that does, such as gss")
 
 
 class Predictor:
@@ -124,6 +128,8 @@ class Predictor:
 
         Raises MethodError if the method draws none. Windows and views are not averaged: a draw is one label map.
         """
+        if not isinstance(self.method, DrawsLabelMaps):
+            raise draws_nothing(self.method)
         height, width = image.shape[-2:]
         size = self.config.network_size(height, width)
         whole = image.to(self.device).float().div_(255)[None]
@@ -135,9 +141,9 @@ class Predictor:
         """What the method says its errors on ``image`` (3, H, W) uint8 with ``label`` (H, W) are made of.
 
         The image enters whole and once, whatever the windows and views of a prediction, and the label is resized
-        with it; readings come back at the label's size. None if the method has nothing to say.
+        with it; readings come back at the label's size. None of a method that does not diagnose itself.
         """
-        if type(self.method).diagnose is Method.diagnose:
+        if not isinstance(self.method, Diagnoses):
             return None
         given = (label.shape[0], label.shape[1])
         size = self.config.network_size(*given)
@@ -155,12 +161,12 @@ class Predictor:
     def _view(self, whole: Tensor, size: tuple[int, int], scale: float, mirror: bool) -> Prediction:
         """The prediction of one scale and orientation, on the grid of ``size``."""
         image = resize(whole, size)
-        grid = (-(-size[0] // self.stride), -(-size[1] // self.stride))
+        grid = Grid(size, self.stride)
         if scale != 1.0 or mirror:
             # The grid starts at the image's upper left corner: without whole cells, scaling and mirroring shift it.
-            image = F.pad(image, (0, -size[1] % self.stride, 0, -size[0] % self.stride), mode="replicate")
+            image = F.pad(image, grid.padding, mode="replicate")
         if scale != 1.0:
-            rows, columns = (max(round(cells * scale), 1) * self.stride for cells in grid)
+            rows, columns = (max(round(cells * scale), 1) * self.stride for cells in grid.cells)
             image = resize(image, (rows, columns))
         if mirror:
             image = image.flip(-1)
@@ -171,15 +177,13 @@ class Predictor:
         if scale == 1.0 and not mirror:
             return maps
         cell = self._cell(maps, (image.shape[-2], image.shape[-1]))
-        full = (grid[0] * (self.stride // cell), grid[1] * (self.stride // cell))
-        return _map(maps, lambda m: _to_grid(m, full)[..., : -(-size[0] // cell), : -(-size[1] // cell)])
+        whole_cells = Grid(grid.span, cell).cells
+        return _map(maps, lambda m: Grid(size, cell).cut(_to_grid(m, whole_cells)))
 
     def _cell(self, maps: Prediction, size: tuple[int, int]) -> int:
         """Image pixels per cell of ``maps`` of an image of ``size``: the network's stride, or a divisor of it."""
-        rows, columns = maps.logits.shape[-2:]
-        cell = -(-size[0] // rows)
-        fits = self.stride % cell == 0 and (-(-size[0] // cell), -(-size[1] // cell)) == (rows, columns)
-        return cell if fits else self.stride
+        cell = Grid.of(size, (maps.logits.shape[-2], maps.logits.shape[-1])).stride
+        return cell if cell is not None and self.stride % cell == 0 else self.stride
 
     def _slide(self, image: Tensor) -> Prediction:
         """Average the predictions of overlapping windows; the last ones are shifted inside.
@@ -203,8 +207,8 @@ class Predictor:
 
         maps = predict(0, 0)
         cell = self._cell(maps, (window[0], window[1]))
-        grid = (-(-padded.shape[-2] // cell), -(-padded.shape[-1] // cell))
-        part = (-(-window[0] // cell), -(-window[1] // cell))
+        grid = Grid((padded.shape[-2], padded.shape[-1]), cell).cells
+        part = Grid((window[0], window[1]), cell).cells
         total = _map(maps, lambda m: m.new_zeros(*m.shape[:2], *grid))
         counts = torch.zeros(1, 1, *grid, device=image.device)
         for top, left in itertools.product(tops, lefts):
@@ -213,8 +217,7 @@ class Predictor:
             y, x = top // cell, left // cell
             _add_at(total, _map(maps, lambda m: _to_grid(m, part)), y, x)
             counts[..., y : y + part[0], x : x + part[1]] += 1
-        h, w = -(-height // cell), -(-width // cell)
-        mean = _map(total, lambda m: (m / counts)[..., :h, :w])
+        mean = _map(total, lambda m: Grid((height, width), cell).cut(m / counts))
         return self._from_linear(mean)
 
     def _average(self, views: list[Prediction]) -> Prediction:

@@ -13,18 +13,22 @@ from bench.console import note
 from bench.errors import UserError
 from bench.network import UNREADABLE, SegmentationNetwork
 from methods.base import Classes, Method
+from methods.capabilities import BringsNetwork
 
 MODEL = "model.safetensors"
 """In the run's folder: the final weights."""
 
 
 def build_method(method_class: type[Method], config: RunConfig, classes: Classes) -> Method:
-    """A new method on a new network, initialised from the run's seed."""
+    """A new method on a new network, or on the one that it brings, initialised from the run's seed."""
     torch.manual_seed(config.seed)
+    settings = method_class.Config.model_validate(config.method)
+    if issubclass(method_class, BringsNetwork):
+        return method_class(settings, method_class.build_network(settings), classes)
     network = SegmentationNetwork(config.network)
     if network.weights_report is not None:
         note(str(network.weights_report))
-    return method_class(method_class.Config.model_validate(config.method), network, classes)
+    return method_class(settings, network, classes)
 
 
 def save_model(method: Method, path: Path) -> str:
@@ -63,8 +67,8 @@ def load_model(
     except RuntimeError as error:  # which sizes differ stands in the lines after the first
         sizes = " ".join(str(error).split()).partition(": ")[2]
         raise UserError(
-            f"model {path} does not fit a new {method.name} ({sizes}); run the run again with --force, and if it is a "
-            "method of your own whose `finish` sizes buffers, list them in `sized_by_training`"
+            f"model {path} does not fit a new {method.name} ({sizes}); run the run again with --force, and if your "
+            "method sizes buffers in `finish`, let its `_load_from_state_dict` size them, as segsort's bank does"
         ) from None
     absent = [n for n in missing if n not in set(method.training_only)]
     if absent or unexpected:

@@ -118,13 +118,6 @@ def score_picture(
     return heat(scores[score].view(size), everywhere if valid is None else valid)
 
 
-def headline_score(method: Method) -> str:
-    """The score that a method is usually judged by: its own choice, else its density, else the largest softmax."""
-    if method.headline_score is not None:
-        return method.headline_score
-    return method.density_score if method.density_score != "nll" else "msp"
-
-
 def evenly(dataset: Dataset, count: int) -> Iterable[int]:
     """``count`` indices spread over the data set."""
     return np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)).tolist()
@@ -154,7 +147,7 @@ def compare(
         for name, method in methods.items():
             predictor = Predictor(method, records[name].config.recipe.inference, torch.device("cpu"))
             if dataset.task == "anomaly":
-                score = headline_score(method)
+                score = method.headline_score
                 picture = score_picture(
                     predictor(sample.image), size, score, method.density_score, sample.label != IGNORE
                 )
@@ -223,7 +216,7 @@ def predict(method: Method, record: Record, images: Sequence[Path], out: Path, d
         size = (image.shape[1], image.shape[2])
         prediction = predictor(image)
         labels = prediction.logits(size).argmax(0).cpu()
-        score = headline_score(method)
+        score = method.headline_score
         pictures = {
             "classes": Image.fromarray(labels.numpy().astype(np.uint8)),
             "overlay": Image.fromarray(overlay(image, labels, classes)),

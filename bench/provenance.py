@@ -20,6 +20,7 @@ from datasets.supervision import official, parse, supervise
 from datasets.supervision.derive import VERSIONS
 from datasets.supervision.wrapper import DerivedLabels, SparseDataset
 from methods.base import Method
+from methods.capabilities import LearnsWithoutLabels
 
 OWN = ("methods", "datasets")
 """The suite's packages of plugins."""
@@ -68,7 +69,8 @@ class TrainingLabels:
             "labelled_pixels_per_image": round(self.seen.labelled_pixels_per_image(), 1),
         }
         if self.seen.kind.family == "none":
-            facts |= {"after_training": "dense", "without_labels": dict(method_class.without_labels or {})}
+            assert issubclass(method_class, LearnsWithoutLabels), "a configuration of others is refused"
+            facts |= {"after_training": "dense", "without_labels": dict(method_class.without_labels)}
         return facts
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.precision import MixedPrecision
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
@@ -95,6 +96,17 @@ def _runs(pid: int) -> bool:
         return False
 
 
+class ExactInputs(MixedPrecision):
+    """Mixed precision in which a batch reaches the network as it is.
+
+    Fabric would round images to half precision first; the network normalises them in float32, and then autocast rounds.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """``data`` itself."""
+        return data
+
+
 def make_fabric(device: str, precision: str) -> Fabric:
     """A Fabric for ``auto``, ``cpu`` or ``cuda``; under torchrun it spans the ranks that torchrun started."""
     if device == "cuda" and not torch.cuda.is_available():
@@ -110,7 +122,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
         devices=world // nodes,
         num_nodes=nodes,
         strategy=strategy,
-        precision=precision,  # type: ignore[arg-type]
+        plugins=None if precision == "32" else ExactInputs(precision, accelerator),  # type: ignore[arg-type]
     )
     fabric.launch()
     return fabric

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from bench import pictures, provenance, ranks, registry, runs, whole_images
 from bench.console import note, progress
-from bench.inference import Predictor
+from bench.inference import Predictor, draws_nothing
 from bench.records import Record, Store
 from datasets.base import ClassSet
 from methods.base import Collectives, Context, Method
+from methods.capabilities import DrawsLabelMaps
 
 COLUMNS = 4
 """Samples in a row of a sheet."""
@@ -81,6 +82,8 @@ def of_nothing(store: Store, record: Record, root: Path, count: int, seed: int, 
         progress=progress,
         note=note,
     )
+    if not isinstance(method, DrawsLabelMaps):
+        raise draws_nothing(method)
     drawn = method.generate(context, count, torch.Generator().manual_seed(seed)).cpu()
     real = [dataset.label(index) for index in pictures.evenly(dataset, min(count, COLUMNS))]
     rows = [

@@ -32,26 +32,30 @@ from bench.records import Training
 from bench.whole_images import whole_batches, whole_label_maps
 from datasets.base import Dataset
 from datasets.regions import RegionMaps
-from methods.base import Batch, Collectives, Context, Method
-
-
-class Parcel:
-    """Carries a batch through Fabric and DDP, which would copy a dataclass and lose what ``losses`` leaves in it."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+from methods.base import Batch, Collectives, Context, Losses, Method, MethodError
+from methods.capabilities import NotTrained
 
 
 class LossModule(nn.Module):
-    """``Method.losses`` as a ``forward``, which is what Fabric and DDP wrap."""
+    """``Method.losses`` as a ``forward``, which is what Fabric and DDP wrap.
+
+    DDP looks for the terms in whatever tuples and dictionaries are returned, to learn which parameters take part; what
+    was observed has no graph and passes through.
+    """
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
-    def forward(self, parcel: Parcel) -> dict[str, Tensor]:
-        """The named loss terms of the batch."""
-        return dict(self.method.losses(parcel.batch))
+    def forward(self, batch: Batch) -> Losses:
+        """The named loss terms of the batch, and what they observed."""
+        losses = self.method.losses(batch)
+        if not isinstance(losses, Losses):
+            raise MethodError(
+                f"losses of {self.method.name} returned a {type(losses).__name__}; let it return Losses(terms), from "
+                "methods.base, or Losses(terms, observed) with what its after_step needs"
+            )
+        return losses
 
 
 @dataclass
@@ -110,7 +114,8 @@ def train(
         method.prepare(context)
     parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
     seconds, losses = 0.0, dict[str, float]()
-    if method.trains_network and recipe.steps:
+    is_trained = not isinstance(method, NotTrained)
+    if is_trained:
         checkpoint = Checkpoint(folder / CHECKPOINT, config, fabric, content, plugins)
         batches = partial(_batches, dataset, config, fabric, context)
         seconds, losses = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
@@ -125,10 +130,10 @@ def train(
     return Trained(
         method,
         Training(
-            steps=recipe.steps if method.trains_network else 0,
+            steps=recipe.steps if is_trained else 0,
             seconds=round(seconds, 2),
             images_per_second=round(images / seconds, 3) if seconds else 0.0,
-            parameters=parameters if method.trains_network else 0,
+            parameters=parameters if is_trained else 0,
             peak_memory_mb=peak_memory_mb(device),
             final_losses=losses,
         ),
@@ -185,14 +190,16 @@ def _optimise(
             # After the batches: starting their loader draws from the same generator, wherever a run resumes.
             torch.manual_seed(data.mix(config.seed, step, fabric.global_rank))
             values: dict[str, float] = {}
+            observed = []
             for part, batch in enumerate(taken):
                 last = part == recipe.accumulate - 1
                 with fabric.no_backward_sync(wrapped, enabled=not last and fabric.world_size > 1):
-                    terms = wrapped(Parcel(batch))
+                    terms, seen = wrapped(batch)
                     total = torch.stack([t.float() for t in terms.values()]).sum()
                     fabric.backward(total / recipe.accumulate)
+                observed.append(seen)
                 found = _numbers({**terms, "total": total})
-                _require_finite({name: found[name] for name in terms}, step, config)
+                _require_finite({name: found[name] for name in terms}, step)
                 for name, value in found.items():
                     values[name] = values.get(name, 0.0) + value / recipe.accumulate
             if recipe.optimiser.clip_norm is not None:
@@ -200,9 +207,7 @@ def _optimise(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             with torch.no_grad():
-                for part, batch in enumerate(taken, start=1):
-                    context.more_batches = part < len(taken)
-                    method.after_step(batch, context)
+                method.after_step(observed, context)
             seconds = before + time.monotonic() - began
             done = step + 1
             if log is not None:
@@ -233,7 +238,7 @@ def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
     return dict(zip(terms, torch.stack([t.detach().double() for t in terms.values()]).tolist()))
 
 
-def _require_finite(terms: Mapping[str, float], step: int, config: RunConfig) -> None:
+def _require_finite(terms: Mapping[str, float], step: int) -> None:
     named = ", ".join(f"{name} = {value:.4g}" for name, value in terms.items() if not math.isfinite(value))
     if named:
         raise RunFailed(f"non-finite loss at step {step + 1}: {named}; lower recipe.optimiser.lr or clip the gradient")

@@ -129,7 +129,7 @@ def make_step(name: str, shape: tuple[int, ...], preset: str, device: str) -> Ca
     def step() -> dict[str, Tensor]:
         batch.images.grad = method.classifier.weight.grad = None
         if name == "agmm":
-            losses = dict(method.losses(batch))
+            losses = dict(method.losses(batch).terms)
         else:
             logits = method.classifier(batch.images)
             losses = plain_losses(batch.images, logits, batch.labels, preset)

@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Batch, Collectives, Context, Features, Method, Network, downsample_labels, upsample
+from methods.base import Batch, Collectives, Context, Features, Losses, Method, Network, downsample_labels, upsample
 from methods.gmmseg import GMMSeg
 from methods.softmax import Softmax
 
@@ -79,7 +80,7 @@ class PlainHead(nn.Module):
             plan /= plan.sum(1, keepdim=True) * plan.shape[0]
         return plan.argmax(1)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         images, dim, height, width = batch.images.shape
         classes, components, _ = self.means.shape
         rows = batch.images.permute(0, 2, 3, 1).reshape(-1, dim)
@@ -94,19 +95,20 @@ class PlainHead(nn.Module):
             if label < classes:
                 pixels = labels == label
                 target[pixels] = label * components + self.assign(by_class[pixels, label])
-        batch.scratch["plain"] = (features.detach(), labels, target, logits.detach().argmax(1) == labels)
+        observed = (features.detach(), labels, target, logits.detach().argmax(1) == labels)
 
         maps = logits.view(images, height, width, classes).permute(0, 3, 1, 2)
         maps = upsample(maps, (batch.labels.shape[1], batch.labels.shape[2]))
         full_target = torch.where(batch.labels < classes, batch.labels, -100)
-        return {
+        terms = {
             "cross_entropy": F.cross_entropy(maps, full_target),
             "component_cross_entropy": self.config.aux_weight * F.cross_entropy(log_density, target),
         }
+        return Losses(terms, observed)
 
     @torch.no_grad()
-    def after_step(self, batch: Batch, context: Context) -> None:
-        features, labels, target, correct = batch.scratch.pop("plain")
+    def after_step(self, observed: Sequence[tuple[Tensor, ...]], context: Context) -> None:
+        ((features, labels, target, correct),) = observed
         classes, components, capacity, _ = self.ring.shape
         present = [label for label in labels.unique().tolist() if label < classes]
         for label in present:
@@ -169,10 +171,10 @@ def now(device: torch.device) -> float:
 def head_step(head: GMMSeg | PlainHead, batch: Batch, step: int) -> dict[str, Tensor]:
     head.zero_grad(set_to_none=True)
     batch.images.grad = None
-    losses = dict(head.losses(batch))
+    losses, observed = head.losses(batch)
     sum(losses.values(), torch.zeros(())).backward()
-    head.after_step(batch, context(batch.images.device, 80000, step))
-    return losses
+    head.after_step([observed], context(batch.images.device, 80000, step))
+    return dict(losses)
 
 
 def check_same(fast: GMMSeg, plain: PlainHead, batch: Batch, interval: int) -> str:
@@ -275,9 +277,10 @@ def training_step(device: torch.device, rounds: int) -> None:
             for step in range(interval):
                 batch = Batch(images=images, labels=labels)
                 optimiser.zero_grad()
-                sum(method.losses(batch).values(), torch.zeros((), device=device)).backward()
+                losses = method.losses(batch)
+                sum(losses.terms.values(), torch.zeros((), device=device)).backward()
                 optimiser.step()
-                method.after_step(batch, context(device, steps, step))
+                method.after_step([losses.observed], context(device, steps, step))
             if repeat:  # the first round warms up
                 times[name].append((now(device) - start) / interval)
     table = Table(title=f"Full training step, FPN mobilenet_v2, 8 x 256 x 256, C=11, {device}")

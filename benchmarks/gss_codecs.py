@@ -213,9 +213,10 @@ def training_step(arguments: argparse.Namespace) -> None:
     def step() -> None:
         batch = Batch(pictures, labels)
         optimiser.zero_grad()
-        sum(method.losses(batch).values(), torch.zeros((), device=device)).backward()
+        losses = method.losses(batch)
+        sum(losses.terms.values(), torch.zeros((), device=device)).backward()
         optimiser.step()
-        method.after_step(batch, context)
+        method.after_step([losses.observed], context)
 
     def decode() -> None:
         with torch.no_grad():

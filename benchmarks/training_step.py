@@ -75,12 +75,12 @@ class Trainer:
         self.context.step = self.step
         batch = Batch(self.batch.images, self.batch.labels, self.batch.ids, self.batch.present)
         with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            losses = self.method.losses(batch)
-        torch.stack([term.float() for term in losses.values()]).sum().backward()
+            terms, observed = self.method.losses(batch)
+        torch.stack([term.float() for term in terms.values()]).sum().backward()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
-            self.method.after_step(batch, self.context)
+            self.method.after_step([observed], self.context)
         self.step += 1
 
 

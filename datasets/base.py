@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasets.errors import DataError, MissingData
 from bench.common.labels import IGNORE as IGNORE
 from bench.common.labels import UNLABELLED as UNLABELLED
+from datasets.errors import DataError, MissingData
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, check_image, reason
 

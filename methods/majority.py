@@ -5,14 +5,15 @@ It is also the smallest complete plugin: copy this file to start a method of you
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.base import Batch, Classes, Context, Method, MethodConfig, Network, Prediction
+from bench.common.grid import Grid
+from methods.base import Classes, Context, Method, MethodConfig, Network, Prediction
+from methods.capabilities import NotTrained
 
 
 class MajorityConfig(MethodConfig):
@@ -25,12 +26,11 @@ class MajorityConfig(MethodConfig):
     """
 
 
-class Majority(Method):
+class Majority(NotTrained, Method):
     """Predict log p(class), estimated from the training labels alone, whatever the image shows."""
 
     name = "majority"
     Config = MajorityConfig
-    trains_network = False
     log_frequency: Tensor
     """(C,) smoothed log-frequencies; uniform until ``prepare``."""
 
@@ -55,13 +55,8 @@ class Majority(Method):
         frequency = (1 - smoothing) * frequency + smoothing / num_classes
         self.log_frequency.copy_(frequency.log())
 
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Nothing to minimise."""
-        return {}
-
     def predict(self, images: Tensor) -> Prediction:
         """The same logits at every cell of the network's grid, (B, C, h, w)."""
-        stride = self.network.stride
-        rows, columns = -(-images.shape[-2] // stride), -(-images.shape[-1] // stride)
-        logits = self.log_frequency.view(1, -1, 1, 1).expand(images.shape[0], -1, rows, columns)
+        grid = Grid((images.shape[-2], images.shape[-1]), self.network.stride)
+        logits = self.log_frequency.view(1, -1, 1, 1).expand(images.shape[0], -1, *grid.cells)
         return Prediction(logits=logits)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from methods.base import Batch, Classes, Method, Network, Prediction, pixel_cross_entropy
+from methods.base import Batch, Classes, Losses, Method, Network, Prediction, pixel_cross_entropy
 
 
 class Softmax(Method):
@@ -20,10 +19,10 @@ class Softmax(Method):
         super().__init__(config, network, classes)
         self.classifier = nn.Conv2d(network.out_channels, len(classes), kernel_size=1)
 
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         """Cross-entropy at the labels' own resolution."""
         logits = self.classifier(self.network(batch.images).dense)
-        return {"cross_entropy": pixel_cross_entropy(logits, batch.labels)}
+        return Losses({"cross_entropy": pixel_cross_entropy(logits, batch.labels)})
 
     def predict(self, images: Tensor) -> Prediction:
         """Logits (B, C, h, w) at the resolution of the dense features."""

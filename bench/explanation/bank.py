@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import UserError
-from methods.base import Evidence
+from methods.capabilities import Evidence
 
 SAMPLE = 2000
 """Pieces of evidence that are projected and grouped at most: t-SNE of more takes minutes and prints as a blot."""

@@ -34,7 +34,8 @@ from bench.explanation.tiles import Tile, TrainingImages, cut
 from bench.inference import Predictor
 from bench.records import Record
 from datasets.base import ClassSet
-from methods.base import Method
+from methods.base import Method, MethodError
+from methods.capabilities import Explains
 
 REPRESENTATIVES = 5
 """Training segments shown of each group."""
@@ -71,6 +72,11 @@ def explain(
     Returns the files written, ``index.html`` first. Without the training data, or with data that is not what the run
     was trained on, training segments have no pictures, and a note says so. Raises USER_ERRORS.
     """
+    if not isinstance(method, Explains):
+        raise MethodError(
+            f"method {method.name} does not explain its predictions by retrieval; choose a run of one that does, "
+            "such as segsort"
+        )
     method = method.to(device)
     evidence = method.evidence()
     require_sklearn()

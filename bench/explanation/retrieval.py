@@ -18,7 +18,7 @@ from bench.explanation.query import Query
 from bench.inference import Predictor, enlarge_ids
 from bench.whole_images import whole_batch
 from datasets.base import ClassSet
-from methods.base import Evidence
+from methods.capabilities import Evidence, Explains
 
 RULE = (
     "Half of the segments shown are the largest of the classes predicted in the image, the classes in the order of "
@@ -65,6 +65,7 @@ class Retrieved:
 def retrieve(query: Query, evidence: Evidence, predictor: Predictor) -> Retrieved:
     """Ask the method about ``query``, whole and in one view, as its evidence was gathered."""
     method, sample = predictor.method, query.sample
+    assert isinstance(method, Explains)
     batch = whole_batch(sample, predictor)
     explanation = method.explain(batch.images)
     cells = explanation.segments

@@ -16,6 +16,7 @@ from bench.planning import Opener
 from bench.records import Record
 from bench.whole_images import whole_batch
 from datasets.base import DataError, Dataset
+from methods.capabilities import Explains
 
 ASPECT = 4 / 3
 """Width over height of a tile, wherever the image allows it."""
@@ -83,6 +84,8 @@ class TrainingImages:
         """Cut out the segments of the training images, each image segmented once; empty without data."""
         if self.dataset is None:
             return {}
+        method = self.predictor.method
+        assert isinstance(method, Explains)
         by_image: dict[int, set[int]] = {}
         for image, segment in wanted:
             by_image.setdefault(image, set()).add(segment)
@@ -90,7 +93,7 @@ class TrainingImages:
         for index in progress(sorted(by_image), "segmenting training images", len(by_image)):
             sample = self.dataset[index]
             batch = whole_batch(sample, self.predictor)
-            cells = self.predictor.method.explain(batch.images).segments
+            cells = method.explain(batch.images).segments
             height, width = sample.label.shape
             segments = segment_map(cells, (batch.images.shape[-2], batch.images.shape[-1]), (height, width)).numpy()
             pixels = sample.image.permute(1, 2, 0).numpy()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.metrics.boundary import BoundaryMeter
 from bench.metrics.confusion import ConfusionMeter, mean_iou, pixel_accuracy
 from bench.metrics.images import ratio
-from methods.base import Diagnosis
+from methods.capabilities import Diagnosis
 
 if TYPE_CHECKING:
     from torch import Tensor

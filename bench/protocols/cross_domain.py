@@ -17,8 +17,8 @@ from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
 from bench.protocols.readings import OWN, ReadingMeters, class_scores
 from bench.protocols.targets import cross_domain
 from bench.records import ProtocolResult, Scores
-from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, Target
-from methods.base import Method
+from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, MissingData, Target
+from methods.capabilities import Relabels
 
 
 class CrossDomain(Protocol):
@@ -111,14 +111,17 @@ class CrossDomain(Protocol):
 
     @classmethod
     def _on_source(cls, evaluation: Evaluation, mapping: Mapping, target: Target) -> dict[str, float]:
-        """mIoU on the headline split of the source, in the target's classes, by reading."""
+        """mIoU on the headline split of the source, in the target's classes, by reading; none if it is not there."""
         source = evaluation.source
         split = source.eval_splits[0]
         if target.class_map is None and evaluation.closed_set is not None:
             known = evaluation.closed_set.targets[split]
             mious = {OWN: known.metrics["miou"], **{r: m["miou"] for r, m in known.by_reading.items()}}
             return {reading: float("nan") if miou is None else miou for reading, miou in mious.items()}
-        dataset = evaluation.open(source.name, split)
+        try:
+            dataset = evaluation.open(source.name, split)
+        except MissingData:  # as that of a checkpoint from elsewhere may be
+            return {}
         measured = cls._measure(evaluation, dataset, mapping, labels_are_source=True)
         return {r: float(confusion.mean_iou(m.total[mapping.scored])) for r, m in measured.meters.meters.items()}
 
@@ -133,17 +136,17 @@ class CrossDomain(Protocol):
                 predicted, unmapped = mapping.predict(logits)
                 measured.update(reading, sample.id, predicted.cpu(), label, unmapped.cpu())
         method = evaluation.predictor.method
-        if method.relabels is not None and mapping.is_given:
+        if isinstance(method, Relabels) and mapping.is_given:
             with relabelled(method, mapping):
-                for sample in evaluation.samples(dataset, f"{method.relabels} on {dataset.name}/{dataset.split}"):
+                for sample in evaluation.samples(dataset, f"{method.relabelling} on {dataset.name}/{dataset.split}"):
                     label = mapping.labels(sample.label) if labels_are_source else sample.label
                     logits = evaluation.predictor(sample.image).logits((label.shape[0], label.shape[1]))
-                    measured.update(method.relabels, sample.id, mapping.choose(logits).cpu(), label)
+                    measured.update(method.relabelling, sample.id, mapping.choose(logits).cpu(), label)
         return evaluation.merge(measured)
 
 
 @contextmanager
-def relabelled(method: Method, mapping: Mapping) -> Iterator[None]:
+def relabelled(method: Relabels, mapping: Mapping) -> Iterator[None]:
     """Within the block, ``method`` predicts the classes of the target."""
     method.relabel(mapping.table.tolist(), mapping.size)
     try:

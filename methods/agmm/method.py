@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +29,7 @@ from methods.base import (
     Batch,
     Classes,
     Context,
+    Losses,
     Method,
     MethodConfig,
     MethodError,
@@ -168,7 +169,7 @@ class AGMM(Method):
                 f"as {UNLABELLED}, or do without self-training by --set method.require_unlabelled=false"
             )
 
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         """The five terms at label size, each weighted.
 
         ``cross_entropy`` of predictions and ``mixture`` of affinities on labelled pixels; ``self_training`` between
@@ -193,7 +194,7 @@ class AGMM(Method):
             affinity = upsample((-gaussians.energy).exp().unsqueeze(1), size).squeeze(1)
             vectors = terms.class_vectors(gaussians.centres, pairs, config.proto)
             ramp = (self.progress / config.ramp).clamp(max=1) if config.ramp else 1.0
-            return {
+            found = {
                 "cross_entropy": config.seg_weight * terms.cross_entropy(log_p, labels),
                 "self_training": config.self_weight
                 * ramp
@@ -205,8 +206,9 @@ class AGMM(Method):
                 "separation": config.proto_weight * terms.separation(vectors, config.distance),
                 "absent_classes": config.cls_weight * terms.absent_classes(log_q, tags, domain, config.eps),
             }
+        return Losses(found)
 
-    def after_step(self, batch: Batch, context: Context) -> None:
+    def after_step(self, observed: Sequence[None], context: Context) -> None:
         """Remember how far the run is, for the ramp-up."""
         self.progress.fill_((context.step + 1) / max(context.steps, 1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from methods.base import (
     Batch,
     Classes,
     Context,
+    Losses,
     Method,
     Network,
     Prediction,
@@ -65,7 +66,7 @@ class GMMSeg(Method):
     name = "gmmseg"
     reference = "Liang et al., GMMSeg: Gaussian Mixture based Generative Semantic Segmentation Models, NeurIPS 2022"
     Config = GMMSegConfig
-    density_score = "gmm_nll"
+    density_score = headline_score = "gmm_nll"
     training_only = tuple(f"memory.{name}" for name in Memory.STATE)
 
     config: GMMSegConfig
@@ -93,8 +94,6 @@ class GMMSeg(Method):
         self.initial_std = config.initial_std or math.sqrt(1 / config.dim + config.ridge)
         self.register_buffer("stds", torch.full(shape, self.initial_std))
         self.memory = Memory()
-        self.waiting: list[Observed] = []
-        """The batches of an optimiser step that is not over."""
 
     def prepare(self, context: Context) -> None:
         """Allocate the memory for the run's length and start every rank from the first one's means."""
@@ -105,7 +104,7 @@ class GMMSeg(Method):
             self.memory.fill_with_noise(context.seed)
         self.means.copy_(context.collectives.all_gather(self.means)[0])
 
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         """Cross-entropy of the classes at label size, and of all components at the features' size.
 
         The component loss asks the raw densities of all J components for the assigned one of the pixel's
@@ -122,7 +121,7 @@ class GMMSeg(Method):
             labelled = labels < classes
             labels = torch.where(labelled, labels, classes)
             responsibilities = self._assign(of_class(log_density.detach(), labels, components), labels)
-            batch.scratch[self.name] = Observed(
+            observed = Observed(
                 features=features.detach(),
                 classes=labels,
                 responsibilities=responsibilities,
@@ -130,30 +129,26 @@ class GMMSeg(Method):
             )
 
             maps = logits.view(batch.images.shape[0], height, width, classes).permute(0, 3, 1, 2).contiguous()
-            losses = {"cross_entropy": self._cross_entropy(maps, batch.labels)}
+            terms = {"cross_entropy": self._cross_entropy(maps, batch.labels)}
             if self.config.aux_weight:
                 log_posterior = of_class(log_density.log_softmax(dim=1), labels, components)
                 surprise = torch.where(labelled, -(responsibilities * log_posterior).sum(dim=1), 0)
                 surprise = surprise.sum() / labelled.sum().clamp(min=1)
-                losses["component_cross_entropy"] = self.config.aux_weight * surprise
-        return losses
+                terms["component_cross_entropy"] = self.config.aux_weight * surprise
+        return Losses(terms, observed)
 
     @torch.no_grad()
-    def after_step(self, batch: Batch, context: Context) -> None:
+    def after_step(self, observed: Sequence[Observed], context: Context) -> None:
         """Remember some pixels of every component; on every ``em_interval``-th step, refit the step's classes.
 
-        Several batches of one step are remembered together after the last of them, as one large batch would be.
+        Several batches of one step are remembered together, as one large batch would be.
         """
-        self.waiting.append(batch.scratch.pop(self.name))
-        if context.more_batches:
-            return
         # A step of one batch, as most are, needs no copy.
-        observed = self.waiting[0] if len(self.waiting) == 1 else Observed(*map(torch.cat, zip(*self.waiting)))
-        self.waiting.clear()
-        self._remember(observed, context)
+        step = observed[0] if len(observed) == 1 else Observed(*map(torch.cat, zip(*observed)))
+        self._remember(step, context)
         if context.step % self.config.em_interval == 0:
             classes = self.means.shape[0]
-            present = torch.zeros(classes + 1, device=self.means.device).index_fill_(0, observed.classes, 1)
+            present = torch.zeros(classes + 1, device=self.means.device).index_fill_(0, step.classes, 1)
             present = context.collectives.all_reduce_sum(present)[:classes] > 0
             self._refit(present, context.steps)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -14,13 +14,14 @@ from methods.base import (
     Batch,
     Classes,
     Context,
-    Diagnosis,
+    Losses,
     Method,
     MethodError,
     Network,
     Prediction,
     pixel_cross_entropy,
 )
+from methods.capabilities import Diagnoses, Diagnosis, DrawsLabelMaps
 from methods.gss.codecs import build_codec
 from methods.gss.codecs.cache import fitted_codec, measured_quality, read_labels
 from methods.gss.codecs.colour import ColourRegression
@@ -58,7 +59,7 @@ class Target(NamedTuple):
     """(B, h, w) bool: cells of the codec's grid that have a loss."""
 
 
-class GSS(Method):
+class GSS(DrawsLabelMaps, Diagnoses, Method):
     """Label maps as tokens of a frozen codec, which a prior predicts from the image in one pass.
 
     log p(c | x) is bounded through discrete latents z: a codec, fitted once on label maps painted as images
@@ -178,7 +179,7 @@ class GSS(Method):
         """
         return {"codec_fingerprint": bytes(self.codec_hash.tolist()).hex(), **self._figures()}
 
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         """Cross-entropy of tokens and of the auxiliary head's classes; that of the inverse where it learns here.
 
         Means are over counted tokens and labelled pixels; a batch without any has zero losses, with a graph.
@@ -193,9 +194,9 @@ class GSS(Method):
         if self.inverse is not None:
             colours = self._predicted_colours(batch.images[: config.inverse_images])
             terms["inverse"] = pixel_cross_entropy(_cut(self.inverse(colours), size), batch.labels[: len(colours)])
-        return terms
+        return Losses(terms)
 
-    def after_step(self, batch: Batch, context: Context) -> None:
+    def after_step(self, observed: Sequence[None], context: Context) -> None:
         """Count steps, for the moment from which void pixels are filled by the auxiliary head."""
         self.step.fill_(context.step + 1)
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from methods.base import Collectives, Evidence, MethodError
+from methods.base import Collectives, MethodError
+from methods.capabilities import Evidence
 from methods.segsort.clustering import spherical_kmeans
 from methods.segsort.density import FLOOR, log_normaliser, weighted_sums
 

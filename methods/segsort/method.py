@@ -16,8 +16,7 @@ from methods.base import (
     Batch,
     Classes,
     Context,
-    Evidence,
-    Explanation,
+    Losses,
     Method,
     MethodError,
     Network,
@@ -25,6 +24,7 @@ from methods.base import (
     downsample_labels,
     subsample,
 )
+from methods.capabilities import Evidence, Explains, Explanation, LearnsWithoutLabels, Relabels
 from methods.segsort.bank import PrototypeBank
 from methods.segsort.clustering import NORM_EPS, cluster_images
 from methods.segsort.config import SegSortConfig, Vote
@@ -43,7 +43,7 @@ class Observed(NamedTuple):
     """(S,) int64."""
 
 
-class SegSort(Method):
+class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
     """A pixel embedding without a classifier: segments by clustering, labels from the training set's segments.
 
     Training sorts pixels into segments by k-means without gradient and makes each pixel likely under the prototypes of
@@ -65,10 +65,10 @@ class SegSort(Method):
     reference = "Hwang et al., SegSort: Segmentation by Discriminative Sorting of Segments, ICCV 2019"
     Config = SegSortConfig
     without_labels = MappingProxyType({"variant": "unsupervised"})
-    density_score = "segsort_class_nll"
+    density_score = headline_score = "segsort_class_nll"
     window_average = "probabilities"
     training_only = tuple(f"memory.{name}" for name in PrototypeMemory.STATE)
-    relabels = "bank swap"
+    relabelling = "bank swap"
 
     config: SegSortConfig
     segment_provider: SegmentProvider | None
@@ -93,25 +93,24 @@ class SegSort(Method):
         """Unit embeddings (B, D, h, w) in float32 at the resolution of the dense features."""
         return self._unit(self.embedding(self.network(images).dense))
 
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         """Segment sorting at the resolution of the dense features; 0 with a graph for a batch without labels."""
         raw = self.embedding(self.network(batch.images).dense)
         embeddings = self._unit(raw)
         with torch.autocast(raw.device.type, enabled=False):
             if self.segment_provider is not None:
-                loss = self._unsupervised_loss(embeddings, batch, self.segment_provider)
+                loss, observed = self._unsupervised_loss(embeddings, batch, self.segment_provider), None
             else:
-                loss = self._supervised_loss(embeddings, batch)
-        return {"segment_sorting": raw[:0].float().sum() if loss is None else loss}
+                loss, observed = self._supervised_loss(embeddings, batch)
+        return Losses({"segment_sorting": raw[:0].float().sum() if loss is None else loss}, observed)
 
     @torch.no_grad()
-    def after_step(self, batch: Batch, context: Context) -> None:
-        """Remember the batch's prototypes."""
-        if not self._remembers:
-            return
-        observed: Observed = batch.scratch.pop(self.name)
-        generator = torch.Generator().manual_seed(context.seed * 1_000_003 + context.step)
-        self.memory.push(observed.prototypes, observed.labels, generator, context.collectives)
+    def after_step(self, observed: Sequence[Observed | None], context: Context) -> None:
+        """Remember the prototypes of each batch."""
+        for seen in observed if self._remembers else ():
+            assert seen is not None
+            generator = torch.Generator().manual_seed(context.seed * 1_000_003 + context.step)
+            self.memory.push(seen.prototypes, seen.labels, generator, context.collectives)
 
     @torch.no_grad()
     def finish(self, context: Context) -> None:
@@ -209,8 +208,8 @@ class SegSort(Method):
     def _cluster(self, embeddings: Tensor, valid: Tensor, clusters: int) -> Tensor:
         return cluster_images(embeddings, valid, clusters, self.config.iterations, self.config.location_weight)
 
-    def _supervised_loss(self, embeddings: Tensor, batch: Batch) -> Tensor | None:
-        """vMF-N over the aligned segments of the batch and the memory; None without a labelled pixel."""
+    def _supervised_loss(self, embeddings: Tensor, batch: Batch) -> tuple[Tensor | None, Observed]:
+        """vMF-N over the aligned segments of batch and memory, None without a labelled pixel; and the segments."""
         images, _, height, width = embeddings.shape
         labels = downsample_labels(batch.labels, (height, width))
         clusters = self._cluster(embeddings.detach(), labels != IGNORE, self.config.clusters)
@@ -219,12 +218,11 @@ class SegSort(Method):
         shape = (images, self.config.clusters, len(self.classes))
         segments = aligned_segments(rows // (height * width), clusters.flatten()[rows], labels, shape)
         prototypes = mean_directions(pixels, segments.ids, len(segments.labels))
-        if self._remembers:
-            batch.scratch[self.name] = Observed(prototypes.detach(), segments.labels)
+        observed = Observed(prototypes.detach(), segments.labels)
         if not len(rows):
-            return None
+            return None, observed
         remembered, remembered_labels = self.memory.contents()
-        return neighbourhood_loss(
+        loss = neighbourhood_loss(
             pixels,
             labels,
             segments.ids,
@@ -233,6 +231,7 @@ class SegSort(Method):
             self.config.kappa,
             self.config.leave_one_out,
         )
+        return loss, observed
 
     def _unsupervised_loss(self, embeddings: Tensor, batch: Batch, provider: SegmentProvider) -> Tensor | None:
         """Plain vMF over the regions of all images; of the labels only padding and void (255) are used."""

@@ -169,15 +169,15 @@ def test_killed_run_ends_with_the_metrics_of_an_uninterrupted_one(data_root, ben
 def test_failed_run_leaves_a_row_and_the_grid_goes_on(bench, tmp_path):
     plugin = tmp_path / "diverging.py"
     plugin.write_text(
-        "from methods.softmax import Softmax\n"
+        "from methods.base import Losses\nfrom methods.softmax import Softmax\n"
         "class Diverging(Softmax):\n"
         "    name = 'diverging'\n"
         "    def losses(self, batch):\n"
-        "        return {'bad': super().losses(batch)['cross_entropy'] * float('nan')}\n"
+        "        return Losses({'bad': super().losses(batch).terms['cross_entropy'] * float('nan')})\n"
         "class Crashing(Softmax):\n"
         "    name = 'crashing'\n"
         "    def losses(self, batch):\n"
-        "        return {'bad': self.nothing}\n"
+        "        return Losses({'bad': self.nothing})\n"
     )
     methods = [a for m in ("diverging", "crashing", "majority") for a in ("--method", m)]
     outcome = bench("run", *methods, *QUICK, "--plugin", str(plugin), "--protocol", "closed-set")
@@ -196,12 +196,12 @@ def test_failed_run_leaves_a_row_and_the_grid_goes_on(bench, tmp_path):
 def test_failed_run_is_tried_again(bench, tmp_path):
     plugin = tmp_path / "sometimes.py"
     plugin.write_text(
-        "import os\nfrom methods.softmax import Softmax\n"
+        "import os\nfrom methods.base import Losses\nfrom methods.softmax import Softmax\n"
         "class Sometimes(Softmax):\n"
         "    name = 'sometimes'\n"
         "    def losses(self, batch):\n"
         "        factor = float(os.environ.get('SOMETIMES', 'nan'))\n"
-        "        return {'loss': super().losses(batch)['cross_entropy'] * factor}\n"
+        "        return Losses({'loss': super().losses(batch).terms['cross_entropy'] * factor})\n"
     )
     arguments = ("run", "--method", "sometimes", *QUICK, "--plugin", str(plugin), "--protocol", "closed-set")
     assert bench(*arguments).exit_code == 1
@@ -300,6 +300,14 @@ def test_show_documents_every_field(bench):
     assert_sentence(bench("show", "camvit"), "camvid")
 
 
+def test_show_names_the_abilities_of_a_method(bench):
+    text = bench("show", "segsort").stdout
+    assert "Explains: Predicts by retrieving segments of its training images" in text
+    assert "LearnsWithoutLabels: " in text
+    assert "Ability" not in text
+    assert "NotTrained" not in bench("show", "softmax").stdout
+
+
 def test_show_tells_what_a_run_found(bench, tmp_path):
     made = config.build(registry.methods.get("softmax"), "toyscapes_mini", "quick", 0)
     scores = Scores(
@@ -347,15 +355,24 @@ def test_new_method_is_written_checked_and_run(bench, tmp_path):
 def test_check_fails_a_method_that_breaks_the_contract(bench, tmp_path):
     plugin = tmp_path / "broken.py"
     plugin.write_text(
-        "from methods.softmax import Softmax\n"
+        "from methods.base import Losses\nfrom methods.softmax import Softmax\n"
         "class Broken(Softmax):\n"
         "    name = 'broken_one'\n"
         "    def losses(self, batch):\n"
-        "        return {'loss': super().losses(batch)['cross_entropy'].detach()}\n"
+        "        return Losses({'loss': super().losses(batch).terms['cross_entropy'].detach()})\n"
     )
     outcome = bench("check", "broken_one", "--plugin", str(plugin))
     assert outcome.exit_code == 1
     assert "FAIL  gradients reach the network" in outcome.stdout
+    assert "n/a   explanations name their evidence: it does not explain itself" in outcome.stdout
+
+
+def test_check_takes_settings_of_the_method(bench):
+    assert_sentence(bench("check", "majority", "--set", "method.smoothing=2"), "method.smoothing")
+    assert_sentence(bench("check", "majority", "--set", "recipe.steps=2"), "recipe.steps", "method.KEY=VALUE")
+    outcome = bench("check", "majority", "--set", "method.smoothing=0.5")
+    assert outcome.exit_code == 0, outcome.output
+    assert "n/a   training lowers the loss: it takes no gradient step" in outcome.stdout
 
 
 MISTAKES = {

@@ -26,7 +26,8 @@ from bench.explanation.tiles import ASPECT, TrainingImages, cut
 from bench.inference import Predictor
 from bench.records import Store
 from datasets.base import ClassSet, MissingData, Sample
-from methods.base import Evidence, Explanation, Features, Method, Network, Prediction
+from methods.base import Features, Losses, Method, Network, Prediction
+from methods.capabilities import Evidence, Explains, Explanation
 
 CLASSES = ClassSet(
     "three", ("road", "a class of a very long name", "sky"), ((128, 64, 128), (0, 0, 142), (70, 130, 180))
@@ -75,18 +76,21 @@ class Known(Network):
         return Features(images[..., ::2, ::2], ())
 
 
-class Columns(Method):
+class Columns(Explains, Method):
     """Segments are the cell columns 0, 1, 3 of four; classes 0, 1, 2 are predicted in them."""
 
     name = "columns"
 
     def losses(self, batch):
-        return {}
+        return Losses({})
 
     def predict(self, images):
         segments = self.explain(images).segments
         logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 2])[segments], 3)
         return Prediction(logits.permute(0, 3, 1, 2).float())
+
+    def evidence(self):
+        raise NotImplementedError
 
     def explain(self, images):
         _, _, height, width = images.shape

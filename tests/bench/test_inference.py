@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.common.grid import Grid
 from bench.config import InferenceConfig
 from bench.inference import ImagePrediction, Predictor, enlarge, enlarge_ids, resize_labels, score_maps
 from methods.base import (
     IGNORE,
     UNLABELLED,
-    Diagnosis,
     Features,
+    Losses,
     Method,
     Network,
     Prediction,
@@ -21,6 +22,7 @@ from methods.base import (
     subsample,
     upsample,
 )
+from methods.capabilities import Diagnoses, Diagnosis
 
 
 class Pool(Network):
@@ -41,14 +43,14 @@ class Echo(Method):
     name = "echo"
 
     def losses(self, batch):
-        return {}
+        return Losses({})
 
     def predict(self, images):
         dense = self.network(images).dense
         return Prediction(dense, log_density=dense * 2, anomaly={"red": dense[:, 0]}, readings={"twice": dense * 2})
 
 
-class Explained(Echo):
+class Explained(Diagnoses, Echo):
     def diagnose(self, images, labels):
         assert images.shape[2:] == labels.shape[1:] == (32, 48)
         return Diagnosis({"labels": labels}, {"pixels": (1, labels.numel())})
@@ -249,8 +251,8 @@ def test_density_is_enlarged_before_its_maximum_is_taken():
     st.integers(1, 9), st.integers(1, 70), st.integers(1, 70), st.sampled_from([(1, 1), (2, 2), (3, 3), (2, 3), (1, 2)])
 )
 def test_enlarged_ids_lie_where_the_network_saw_their_cells(stride, height, width, factor):
-    cells = (-(-height // stride), -(-width // stride))
-    assume(all(-(-extent // n) == stride for extent, n in zip((height, width), cells)))  # the stride can be told
+    cells = Grid((height, width), stride).cells
+    assume(Grid.of((height, width), cells).stride == stride)  # it can be told
     ids = torch.arange(cells[0] * cells[1]).view(cells)
     size = (height * factor[0], width * factor[1])
     enlarged = enlarge_ids(ids, (height, width), size)

@@ -16,7 +16,7 @@ def test_ctrl_c_finishes_the_step_and_keeps_it(mini, fabric, tmp_path, capsys):
     class Interrupting(Softmax):
         name = "interrupting"
 
-        def after_step(self, batch, context):
+        def after_step(self, observed, context):
             if context.step == 0:
                 signal.raise_signal(signal.SIGINT)
 

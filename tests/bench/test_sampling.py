@@ -16,10 +16,11 @@ QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recip
 DRAWING = '''
 import torch
 from methods.base import Prediction
+from methods.capabilities import DrawsLabelMaps
 from methods.softmax import Softmax
 
 
-class Drawing(Softmax):
+class Drawing(DrawsLabelMaps, Softmax):
     """Draws the prediction with the left half replaced by a random class each time, and copies of training maps."""
 
     name = "drawing"

@@ -2,14 +2,18 @@
 
 import math
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
-from bench import ranks, training
+from bench import contract, ranks, training
 from bench.errors import RunFailed, UserError
+from bench.training import LossModule
 from datasets.base import IGNORE, UNLABELLED
 from datasets.supervision import supervise
+from methods.base import Losses, MethodError
 from methods.softmax import Softmax
 from tests.bench.short import build, train
 
@@ -19,9 +23,9 @@ def test_non_finite_loss_names_the_step_and_the_terms(mini, fabric, tmp_path):
         name = "diverging"
 
         def losses(self, batch):
-            terms = dict(super().losses(batch))
+            terms = super().losses(batch).terms
             self.calls = getattr(self, "calls", 0) + 1
-            return {**terms, "extra": terms["cross_entropy"] * (math.inf if self.calls == 3 else 1)}
+            return Losses({**terms, "extra": terms["cross_entropy"] * (math.inf if self.calls == 3 else 1)})
 
     with pytest.raises(RunFailed, match="step 3: extra = inf"):
         train(build(), mini, fabric, tmp_path, Diverging)
@@ -29,30 +33,37 @@ def test_non_finite_loss_names_the_step_and_the_terms(mini, fabric, tmp_path):
 
 def test_accumulation_gives_the_gradient_of_the_larger_batch(mini, fabric, tmp_path):
     """Without batch statistics, two batches of one step are one batch of twice the size."""
-    seen, more = {}, []
+    seen = {}
 
     class Recording(Softmax):
         name = "recording"
 
         def losses(self, batch):
             self.eval()
-            return super().losses(batch)
+            return super().losses(batch)._replace(observed=batch.ids)
 
-        def after_step(self, batch, context):
-            seen.setdefault(context.step, []).extend(batch.ids)
-            more.append(context.more_batches)
+        def after_step(self, observed, context):
+            seen[context.step] = observed
 
     one = train(build("recipe.steps=1", "recipe.batch_size=4"), mini, fabric, tmp_path / "a", Recording)
-    first = dict(seen)
-    assert more == [False]
-    seen.clear()
-    more.clear()
+    first = seen.pop(0)
     two = train(
         build("recipe.steps=1", "recipe.batch_size=2", "recipe.accumulate=2"), mini, fabric, tmp_path / "b", Recording
     )
-    assert sorted(first[0]) == sorted(seen[0])
-    assert more == [True, False]
+    assert [len(first), len(seen[0])] == [1, 2]
+    assert first[0] == (*seen[0][0], *seen[0][1])
     assert one.training.final_losses["total"] == pytest.approx(two.training.final_losses["total"], rel=0.05)
+
+
+def test_losses_in_a_form_that_the_contract_does_not_have_are_one_sentence(mini, fabric, tmp_path):
+    class Bare(Softmax):
+        name = "bare"
+
+        def losses(self, batch):
+            return super().losses(batch).terms
+
+    with pytest.raises(MethodError, match=r"losses of bare returned a dict; let it return Losses\(terms\)"):
+        train(build(), mini, fabric, tmp_path, Bare)
 
 
 def test_half_precision_is_refused_on_the_cpu_which_would_train_in_another(mini, fabric, tmp_path):
@@ -108,3 +119,49 @@ def test_without_labels_steps_see_none_and_finish_sees_the_dense_ones(mini, fabr
     assert seen["prepare"] <= {UNLABELLED, IGNORE}
     assert seen["present"] == {False}
     assert seen["finish"] == seen["maps"] == classes
+
+
+class Observed(NamedTuple):
+    classes: torch.Tensor
+    ids: tuple[str, ...]
+
+
+@pytest.fixture
+def process_group():
+    """A group of one rank, in which DDP works as in a larger one."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_ddp_finds_the_terms_and_what_was_observed_passes_through(process_group, tmp_path):
+    class Head(Softmax):
+        """Leaves a layer out in every second step, as heads do for a batch without labels."""
+
+        name = "head"
+
+        def __init__(self, config, network, classes):
+            super().__init__(config, network, classes)
+            self.extra = nn.Linear(1, 1)
+            self.calls = 0
+
+        def losses(self, batch):
+            terms, _ = super().losses(batch)
+            self.calls += 1
+            if self.calls % 2 == 0:
+                terms["extra"] = self.extra(torch.ones(1)).sum()
+            return Losses(terms, {"classes": Observed(batch.labels.unique(), batch.ids)})
+
+    plain, wrapped = (LossModule(contract.Subject(Head, tmp_path).build()) for _ in range(2))
+    ddp = nn.parallel.DistributedDataParallel(wrapped, find_unused_parameters=True, broadcast_buffers=False)
+    for step in range(4):
+        batch = contract.make_batch(step)
+        for module in (plain, ddp):
+            module.zero_grad()
+            terms, observed = module(batch)
+            torch.stack(list(terms.values())).sum().backward()
+            assert observed["classes"].ids == batch.ids
+            assert torch.equal(observed["classes"].classes, batch.labels.unique())
+        for one, two in zip(plain.parameters(), wrapped.parameters()):
+            assert (one.grad is None) == (two.grad is None)
+            assert one.grad is None or torch.equal(one.grad, two.grad)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from bench import contract, registry
 from bench.config import InferenceConfig
 from bench.inference import Predictor, score_maps
 from methods.agmm import losses as agmm_losses
-from methods.base import IGNORE, Batch, Collectives, Context, Method, MethodError, Prediction
+from methods.base import IGNORE, Batch, Collectives, Context, Losses, Method, MethodError, Prediction
+from methods.capabilities import DrawsLabelMaps, Explains, NotTrained, Relabels
 from methods.gss import generation
 from methods.softmax import Softmax
 from tests.contracts.accelerator import DEVICE, DeviceTensor, accelerator
@@ -72,16 +73,17 @@ def live(method_class: type[Method], settings: Mapping[str, Any], folder: Path, 
 
     with torch.no_grad():
         method.prepare(context())
-    if method.trains_network:
+    if not isinstance(method, NotTrained):
         optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-3)
         for step in range(2):
             batch = batch_on(device, step)
             if step:
                 batch.labels.fill_(IGNORE)
-            torch.stack(list(method.train().losses(batch).values())).sum().backward()
+            losses = method.train().losses(batch)
+            torch.stack(list(losses.terms.values())).sum().backward()
             optimiser.step()
             with torch.no_grad():
-                method.after_step(batch, context(step))
+                method.after_step([losses.observed], context(step))
     with torch.no_grad():
         method.eval().finish(context(1))
         use(method, context(1))
@@ -101,15 +103,14 @@ def use(method: Method, context: Context) -> None:
     assert all(scores.device == context.device for scores in score_maps(found, SIZE, valid, "nll").values())
     predictor.diagnose(image, label)
     images, generator = batch_on(context.device, 8).images, torch.Generator().manual_seed(0)
-    for ask in (
-        lambda: method.sample(images, 1, generator),
-        lambda: method.generate(context, 1, generator),
-        lambda: method.explain(images),
-        method.evidence,
-    ):
-        with contextlib.suppress(MethodError):  # not every method can
-            ask()
-    if method.relabels is not None:
+    if isinstance(method, DrawsLabelMaps):
+        method.sample(images, 1, generator)
+        with contextlib.suppress(MethodError):  # not every codec has tokens
+            method.generate(context, 1, generator)
+    if isinstance(method, Explains):
+        method.explain(images)
+        method.evidence()
+    if isinstance(method, Relabels):
         method.relabel([0, 1, -1, 1], 2)
         method.predict(images)
         method.relabel(range(4), 4)
@@ -156,16 +157,19 @@ class WithWeightsLeftBehind(Softmax):
         super().__init__(config, network, classes)
         self.weights = torch.ones(len(classes))
 
-    def losses(self, batch: Batch) -> Mapping[str, Tensor]:
+    def losses(self, batch: Batch) -> Losses:
         logits = self.classifier(self.network(batch.images).dense)
-        return {"loss": (logits.mean((0, 2, 3)) * self.weights).sum()}
+        return Losses({"loss": (logits.mean((0, 2, 3)) * self.weights).sum()})
 
 
 class WithATableLeftBehind(Softmax):
     name = "broken"
 
-    def after_step(self, batch: Batch, context: Context) -> None:
-        torch.arange(256)[batch.labels]
+    def losses(self, batch: Batch) -> Losses:
+        return super().losses(batch)._replace(observed=batch.labels)
+
+    def after_step(self, observed: Sequence[Tensor], context: Context) -> None:
+        torch.arange(256)[observed[0]]
 
 
 class WithNumPy(Softmax):

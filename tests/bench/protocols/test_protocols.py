@@ -27,7 +27,8 @@ from bench.protocols import Anomaly, Boundary, Calibration, ClosedSet, CrossDoma
 from bench.protocols.cross_domain import Mapping
 from bench.protocols.readings import ReadingMeters
 from datasets.base import IGNORE, ClassMap, ClassSet, ComponentSizes, Item, Sample, Target
-from methods.base import Diagnosis, Method, Prediction, upsample
+from methods.base import Losses, Method, Prediction, upsample
+from methods.capabilities import Diagnoses, Diagnosis, Relabels
 
 SOURCE = ClassSet("source", ("road", "car", "sky"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
 OTHER = ClassSet("other", ("ground", "vehicle", "boat"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
@@ -42,7 +43,7 @@ class Oracle(Method):
     name = "oracle"
 
     def losses(self, batch):
-        return {}
+        return Losses({})
 
     def predict(self, images):
         logits = (images * 255 - 128) / 16
@@ -138,7 +139,7 @@ def test_closed_set_counts_every_valid_pixel_once(evaluation):
     assert e.statistics["closed-set/test/ids"].tolist() == ["i0", "i1", "i2"]
 
 
-class Explained(Oracle):
+class Explained(Diagnoses, Oracle):
     """Its other reading is right but in class 2; every second pixel of class 0 counts as a hit."""
 
     def diagnose(self, images, labels):
@@ -162,9 +163,13 @@ def test_closed_set_adds_up_what_a_method_says_of_its_errors(evaluation):
     assert found["share"] == {"even": pytest.approx(hits / sum(s.label.numel() for s in content))}
 
 
-def test_a_method_that_says_nothing_is_not_asked(evaluation, monkeypatch):
-    monkeypatch.setattr(Method, "diagnose", lambda *_: pytest.fail("asked"))
-    e = evaluation({("src", "test"): (SOURCE, samples(0))}, source())
+class Undeclared(Oracle):
+    def diagnose(self, images, labels):
+        pytest.fail("asked")
+
+
+def test_a_method_that_does_not_declare_the_ability_is_not_asked(evaluation):
+    e = evaluation({("src", "test"): (SOURCE, samples(0))}, source(), Undeclared)
     assert ClosedSet.run(e, [("src", "test")]).targets["test"].decomposition == {}
 
 
@@ -325,10 +330,10 @@ def test_every_reading_is_scored_beside_the_methods_own_prediction(evaluation):
     assert crossed.summary_by_reading["reversed"]["harmonic_mean"] == pytest.approx(reading["miou"])
 
 
-class Relabelled(Oracle):
+class Relabelled(Relabels, Oracle):
     """Can answer in the target's classes: it then predicts the one that the table gives the brightest channel."""
 
-    relabels = "bank swap"
+    relabelling = "bank swap"
 
     def __init__(self, *args):
         super().__init__(*args)

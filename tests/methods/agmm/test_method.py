@@ -73,10 +73,10 @@ def test_affinities_are_positive_for_present_classes_and_zero_for_others(build, 
 @pytest.mark.parametrize(("variance", "matters"), [("none", False), ("uniform", False), ("pred_weighted", True)])
 def test_predictions_shape_the_gaussians_through_the_weighted_variance_only(build, make_batch, variance, matters):
     method, batch = build(variance=variance), sparsify(make_batch(4))
-    one = method.losses(batch)["mixture"]
+    one = method.losses(batch).terms["mixture"]
     with torch.no_grad():
         method.classifier.weight.mul_(-5)
-    assert (one != method.losses(batch)["mixture"]) == matters
+    assert (one != method.losses(batch).terms["mixture"]) == matters
 
 
 def test_unlabelled_pixels_train_themselves_and_void_ones_do_not(build, make_batch):
@@ -87,21 +87,21 @@ def test_unlabelled_pixels_train_themselves_and_void_ones_do_not(build, make_bat
         """Share of the cells whose logits receive a gradient from self-training."""
         seen = []
         handle = method.classifier.register_forward_hook(lambda module, inputs, output: seen.append(output))
-        loss = method.losses(batch)["self_training"]
+        loss = method.losses(batch).terms["self_training"]
         handle.remove()
         (gradient,) = torch.autograd.grad(loss, seen[0])
         return (gradient.abs().sum(1) > 0).float().mean().item()
 
     assert touched(batch) > 0.9
     assert 0 < touched(void) < 0.5
-    one, two = method.losses(batch), method.losses(void)
+    one, two = method.losses(batch).terms, method.losses(void).terms
     torch.testing.assert_close(one["cross_entropy"], two["cross_entropy"])
 
 
 @pytest.mark.parametrize("label", [254, 255])
 def test_a_batch_without_labels_has_zero_losses_with_a_graph(build, make_batch, label):
     method, batch = build(), make_batch(4)
-    losses = method.losses(dataclasses.replace(batch, labels=torch.full_like(batch.labels, label)))
+    losses = method.losses(dataclasses.replace(batch, labels=torch.full_like(batch.labels, label))).terms
     assert losses.keys() == TERMS
     assert all(term.item() == 0 and term.requires_grad for term in losses.values())
     found = gradients(method, total(losses))
@@ -113,12 +113,12 @@ def test_an_image_without_labels_beside_another_is_no_trouble(build, make_batch)
     method, batch = build().eval(), sparsify(make_batch(4))
     labels = batch.labels.clone()
     labels[1] = 254
-    losses = method.losses(dataclasses.replace(batch, labels=labels))
+    losses = method.losses(dataclasses.replace(batch, labels=labels)).terms
     assert all(bool(g.isfinite().all()) for g in gradients(method, total(losses)).values())
     # unlabelled pixels of the second image count as zero in the mean, so void ones raise it
     void = labels.clone()
     void[1] = 255
-    assert method.losses(dataclasses.replace(batch, labels=void))["self_training"] > losses["self_training"]
+    assert method.losses(dataclasses.replace(batch, labels=void)).terms["self_training"] > losses["self_training"]
 
 
 @pytest.mark.parametrize("config", [{}, {"preset": "released"}, {"distance": "l2"}, {"distance": "diag"}])
@@ -129,7 +129,7 @@ def test_it_learns_from_dense_and_sparse_labels(build, make_batch, config, dense
     optimiser = torch.optim.AdamW(method.parameters(), lr=1e-2)
     values = []
     for _ in range(25):
-        losses = method.losses(batch)
+        losses = method.losses(batch).terms
         optimiser.zero_grad()
         total(losses).backward()
         optimiser.step()
@@ -142,18 +142,18 @@ def test_tags_of_the_whole_image_spare_classes_that_the_crop_lost(build, make_ba
     method, batch = build().eval(), make_batch(4)
     labels = torch.where(batch.labels == 2, 254, batch.labels)
     tagged = torch.ones(2, 4, dtype=torch.bool)
-    with_tags = method.losses(Batch(batch.images, labels, present=tagged))
-    without = method.losses(Batch(batch.images, labels))
+    with_tags = method.losses(Batch(batch.images, labels, present=tagged)).terms
+    without = method.losses(Batch(batch.images, labels)).terms
     assert with_tags["absent_classes"] == 0
     assert without["absent_classes"] > 0
 
 
 def test_weights_scale_their_terms(build, make_batch):
     batch = sparsify(make_batch(4))
-    plain = build().losses(batch)
+    plain = build().losses(batch).terms
     names = dict(zip(("seg", "self", "gmm", "proto", "cls"), plain))
     for index, (short, term) in enumerate(names.items()):
-        scaled = build(**{f"{short}_weight": index + 2.0}).losses(batch)
+        scaled = build(**{f"{short}_weight": index + 2.0}).losses(batch).terms
         for name, value in scaled.items():
             torch.testing.assert_close(value, plain[name] * (index + 2.0 if name == term else 1))
 
@@ -166,7 +166,7 @@ def test_self_training_teaches_the_sides_that_are_not_detached(build, make_batch
 
     def learns(part):
         """Whether self-training alone moves the part's weights."""
-        found = gradients(method, method.losses(batch)["self_training"])
+        found = gradients(method, method.losses(batch).terms["self_training"])
         return any(bool((g != 0).any()) for name, g in found.items() if name.startswith(part))
 
     assert learns("classifier") == through_p
@@ -178,11 +178,11 @@ def test_self_training_teaches_the_sides_that_are_not_detached(build, make_batch
 def test_the_ramp_follows_the_run(build, make_batch, make_context):
     batch = sparsify(make_batch(4))
     method, plain = build(ramp=0.5).eval(), build().eval()
-    full = plain.losses(batch)["self_training"]
-    assert method.losses(batch)["self_training"] == 0
+    full = plain.losses(batch).terms["self_training"]
+    assert method.losses(batch).terms["self_training"] == 0
     for step, share in ((9, 0.2), (49, 1), (99, 1)):
-        method.after_step(batch, make_context(steps=100, step=step))
-        torch.testing.assert_close(method.losses(batch)["self_training"], share * full)
+        method.after_step([None], make_context(steps=100, step=step))
+        torch.testing.assert_close(method.losses(batch).terms["self_training"], share * full)
 
 
 def maps(*labels):
@@ -235,7 +235,7 @@ def test_the_mixture_only_predicts_classes_that_the_classifier_finds(build, make
 def test_density_arithmetic_is_float32_under_autocast(build, make_batch):
     method, batch = build(), sparsify(make_batch(4))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = method.losses(batch)
+        losses = method.losses(batch).terms
         prediction = method.eval().predict(batch.images)
     assert all(term.dtype == torch.float32 and term.isfinite() for term in losses.values())
     assert prediction.logits.dtype == torch.float32
@@ -244,5 +244,5 @@ def test_density_arithmetic_is_float32_under_autocast(build, make_batch):
 def test_losses_are_deterministic(build, make_batch):
     batch = sparsify(make_batch(4))
     one, two = build(), build()
-    first, second = gradients(one, total(one.losses(batch))), gradients(two, total(two.losses(batch)))
+    first, second = gradients(one, total(one.losses(batch).terms)), gradients(two, total(two.losses(batch).terms))
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -101,7 +101,7 @@ def test_other_class_norms(build):
 @pytest.mark.parametrize("reduce", ["max", "logsumexp"])
 def test_losses_are_those_of_the_specification(build, make_batch, reduce):
     method, batch = build(reduce=reduce, aux_weight=1.0), make_batch(4)
-    losses = method.losses(batch)
+    losses, observed = method.losses(batch)
     features, size = method._embed(batch.images)
     scores = class_log_density(features, method.means, method.stds, reduce)
     logits = method.class_norm(scores).view(2, *size, 4).permute(0, 3, 1, 2)
@@ -109,7 +109,6 @@ def test_losses_are_those_of_the_specification(build, make_batch, reduce):
     expected = F.cross_entropy(upsample(logits, batch.labels.shape[-2:]), target)
     torch.testing.assert_close(losses["cross_entropy"], expected)
 
-    observed = batch.scratch["gmmseg"]
     labels = downsample_labels(batch.labels, size).flatten()
     assert torch.equal(observed.classes, torch.where(labels < 4, labels, 4))
     components = component_log_density(features, method.means.flatten(0, 1), method.stds.flatten(0, 1))
@@ -123,23 +122,24 @@ def test_component_255_is_a_target_like_any_other(build):
     method = build(classes=60, components=5, aux_weight=1.0)
     labels = torch.full((1, 64, 64), 51)
     batch = Batch(images=torch.rand(1, 3, 64, 64), labels=labels)
-    loss = method.losses(batch)["component_cross_entropy"]
-    observed = batch.scratch["gmmseg"]
+    terms, observed = method.losses(batch)
     chosen = 51 * 5 + observed.responsibilities.argmax(1)
     assert (chosen == 255).any()
     components = component_log_density(observed.features, method.means.flatten(0, 1), method.stds.flatten(0, 1))
-    torch.testing.assert_close(loss.detach(), -components.log_softmax(1)[torch.arange(len(chosen)), chosen].mean())
+    torch.testing.assert_close(
+        terms["component_cross_entropy"].detach(), -components.log_softmax(1)[torch.arange(len(chosen)), chosen].mean()
+    )
 
 
 def test_the_code_averages_over_ignored_pixels_too(build, make_batch):
     batch = make_batch(4)
-    valid = build().losses(batch)["cross_entropy"]
-    everything = build(loss_mean="all").losses(batch)["cross_entropy"]
+    valid = build().losses(batch).terms["cross_entropy"]
+    everything = build(loss_mean="all").losses(batch).terms["cross_entropy"]
     torch.testing.assert_close(everything, valid * (batch.labels < 4).float().mean())
 
 
 def test_the_component_loss_can_be_left_out(build, make_batch):
-    assert set(build(aux_weight=0.0).losses(make_batch(4))) == {"cross_entropy"}
+    assert set(build(aux_weight=0.0).losses(make_batch(4)).terms) == {"cross_entropy"}
 
 
 def test_losses_and_predict_change_nothing(build, make_batch):
@@ -157,7 +157,7 @@ def test_losses_and_predict_change_nothing(build, make_batch):
 def test_no_gradient_reaches_the_gaussians_but_every_parameter_gets_one(build, make_batch):
     for config in ({}, {"preset": "paper"}):
         method = build(**config)
-        sum(method.losses(make_batch(4)).values()).backward()
+        sum(method.losses(make_batch(4)).terms.values()).backward()
         assert not method.means.requires_grad
         for name, parameter in method.named_parameters():
             assert parameter.grad is not None, name
@@ -166,19 +166,13 @@ def test_no_gradient_reaches_the_gaussians_but_every_parameter_gets_one(build, m
 
 def test_batches_of_one_step_are_learned_from_like_one_large_batch(build, make_batch, make_context):
     method = build()
-    batches = [make_batch(2) for _ in range(3)]
-    for batch in batches:
-        method.losses(batch)
-    observed = [batch.scratch["gmmseg"] for batch in batches]
-    joined = Batch(images=torch.empty(0), labels=torch.empty(0))
-    joined.scratch["gmmseg"] = type(observed[0])(*map(torch.cat, zip(*observed)))
+    observed = [method.losses(make_batch(2, seed=seed)).observed for seed in range(3)]
+    joined = Observed(*map(torch.cat, zip(*observed)))
     start = snapshot(method)
-    method.after_step(joined, make_context())
+    method.after_step([joined], make_context())
     at_once = snapshot(method)
     method.load_state_dict(start)
-    for part, batch in enumerate(batches):
-        method.after_step(batch, make_context(more_batches=part < 2))
-        assert part == 2 or all(torch.equal(v, start[k]) for k, v in snapshot(method).items())
+    method.after_step(observed, make_context())
     assert all(torch.equal(v, at_once[k]) for k, v in snapshot(method).items())
     assert not torch.equal(at_once["means"], start["means"])
 
@@ -189,11 +183,11 @@ def test_a_batch_without_labels_is_harmless(build, make_context):
     labels[0] = 254
     batch = Batch(images=torch.rand(2, 3, 32, 32), labels=labels)
     before = snapshot(method)
-    losses = method.losses(batch)
+    losses, observed = method.losses(batch)
     sum(losses.values()).backward()
     assert all(loss.item() == 0 for loss in losses.values())
     assert all(not p.grad.any() for p in method.parameters())
-    method.after_step(batch, make_context())
+    method.after_step([observed], make_context())
     for key in ("means", "stds", "memory.ring", "memory.mass"):
         assert torch.equal(method.state_dict()[key], before[key])
 
@@ -201,7 +195,7 @@ def test_a_batch_without_labels_is_harmless(build, make_context):
 def test_a_pixel_without_direction_has_a_small_gradient(build, make_batch):
     method = build()
     nn.init.zeros_(method.projection[0].weight)
-    sum(method.losses(make_batch(4)).values()).backward()
+    sum(method.losses(make_batch(4)).terms.values()).backward()
     assert method.feature_norm.bias.grad.abs().max() < 1e6  # 1e14 with the usual epsilon
     assert all(p.grad.isfinite().all() for p in method.parameters())
 
@@ -210,12 +204,12 @@ def test_autocast_leaves_densities_in_float32(build, make_batch):
     method = build()
     batch = make_batch(4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = method.losses(batch)
+        losses, observed = method.losses(batch)
         prediction = method.predict(batch.images)
-    assert batch.scratch["gmmseg"].features.dtype == torch.float32
+    assert observed.features.dtype == torch.float32
     assert prediction.log_density.dtype == prediction.logits.dtype == torch.float32
     assert all(loss.dtype == torch.float32 for loss in losses.values())
-    norms = batch.scratch["gmmseg"].features.norm(dim=1)
+    norms = observed.features.norm(dim=1)
     torch.testing.assert_close(norms[norms > 0], torch.ones_like(norms[norms > 0]))
 
 
@@ -223,10 +217,11 @@ def train(method, batch, make_context, steps, lr=0.01):
     optimiser = torch.optim.Adam(method.parameters(), lr=lr)
     for step in range(steps):
         optimiser.zero_grad()
-        loss = sum(method.losses(batch).values())
+        terms, observed = method.losses(batch)
+        loss = sum(terms.values())
         loss.backward()
         optimiser.step()
-        method.after_step(batch, make_context(steps=steps, step=step))
+        method.after_step([observed], make_context(steps=steps, step=step))
     return loss.item()
 
 
@@ -257,32 +252,27 @@ def test_only_present_classes_and_only_every_interval_are_refitted(build, make_b
     batch.labels[batch.labels == 2] = 255
     for step in range(11):
         before = snapshot(method)
-        method.losses(batch)
-        method.after_step(batch, make_context(step=step))
+        method.after_step([method.losses(batch).observed], make_context(step=step))
         changed = (method.means != before["means"]).flatten(1).any(1)
         assert changed.tolist() == [step % 5 == 0, step % 5 == 0, False, step % 5 == 0]
-    assert "gmmseg" not in batch.scratch
 
 
 def test_a_class_that_left_the_batch_keeps_its_gaussians(build, make_batch, make_context):
     method, batch = build(mem_correct_only=False), make_batch(4)
-    method.losses(batch)
-    method.after_step(batch, make_context())
+    method.after_step([method.losses(batch).observed], make_context())
     before = snapshot(method)
     batch.labels[:] = 1
-    method.losses(batch)
-    method.after_step(batch, make_context())
+    method.after_step([method.losses(batch).observed], make_context())
     unchanged = [torch.equal(method.stds[c], before["stds"][c]) for c in range(4)]
     assert unchanged == [True, False, True, True]
 
 
 def test_only_correct_pixels_are_remembered(build, make_batch, make_context):
     method, batch = build(), make_batch(4)
-    method.losses(batch)
-    observed = batch.scratch["gmmseg"]
+    observed = method.losses(batch).observed
     keys = observed.classes * 3 + observed.responsibilities.argmax(1)
     expected = keys[observed.correct].bincount(minlength=12).clamp(max=20)
-    method.after_step(batch, make_context())
+    method.after_step([observed], make_context())
     assert 0 < expected.sum() < 12 * 20
     assert torch.equal(method.memory.mass.long(), expected)
 
@@ -339,8 +329,7 @@ def test_estimation_agrees_with_direct_em(build_plain, make_context):
         features = F.normalize(centres[kind] + 0.4 * torch.randn(150, 6, generator=generator), dim=1)
         labels = kind // 2
         batch = unit_batch(features, labels)
-        method.losses(batch)
-        method.after_step(batch, make_context(step=step))
+        method.after_step([method.losses(batch).observed], make_context(step=step))
         direct.step(features, labels, refit=step % 5 == 0, gamma=0.7)
         torch.testing.assert_close(method.means.double(), direct.means, atol=1e-5, rtol=0)
         torch.testing.assert_close(method.stds.double(), direct.stds, atol=1e-5, rtol=0)
@@ -372,8 +361,7 @@ def test_a_known_mixture_is_recovered(build_plain, make_context, assign):
     for step in range(250):
         features, kind = draw(600)
         batch = unit_batch(features, kind // components)
-        method.losses(batch)
-        method.after_step(batch, make_context(steps=80000, step=step))
+        method.after_step([method.losses(batch).observed], make_context(steps=80000, step=step))
 
     features, kind = draw(40000)
     for label in range(classes):
@@ -400,8 +388,7 @@ def test_two_ranks_estimate_what_one_rank_would(build_plain, make_context, two_r
         method.prepare(make_context(collectives=collectives))
         for step in range(8):
             batch = unit_batch(features[step, collectives.rank], labels[step, collectives.rank])
-            method.losses(batch)
-            method.after_step(batch, make_context(step=step, collectives=collectives))
+            method.after_step([method.losses(batch).observed], make_context(step=step, collectives=collectives))
         return snapshot(method)
 
     # Every rank draws other initial means: the first one's count. Built here, for the generator is global.
@@ -413,10 +400,8 @@ def test_two_ranks_estimate_what_one_rank_would(build_plain, make_context, two_r
         halves = []
         for half in range(2):
             batch = unit_batch(features[step, half], labels[step, half])
-            single.losses(batch)
-            halves.append(batch.scratch["gmmseg"])
-        batch.scratch["gmmseg"] = Observed(*(torch.cat(parts) for parts in zip(*halves)))
-        single.after_step(batch, make_context(step=step))
+            halves.append(single.losses(batch).observed)
+        single.after_step(halves, make_context(step=step))
     assert (single.memory.mass > 0).all()
     for key, value in single.state_dict().items():
         assert torch.equal(found[0][key], value), key
@@ -429,8 +414,7 @@ def test_a_training_checkpoint_continues_as_if_never_interrupted(build, make_bat
     resumed = build(seed=3)
     resumed.load_state_dict(method.state_dict())
     for continued in (method, resumed):
-        continued.losses(batch)
-        continued.after_step(batch, make_context(step=10))
+        continued.after_step([continued.losses(batch).observed], make_context(step=10))
     for key, value in method.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
 

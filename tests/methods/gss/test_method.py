@@ -64,7 +64,7 @@ def test_with_the_identity_codec_and_a_linear_head_it_is_softmax(prepared, size)
         gss.prior.classifier.bias.copy_(softmax.classifier.bias)
     given = batch(size=size)
     gss.eval(), softmax.eval()
-    torch.testing.assert_close(gss.losses(given)["token"], softmax.losses(given)["cross_entropy"])
+    torch.testing.assert_close(gss.losses(given).terms["token"], softmax.losses(given).terms["cross_entropy"])
     with torch.no_grad():
         expected = upsample(softmax.predict(given.images).logits, size).log_softmax(1)
     torch.testing.assert_close(predict(gss, given.images).logits, expected, atol=1e-5, rtol=1e-5)
@@ -74,7 +74,7 @@ def test_with_the_same_weights_the_auxiliary_head_is_softmax_too(prepared):
     gss = prepared(head="linear", auxiliary_weight=1.0).eval()
     softmax = Softmax(None, gss.network, CLASSES).eval()
     softmax.classifier.load_state_dict(gss.prior.head.auxiliary.state_dict())
-    torch.testing.assert_close(gss.losses(batch())["auxiliary"], softmax.losses(batch())["cross_entropy"])
+    torch.testing.assert_close(gss.losses(batch()).terms["auxiliary"], softmax.losses(batch()).terms["cross_entropy"])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_every_variant_trains_and_improves_in_ten_steps(prepared, settings):
     optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     values = []
     for _ in range(10):
-        terms = method.losses(batch(size=(24, 32)))
+        terms = method.losses(batch(size=(24, 32))).terms
         total = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()
         total.backward()
@@ -115,7 +115,7 @@ def test_the_codec_is_frozen_and_no_optimiser_sees_it(prepared):
     groups = optimisation.parameter_groups(method, configuration.OptimiserConfig())
     assert own
     assert not own & {id(p) for group in groups for p in group["params"]}
-    torch.stack(list(method.losses(batch()).values())).sum().backward()
+    torch.stack(list(method.losses(batch()).terms.values())).sum().backward()
     assert all(p.grad is None for p in method.codec.parameters())
     assert not method.codec.training
     assert all(torch.equal(t, before[n]) for n, t in method.codec.state_dict().items())
@@ -134,7 +134,7 @@ def test_the_inverse_learns_from_predictions_without_touching_the_prior(prepared
     method = prepared(variant="ft-w", window_depth=1, inverse_training="predictions")
     fingerprint = method.codec.fingerprint()
     statistics = method.prior.head.perceptron[1].num_batches_tracked.clone()
-    method.losses(batch())["inverse"].backward()
+    method.losses(batch()).terms["inverse"].backward()
     touched = {n for n, p in method.named_parameters() if p.grad is not None and p.grad.any()}
     assert touched
     assert all(name.startswith("inverse.") for name in touched)
@@ -192,9 +192,9 @@ def test_points_alone_train_the_prior_once_void_is_filled(prepared):
     given.labels[:] = UNLABELLED
     given.labels[:, ::16, ::16] = 1
     method = prepared(fill_after=1.0)
-    assert method.losses(given)["token"] == 0
+    assert method.losses(given).terms["token"] == 0
     filling = prepared(fill_after=0.0)
-    assert filling.losses(given)["token"] > 0
+    assert filling.losses(given).terms["token"] > 0
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -203,7 +203,7 @@ def test_a_batch_without_any_label_has_zero_losses_with_a_graph(prepared, codec,
     given = batch()
     given.labels[:] = label
     for fill_after in (0.0, 1.0):
-        terms = prepared(codec=codec, fill_after=fill_after).losses(given)
+        terms = prepared(codec=codec, fill_after=fill_after).losses(given).terms
         assert all(float(term.detach()) == 0 for term in terms.values())
         torch.stack(list(terms.values())).sum().backward()
 
@@ -211,9 +211,9 @@ def test_a_batch_without_any_label_has_zero_losses_with_a_graph(prepared, codec,
 @pytest.mark.parametrize("codec", CODECS)
 def test_autocast_changes_losses_little_and_keeps_predictions_in_float32(prepared, codec):
     method = prepared(codec=codec).eval()
-    plain = method.losses(batch())
+    plain = method.losses(batch()).terms
     with torch.autocast("cpu", torch.bfloat16):
-        reduced = method.losses(batch())
+        reduced = method.losses(batch()).terms
         found = predict(method, batch().images)
     for name, term in plain.items():
         assert reduced[name].dtype == torch.float32
@@ -351,7 +351,7 @@ def test_logits_are_never_held_all_at_once_where_tokens_are_finer_than_cells(cod
     tokens = torch.where(target.counted, method.codec.encode(target.labels), -100)
     expected = F.cross_entropy(method.prior.outputs(cells, size), tokens, ignore_index=-100)
     monkeypatch.setattr(method.prior, "outputs", None)
-    torch.testing.assert_close(method.losses(given)["token"], expected)
+    torch.testing.assert_close(method.losses(given).terms["token"], expected)
 
 
 @pytest.mark.parametrize("codec", ["patch", "colour"])

@@ -248,7 +248,7 @@ def test_tiny_and_narrow_images_are_trained_on_and_predicted(build, make_batch, 
     prediction = method.predict(torch.rand(1, 3, *size))
     assert all(torch.isfinite(m).all() for m in maps_of(prediction).values())
     labels = torch.randint(4, (2, *size))
-    loss = method.losses(Batch(torch.rand(2, 3, *size), labels))["segment_sorting"]
+    loss = method.losses(Batch(torch.rand(2, 3, *size), labels)).terms["segment_sorting"]
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in method.parameters())
@@ -259,9 +259,10 @@ def test_a_batch_without_labels_has_zero_loss_with_a_graph(build, make_batch, ma
         method = build(variant=variant)
         batch = make_batch(4)
         batch.labels.fill_(255)
-        loss = method.losses(batch)["segment_sorting"]
+        terms, observed = method.losses(batch)
+        loss = terms["segment_sorting"]
         loss.backward()
-        method.after_step(batch, make_context())
+        method.after_step([observed], make_context())
         assert loss.item() == 0
         assert method.embedding.weight.grad.abs().sum() == 0
 
@@ -272,7 +273,7 @@ def test_unlabelled_pixels_are_clustered_but_have_no_loss(build_plain):
     batch.labels[:, :, 6:] = 254
     pixels = batch.images.requires_grad_()
     batch.images.retain_grad()
-    loss = method.losses(batch)["segment_sorting"]
+    loss = method.losses(batch).terms["segment_sorting"]
     loss.backward()
     assert (pixels.grad[..., 6:] == 0).all()
     assert pixels.grad[..., :6].abs().sum() > 0
@@ -281,11 +282,12 @@ def test_unlabelled_pixels_are_clustered_but_have_no_loss(build_plain):
         """The loss where other pixels stand in the unlabelled half, which is labelled so."""
         images = pixels.detach().clone()
         images[..., 6:] = images[..., 6:].flip(1)
-        return method.losses(Batch(images, batch.labels.masked_fill(batch.labels == 254, label)))["segment_sorting"]
+        labels = batch.labels.masked_fill(batch.labels == 254, label)
+        return method.losses(Batch(images, labels)).terms["segment_sorting"]
 
     assert without(254) != pytest.approx(loss.item(), rel=1e-3)
     void = Batch(pixels.detach(), batch.labels.masked_fill(batch.labels == 254, 255))
-    torch.testing.assert_close(without(255), method.losses(void)["segment_sorting"])
+    torch.testing.assert_close(without(255), method.losses(void).terms["segment_sorting"])
 
 
 def loss_by_definition(batch, classes, kappa, leave_one_out, clusters, iterations, location_weight):
@@ -319,7 +321,7 @@ def test_every_switch_of_training_is_in_the_loss_as_defined(build_plain, changed
     batch = striped(torch.eye(4)[:3], noise=0.6, size=(9, 10))
     batch.labels[:, 2:5, 3:] = 254
     batch.labels[:, 7:, :4] = 255
-    found = build_plain(**TRAINING | changed).losses(batch)["segment_sorting"]
+    found = build_plain(**TRAINING | changed).losses(batch).terms["segment_sorting"]
     torch.testing.assert_close(found, loss_by_definition(batch, 3, **TRAINING | changed))
     if changed:
         assert found != pytest.approx(loss_by_definition(batch, 3, **TRAINING).item(), rel=1e-3)
@@ -333,7 +335,7 @@ def test_the_unsupervised_loss_is_the_own_regions_share_at_its_concentration(bui
     pixels = F.normalize(batch.images, dim=1)[0].flatten(1).t()
     means = torch.stack([F.normalize(pixels[batch.labels.flatten() == c].sum(0), dim=0) for c in range(3)])
     expected = F.cross_entropy(kappa * pixels @ means.t(), batch.labels.flatten())
-    torch.testing.assert_close(method.losses(batch)["segment_sorting"], expected)
+    torch.testing.assert_close(method.losses(batch).terms["segment_sorting"], expected)
 
 
 @pytest.mark.parametrize("strength", [0.05, 0.5])
@@ -351,8 +353,7 @@ def test_as_many_batches_and_prototypes_are_remembered_as_asked_for(build, make_
     method = build(memory_batches=batches, memory_rows=5)
     for step in range(4):
         batch = make_batch(4, seed=step)
-        method.losses(batch)
-        method.after_step(batch, make_context(step=step))
+        method.after_step([method.losses(batch).observed], make_context(step=step))
         assert method.memory.valid.any(dim=1).sum() == min(step + 1, batches)
     assert method.memory.valid.sum() == 5 * batches
 
@@ -443,20 +444,22 @@ def test_padding_changes_no_loss(build_plain):
     method = build_plain(clusters=6)
     batch = striped(torch.eye(4)[:3], noise=0.5)
     padded = Batch(F.pad(batch.images, (3, 2, 1, 4), value=0.3), F.pad(batch.labels, (3, 2, 1, 4), value=255))
-    one, other = method.losses(batch), method.losses(padded)
+    one, other = method.losses(batch).terms, method.losses(padded).terms
     torch.testing.assert_close(one["segment_sorting"], other["segment_sorting"])
 
 
 def test_the_memory_changes_after_a_step_and_then_counts(build, make_batch, make_context):
     method, batch = build(), make_batch(4)
-    before = method.losses(batch)["segment_sorting"].item()
+    terms, observed = method.losses(batch)
+    before = terms["segment_sorting"].item()
     assert not method.memory.valid.any()
-    method.after_step(batch, make_context())
+    method.after_step([observed], make_context())
     assert method.memory.valid[0].any()
     assert not method.memory.valid[1].any()
     first = method.memory.features[0].clone()
-    assert method.losses(batch)["segment_sorting"].item() != pytest.approx(before, rel=1e-3)
-    method.after_step(batch, make_context(step=1))
+    terms, observed = method.losses(batch)
+    assert terms["segment_sorting"].item() != pytest.approx(before, rel=1e-3)
+    method.after_step([observed], make_context(step=1))
     assert torch.equal(method.memory.features[0], first)
     assert method.memory.valid[1].any()
 
@@ -464,14 +467,12 @@ def test_the_memory_changes_after_a_step_and_then_counts(build, make_batch, make
 def test_memory_switches(build, make_batch, make_context):
     batch = make_batch(4)
     off = build(memory="off")
-    off.losses(batch)
-    off.after_step(batch, make_context())
+    off.after_step([off.losses(batch).observed], make_context())
     assert off.memory.features.numel() == 0
     frozen = build(memory="frozen_random", memory_rows=10)
     state = {name: value.clone() for name, value in frozen.memory.state_dict().items()}
     assert frozen.memory.valid.all()
-    frozen.losses(batch)
-    frozen.after_step(batch, make_context())
+    frozen.after_step([frozen.losses(batch).observed], make_context())
     assert all(torch.equal(state[name], value) for name, value in frozen.memory.state_dict().items())
 
 
@@ -508,19 +509,20 @@ def test_more_clusters_can_be_asked_for_in_prediction(build, make_batch):
 
 def test_the_unsupervised_loss_sees_no_class(build, make_batch, make_context):
     method, batch = build(variant="unsupervised"), make_batch(4)
-    loss = method.losses(batch)["segment_sorting"]
+    terms, observed = method.losses(batch)
+    loss = terms["segment_sorting"]
     other = dataclasses.replace(batch, labels=torch.where(batch.labels == 255, 255, 254))
-    assert torch.equal(method.losses(other)["segment_sorting"], loss)
+    assert torch.equal(method.losses(other).terms["segment_sorting"], loss)
     loss.backward()
     assert method.network.fine.weight.grad.abs().sum() > 0
-    method.after_step(batch, make_context())
+    method.after_step([observed], make_context())
     assert method.memory.features.numel() == 0
 
 
 def test_regions_can_come_from_elsewhere(build, make_batch):
     method, batch = build(variant="unsupervised"), make_batch(4)
     method.segment_provider = lambda batch: torch.zeros_like(batch.labels)
-    one_per_image = method.losses(batch)["segment_sorting"]
+    one_per_image = method.losses(batch).terms["segment_sorting"]
     embeddings = method.embed(batch.images).permute(0, 2, 3, 1).flatten(1, 2)
     valid = F.interpolate(batch.labels[:, None].float(), size=(9, 12))[:, 0].flatten(1) != 255
     means = torch.stack([F.normalize(v[k].sum(0), dim=0) for v, k in zip(embeddings, valid)])
@@ -532,7 +534,7 @@ def test_regions_can_come_from_elsewhere(build, make_batch):
 def test_autocast_keeps_densities_in_float32(build, make_batch):
     method, batch = build(finish=[make_batch(4)]), make_batch(4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert method.losses(batch)["segment_sorting"].dtype == torch.float32
+        assert method.losses(batch).terms["segment_sorting"].dtype == torch.float32
         assert all(m.dtype == torch.float32 for m in maps_of(method.predict(batch.images)).values())
 
 
@@ -541,6 +543,6 @@ def test_precomputed_regions_are_used_in_place_of_computed_ones(build, make_batc
     with pytest.raises(MethodError, match=r"data\.regions"):
         method.losses(batch)
     batch.regions = torch.zeros_like(batch.labels)
-    one_region_an_image = method.losses(batch)["segment_sorting"]
+    one_region_an_image = method.losses(batch).terms["segment_sorting"]
     batch.regions[:, :, batch.labels.shape[2] // 2 :] = 70_000
-    assert not torch.isclose(one_region_an_image, method.losses(batch)["segment_sorting"])
+    assert not torch.isclose(one_region_an_image, method.losses(batch).terms["segment_sorting"])
