@@ -213,27 +213,14 @@ class Addresses:
             yield [(number, self._index(number)) for number in range(start, start + size)]
 
 
-Collated = tuple[Tensor, Tensor, Tensor, tuple[str, ...], Tensor | None]
-
-
-def collate(examples: Sequence[Example | DataError]) -> Collated | DataError:
-    """Stack examples; images stay uint8 until they are on the training device."""
+def collate(examples: Sequence[Example | DataError]) -> Batch | DataError:
+    """Stack examples; images and labels stay bytes until they are on the training device."""
     errors = [e for e in examples if isinstance(e, DataError)]
     if errors:
         return errors[0]
     images, labels, present, ids, regions = zip(*examples)  # type: ignore[misc]
     stacked = None if regions[0] is None else torch.stack(regions)
-    return torch.stack(images), torch.stack(labels), torch.stack(present), tuple(ids), stacked
-
-
-def to_batch(collated: Collated, device: torch.device) -> Batch:
-    """Move a collated batch to the device: images as float in [0, 1], labels as int64."""
-    images, labels, present, ids, regions = collated
-    images = images.to(device, non_blocking=True).float().div_(255)
-    if regions is not None:
-        regions = regions.to(device, non_blocking=True).long()
-    labels, present = labels.to(device, non_blocking=True).long(), present.to(device, non_blocking=True)
-    return Batch(images, labels, ids, present, regions)
+    return Batch(torch.stack(images), torch.stack(labels), tuple(ids), torch.stack(present), stacked)
 
 
 def training_batches(
@@ -264,7 +251,7 @@ def training_batches(
     for collated in loader:
         if isinstance(collated, DataError):
             raise collated
-        yield to_batch(collated, device)
+        yield collated.to(device)
 
 
 class Whole(TorchDataset[Sample | DataError]):

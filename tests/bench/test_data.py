@@ -11,6 +11,7 @@ from bench import data
 from bench.config import AugmentationConfig, InferenceConfig, Recipe
 from datasets.base import IGNORE, UNLABELLED, DataError
 from datasets.regions import RegionMaps
+from methods.base import Batch
 
 
 def recipe(**fields):
@@ -242,3 +243,17 @@ def test_content_follows_the_size_of_every_file_and_the_bytes_of_some(mini, tmp_
     for changed in (with_image(0, flipped), with_image(1, original + b"x")):
         assert changed.fingerprint == base.fingerprint
         assert changed.content != base.content
+
+
+def test_a_batch_is_widened_once_on_its_device():
+    images = torch.randint(256, (2, 3, 4, 5), dtype=torch.uint8)
+    labels = torch.randint(256, (2, 4, 5), dtype=torch.uint8)
+    regions = torch.arange(40, dtype=torch.int32).view(2, 4, 5)
+    made = Batch(images, labels, ("a", "b"), torch.ones(2, 3, dtype=torch.bool), regions).to(torch.device("cpu"))
+    assert torch.equal(made.images, images.float() / 255)
+    assert (made.images.dtype, made.labels.dtype, made.regions.dtype) == (torch.float32, torch.int64, torch.int64)
+    assert torch.equal(made.labels, labels.long())
+    again = made.to(torch.device("cpu"))
+    assert torch.equal(again.images, made.images)
+    assert again.ids == ("a", "b")
+    assert Batch(images, labels).to(torch.device("cpu")).regions is None
