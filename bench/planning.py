@@ -17,6 +17,7 @@ from bench.protocols import PROTOCOLS
 from bench.ranks import require_precision
 from bench.records import ProtocolResult
 from datasets.base import Dataset
+from methods.capabilities import BringsNetwork
 
 Opener = Callable[[str, str], Dataset]
 
@@ -59,7 +60,8 @@ def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None
     for config in configs:
         registry.datasets.get(config.data.name)
         require_precision(config.recipe.precision, device)
-    for network in {config.network.model_dump_json(): config.network for config in configs}.values():
+    shared = [c for c in configs if not issubclass(registry.methods.get(c.method_name), BringsNetwork)]
+    for network in {config.network.model_dump_json(): config.network for config in shared}.values():
         require_buildable(network)
 
 

@@ -10,6 +10,7 @@ import datetime
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 
-from bench import checkpoints, environment, models, progress, ranks, registry, training
+from bench import checkpoints, elsewhere, environment, models, progress, ranks, registry, training
 from bench.common import files
 from bench.config import RunConfig
 from bench.console import note
@@ -38,6 +39,7 @@ from bench.provenance import (
 from bench.records import ProtocolResult, Record, Store
 from datasets.base import Dataset, MissingData
 from methods.base import Method
+from methods.capabilities import TrainedElsewhere
 
 
 @contextmanager
@@ -76,11 +78,17 @@ def execute(
     fabric = ranks.make_fabric(device, config.recipe.precision)
     run_id, fingerprint = config.run_id(), config.fingerprint()
     source = registry.datasets.get(config.data.name)
-    if source.train_split is None:
-        raise UserError(f"{source.name} has no training split; train on another data set")
     open_ = opener(root, config.data.allow_partial)
-    dense = _opened(open_, source.name, source.train_split)
     planned = plan(source, protocols, open_)
+    dense: Dataset | MissingData
+    if issubclass(method_class, TrainedElsewhere):
+        elsewhere.class_map(method_class, source)
+        planned = elsewhere.narrowed(planned, method_class, source, protocols)
+        dense = MissingData(f"{method_class.name} was trained elsewhere")
+    elif source.train_split is None:
+        raise UserError(f"{source.name} has no training split; train on another data set")
+    else:
+        dense = _opened(open_, source.name, source.train_split)
     folder = store.run_folder(run_id)
     # Every rank decides alike, from files that none changes before all have read them.
     with ranks.watched(fabric), locked(folder, run_id) if fabric.is_global_zero else nullcontext():
@@ -93,12 +101,14 @@ def execute(
             require_same_data(known, planned, dense, open_)
             note(f"{run_id} is finished already; --force repeats it")
             return known
-        if isinstance(dense, MissingData):
-            raise dense
-        labels = TrainingLabels.of(dense, config, store)
-        if retrain:
-            labels.require_published(config)
-            labels.require_labelled(config)
+        labels = None
+        if not issubclass(method_class, TrainedElsewhere):
+            if isinstance(dense, MissingData):
+                raise dense
+            labels = TrainingLabels.of(dense, config, store)
+            if retrain:
+                labels.require_published(config)
+                labels.require_labelled(config)
         # Whatever can be a mistake has been found by now: from here on the run is changed.
         fabric.barrier()
         if force and retrain and fabric.is_global_zero:
@@ -136,7 +146,7 @@ def _execute(
     open_: Opener,
     fabric: Fabric,
     planned: Plan,
-    labels: TrainingLabels,
+    labels: TrainingLabels | None,
     rescore: bool,
 ) -> Record:
     folder = store.run_folder(config.run_id())
@@ -146,12 +156,13 @@ def _execute(
             note(f"skipped: {sentence}")
     record, statistics = progress.so_far(store, config)
     if record is None:
-        record, method = _train(method_class, config, store, fabric, labels)
+        make = _take if labels is None else partial(_train, labels=labels)
+        record, method = make(method_class, config, store, fabric)
     else:
         require_same_plugins(record, plugin_files(method_class, source))
-        require_same_labels(record, labels.dense, labels.info)
-        digest = record.checkpoint_hash
-        method = models.load_model(method_class, config, source.classes, folder / models.MODEL, digest)
+        if labels is not None:
+            require_same_labels(record, labels.dense, labels.info)
+        method = _load(method_class, config, folder, record.checkpoint_hash)
         record.scoring_environment = environment.describe(fabric.device, fabric.world_size)
     method = method.to(fabric.device).eval()
     record.method_facts = dict(method.facts())
@@ -168,7 +179,7 @@ def _execute(
 
 
 def _train(
-    method_class: type[Method], config: RunConfig, store: Store, fabric: Fabric, labels: TrainingLabels
+    method_class: type[Method], config: RunConfig, store: Store, fabric: Fabric, *, labels: TrainingLabels
 ) -> tuple[Record, Method]:
     """A trained method, and a record that has no scores yet; both are in the run's folder."""
     folder = store.run_folder(config.run_id())
@@ -198,8 +209,34 @@ def _train(
     if fabric.world_size == 1:
         return record, trained.method
     fabric.barrier()  # score what the record names, not each rank's own batch statistics
-    classes = registry.datasets.get(config.data.name).classes
-    return record, models.load_model(method_class, config, classes, folder / models.MODEL, record.checkpoint_hash)
+    return record, _load(method_class, config, folder, record.checkpoint_hash)
+
+
+def _take(method_class: type[Method], config: RunConfig, store: Store, fabric: Fabric) -> tuple[Record, Method]:
+    """A method that was trained elsewhere, and a record that has no scores yet; both are in the run's folder."""
+    assert issubclass(method_class, TrainedElsewhere)
+    folder, source = store.run_folder(config.run_id()), registry.datasets.get(config.data.name)
+    record = _new_record(
+        config,
+        encoder_weights=f"trained elsewhere: {method_class.provenance}",
+        supervision={"kind": "dense", "source": "elsewhere", "labelled_fraction": None},
+        environment=environment.describe(fabric.device, fabric.world_size),
+        plugins=plugin_files(method_class, source),
+    )
+    method, record.training, digest = elsewhere.take(method_class, config, fabric, folder, store.cache)
+    record.checkpoint_hash = gather_one(digest)[0]
+    if fabric.is_global_zero:
+        progress.save(folder, record, {})
+    return record, elsewhere.answering(method, source)
+
+
+def _load(method_class: type[Method], config: RunConfig, folder: Path, digest: str | None) -> Method:
+    """The method of a run from its folder, in the classes of the run's data set."""
+    source, path = registry.datasets.get(config.data.name), folder / models.MODEL
+    if not issubclass(method_class, TrainedElsewhere):
+        return models.load_model(method_class, config, source.classes, path, digest)
+    own = elsewhere.own_classes(method_class)
+    return elsewhere.answering(models.load_model(method_class, config, own, path, digest), source).eval()
 
 
 def _score(
@@ -227,6 +264,9 @@ def _score(
     for name, targets in wanted.items():
         evaluation.statistics = {}
         found = PROTOCOLS[name].run(evaluation, targets)
+        if isinstance(method, elsewhere.Translated):
+            for scores in found.targets.values():
+                scores.notes += method.notes
         statistics = merge_statistics(statistics, evaluation.statistics, name, found.targets)
         enter(record, name, found, source)
         evaluation.closed_set = _closed_set(record, source)
@@ -301,6 +341,4 @@ def load(store: Store, record: Record) -> Method:
             f"run {record.run_id} was made by {config.method_name} version {config.method_version}, this is version "
             f"{method_class.version}; run it again"
         )
-    classes = registry.datasets.get(config.data.name).classes
-    model = store.run_folder(record.run_id) / models.MODEL
-    return models.load_model(method_class, config, classes, model, record.checkpoint_hash)
+    return _load(method_class, config, store.run_folder(record.run_id), record.checkpoint_hash)

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from bench import models, registry
+from bench import config, contract, models, registry
 from bench.common import files
 from bench.errors import UserError
+from methods.capabilities import BringsNetwork
+from methods.softmax import Softmax
 from tests.bench.short import build, train
 
 
@@ -48,3 +50,20 @@ def test_model_that_cannot_be_loaded_is_one_sentence(mini, fabric, tmp_path, dam
     with pytest.raises(UserError, match=r"model\.safetensors") as caught:
         models.load_model(registry.methods.get(run_config.method_name), run_config, mini.classes, path, digest)
     assert "\n" not in str(caught.value)
+
+
+def test_a_method_may_bring_its_own_network_which_tables_name(mini, fabric, tmp_path):
+    class Own(BringsNetwork, Softmax):
+        name = "own"
+        own_network = ("tiny", "three convolutions")
+
+        @classmethod
+        def build_network(cls, config):
+            return contract.TinyNetwork()
+
+    made = config.build(Own, "toyscapes_mini", "quick", 0)
+    assert (made.network.architecture, made.network.encoder) == ("tiny", "three convolutions")
+    with pytest.raises(UserError, match=r"own brings its own network, tiny/three convolutions.*network\.encoder"):
+        config.build(Own, "toyscapes_mini", "quick", 0, [{"network": {"encoder": "resnet18"}}])
+    method = train(build(), mini, fabric, tmp_path, Own).method
+    assert isinstance(method.network, contract.TinyNetwork)
