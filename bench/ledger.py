@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from bench.common import files
+from bench.common.text import cell
 from bench.config import NOT_OF_THE_RESULT
 from bench.errors import UserError
 from bench.metrics.catalogue import metric
@@ -207,7 +208,7 @@ def _numbers(record: Record, content: _Content) -> Iterator[tuple[Any, ...]]:
         if not result.targets:
             continue
         # A mean over other targets is another number; what belongs to the checkpoint does not depend on them.
-        data = "\n".join(sorted(f"{target}|{found[0]}" for target, found in described.items()))
+        data = "; ".join(sorted(f"{target}|{found[0]}" for target, found in described.items()))
         of_all = (*state, "", False, data, ", ".join(sorted(result.targets)), 0, "", "", "")
         for reading, summary in {"": result.summary, **result.summary_by_reading}.items():
             for key, value in summary.items():
@@ -330,7 +331,7 @@ def _means_over_targets(numbers: pd.DataFrame) -> pd.DataFrame:
     for key, of, mean in (("harmonic_mean", "miou", harmonic_mean), ("mean_drop", "drop", np.mean)):
         for (run, _), one in parts(found[found["metric"] == of], ["run", "reading"]):
             if len(one) == targets[run]:
-                data = "\n".join(sorted(f"{target}|{data}" for target, data in zip(one["target"], one["data"])))
+                data = "; ".join(sorted(f"{target}|{data}" for target, data in zip(one["target"], one["data"])))
                 over = ", ".join(sorted(one["target"]))
                 value = mean(one["value"].to_numpy())
                 first = one.iloc[:1].assign(target="", headline=False, data=data, over=over, images=0, fingerprint="")
@@ -382,7 +383,8 @@ def export(frame: pd.DataFrame, path: Path, format: str) -> None:
                 "pip install 'genseg-bench[parquet]', or choose another --format"
             ) from None
     elif format == "csv":
-        content = frame.to_csv(index=False, lineterminator="\n").encode()
+        text = frame.select_dtypes(["str", "object"])
+        content = frame.assign(**text.map(cell)).to_csv(index=False, lineterminator="\n").encode()
     else:
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         content = json.dumps(rows).encode()

@@ -221,7 +221,7 @@ class Store:
         Those are records with numbers that no metric can have, or that their own statistics contradict. Raises
         UserError naming every file that cannot be read.
         """
-        from bench.verification import problem  # which takes the metrics, and with them torch
+        from bench.verification import problem  # here: it takes SciPy
 
         found, problems = [], []
         for path in sorted(self.records_folder.glob("*.json")):
