@@ -19,6 +19,7 @@ from bench.common import interruption
 from bench.common.text import lines, visible
 
 if TYPE_CHECKING:
+    from bench.protocols.base import Metric
     from bench.records import Record, Store
 
 ENDED_BY_A_PLUGIN = "a plugin ended the program (sys.exit({})); let it raise an error instead"
@@ -151,7 +152,7 @@ def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "plugins",
         type=Place(),
         multiple=True,
-        help="A file with a method or data set.",
+        help="A file with a method, data set or protocol.",
     )
     return option(command)
 
@@ -220,6 +221,7 @@ def run(
     from bench.console import note
     from bench.errors import USER_ERRORS, RankLost, RunFailed, UserError, describe_os_error, disk_is_full
     from bench.records import Store
+    from bench.score import located
 
     load_plugins(plugins)
     planning.require_protocols(protocols)
@@ -250,6 +252,9 @@ def run(
         note(f"{run_id}")
         try:
             records.append(runs.execute(method_class, run_config, store, data_root, device, protocols, force))
+        except runs.ProtocolFailed as error:
+            failed.append(run_id)
+            records.append(error.record)
         except USER_ERRORS as error:
             if len(grid) == 1 or disk_is_full(error):
                 raise
@@ -264,7 +269,7 @@ def run(
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything, and the grid goes on
             failed.append(run_id)
-            _leave_row(store, run_config, str(error) if isinstance(error, RunFailed) else _located(error))
+            _leave_row(store, run_config, str(error) if isinstance(error, RunFailed) else located(error))
     _summary(records)
     for key in swept:
         try:
@@ -274,15 +279,6 @@ def run(
     if failed or mistaken:
         note(f"failed: {', '.join(failed + mistaken)}")
         raise click.exceptions.Exit(EXIT_USER if mistaken else EXIT_FAILED)
-
-
-def _located(error: BaseException) -> str:
-    """An unexpected error with the place it came from, for the record of a failed run."""
-    import traceback
-
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__} in {Path(frame.filename).name} line {frame.lineno}: {text}"
 
 
 def _leave_row(store: Store, run_config: Any, reason: str) -> None:
@@ -306,6 +302,7 @@ def _summary(records: list[Record]) -> None:
 
     from bench.console import console, note, styled
     from bench.leaderboard.columns import metric
+    from bench.leaderboard.protocols import primary
 
     for record in records:
         table = Table()
@@ -316,17 +313,21 @@ def _summary(records: list[Record]) -> None:
             if result.status == "skipped":
                 rows.append((protocol, "", _why_skipped(record, protocol)))
             elif result.status != "complete":
-                rows.append((protocol, "", result.reason or result.status))
+                why = f"{result.status}: {result.reason}" if result.reason else result.status
+                rows.append((protocol, "", why))
             for target, scores in result.targets.items():
+                wanted = primary(protocol)
                 if scores.by_score:
-                    best = max(scores.by_score, key=lambda s: scores.by_score[s]["ap"] or 0)
-                    values = scores.by_score[best]
-                    text = f"{best}: AP {_percent(values['ap'])} AUROC {_percent(values['auroc'])}"
+                    first = metric(next(key for key in wanted if key in next(iter(scores.by_score.values()))), protocol)
+                    best = max(scores.by_score, key=lambda s: scores.by_score[s][first.key] or 0)
+                    others = [metric(key, protocol) for key in scores.by_score[best] if key != first.key]
+                    shown = [(column, scores.by_score[best][column.key]) for column in (first, *others[:1])]
                 else:
-                    first, value = next(iter(scores.metrics.items()))
-                    text = f"{metric(first).label} {_percent(value)}"
+                    best, key = "", next((k for k in wanted if k in scores.metrics), next(iter(scores.metrics)))
+                    shown = [(metric(key, protocol), scores.metrics[key])]
+                text = " ".join(f"{column.label} {_brief(column, value)}" for column, value in shown)
                 partial = f" ({scores.dataset.images} images of partial data)" * record.config.data.allow_partial
-                rows.append((protocol, target + partial, text))
+                rows.append((protocol, target + partial, f"{best}: {text}" if best else text))
         for row in rows:
             table.add_row(*map(styled, row))
         note(record.run_id)
@@ -336,17 +337,16 @@ def _summary(records: list[Record]) -> None:
 def _why_skipped(record: Record, protocol: str) -> str:
     """In few words, for a narrow column: the notes of the run have the whole sentence."""
     from bench import registry
-    from bench.protocols import PROTOCOLS
 
-    targets = PROTOCOLS[protocol].targets(registry.datasets.get(record.config.data.name))
+    targets = registry.protocols.get(protocol).targets(registry.datasets.get(record.config.data.name))
     names = list(dict.fromkeys(name for name, _ in targets))
     if not names:
         return "skipped: no target"
     return f"skipped: {', '.join(names)} {'is' if len(names) == 1 else 'are'} absent"
 
 
-def _percent(value: float | None) -> str:
-    return "n/a" if value is None else f"{100 * value:.1f}"
+def _brief(column: Metric, value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}" if column.percent else column.text(value)
 
 
 @main.command()
@@ -375,7 +375,13 @@ def evaluate(
     record = store.find(run_name)
     runs.load(store, record)  # refuse before anything is touched if the model is absent or of another version
     method_class = registry.methods.get(record.config.method_name)
-    renewed = runs.execute(method_class, record.config, store, data_root, device, protocols, force=True, retrain=False)
+    try:
+        renewed = runs.execute(
+            method_class, record.config, store, data_root, device, protocols, force=True, retrain=False
+        )
+    except runs.ProtocolFailed as error:
+        _summary([error.record])
+        raise
     _summary([renewed])
 
 
@@ -512,8 +518,9 @@ def pictures(results: Path, out: Path | None, count: int, data_root: Path, plugi
     help="Files to write.",
 )
 @click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/leaderboard.")
+@plugin_option
 @shown
-def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> None:
+def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None, plugins: tuple[Path, ...]) -> None:
     """Compare the runs of RESULTS: tables in the terminal, and files if --format or --out is given."""
     from rich.console import Console
 
@@ -521,6 +528,7 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
     from bench.errors import UserError
     from bench.records import Store
 
+    load_plugins(plugins)
     store = Store(results)
     records = store.records()
     if not records:
@@ -536,13 +544,15 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
 @results_argument
 @click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv", show_default=True)
 @click.option("--out", type=Place(dir_okay=False), required=True, help="File to write.")
+@plugin_option
 @shown
-def export(results: Path, format_: str, out: Path) -> None:
+def export(results: Path, format_: str, out: Path, plugins: tuple[Path, ...]) -> None:
     """Write every number of the runs of RESULTS as one table, a row each, for a notebook."""
     from bench import ledger
     from bench.errors import UserError
     from bench.records import Store
 
+    load_plugins(plugins)
     store = Store(results)
     frame = ledger.ledger(store)
     if frame.empty:
@@ -630,6 +640,18 @@ def new_method(name: str, out: Path) -> None:
     say(f"wrote {path}; next: bench check {name} --plugin {path}")
 
 
+@new.command("protocol")
+@click.argument("name")
+@click.option("--out", type=Place(file_okay=False), default=Path("."), show_default=True)
+@shown
+def new_protocol(name: str, out: Path) -> None:
+    """Write a file with a working protocol NAME to change into yours."""
+    from bench import templates
+
+    path = templates.new_protocol(name, out)
+    say(f"wrote {path}; next: bench check {name} --plugin {path}")
+
+
 @main.command()
 @click.argument("name")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method to check.")
@@ -637,20 +659,28 @@ def new_method(name: str, out: Path) -> None:
 @data_option
 @shown
 def check(name: str, assignments: tuple[str, ...], plugins: tuple[Path, ...], data_root: Path) -> None:
-    """Prove that the method or data set NAME honours its contract: every check by name, exit code 1 if one fails."""
-    from bench import config, contract, dataset_contract, registry
+    """Prove that the method, data set or protocol NAME honours its contract.
+
+    Every check is named; the exit code is 1 if one fails.
+    """
+    from bench import config, contract, dataset_contract, protocol_contract, registry
     from bench.console import progress
     from bench.errors import UserError, near
 
     load_plugins(plugins)
     checks: Iterator[tuple[str, str | contract.NotApplicable | None]]
-    if name in registry.datasets.names() and name not in registry.methods.names():
+    if name in registry.methods.names():
+        kind, checks = "method", contract.check(registry.methods.get(name), config.method_settings(assignments))
+    elif name in registry.datasets.names():
         kind, checks = "data set", dataset_contract.check(registry.datasets.get(name), data_root)
+    elif name in registry.protocols.names():
+        kind, checks = "protocol", protocol_contract.check(registry.protocols.get(name))
     else:
         try:
-            kind, checks = "method", contract.check(registry.methods.get(name), config.method_settings(assignments))
+            registry.methods.get(name)
         except UserError as error:
-            raise UserError(f"{error}; of data sets, {near(name, registry.datasets.names())}") from None
+            others = "; of ".join(f"{k.kind}s, {near(name, k.names())}" for k in registry.KINDS[1:])
+            raise UserError(f"{error}; of {others}") from None
     failures = 0
     for rule, problem in progress(checks, f"checking {name}"):
         is_failure = isinstance(problem, str)

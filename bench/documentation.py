@@ -14,7 +14,6 @@ from pydantic_core import PydanticUndefined
 from bench import config, registry
 from bench.common.text import visible
 from bench.errors import UserError, near
-from bench.protocols import PROTOCOLS, Anomaly, CrossDomain
 from bench.records import Record, Store
 from methods.base import Method
 from methods.capabilities import Ability, LearnsWithoutLabels
@@ -38,7 +37,8 @@ def listing(kind: str) -> list[dict[str, str]]:
             rows.append({"name": name, "summary": f"{dataset.title}; splits {', '.join(dataset.splits)}"})
         return rows
     if kind == "protocols":
-        return [{"name": n, "summary": f"version {p.version}: {first_line(p)}"} for n, p in PROTOCOLS.items()]
+        protocols = {name: registry.protocols.get(name) for name in registry.protocols.names()}
+        return [{"name": n, "summary": f"version {p.version}: {first_line(p)}"} for n, p in protocols.items()]
     if kind == "recipes":
         tables = {n: config.recipe_tables(n, "") for n in config.recipe_names()}
         return [{"name": n, "summary": t["recipe"].get("description", "")} for n, t in tables.items()]
@@ -56,14 +56,13 @@ def page(name: str, store: Store | None = None) -> str:
         return _method(name)
     if name in registry.datasets.names():
         return _dataset(name)
-    if name in PROTOCOLS:
-        protocol = PROTOCOLS[name]
-        return f"protocol {name}, version {protocol.version}\n\n{inspect.getdoc(protocol)}"
+    if name in registry.protocols.names():
+        return _protocol(name)
     if name in config.recipe_names():
         return _recipe(name)
     if store is not None and store.matching(name):
         return _run(store.find(name))
-    known = [*registry.methods.names(), *registry.datasets.names(), *PROTOCOLS, *config.recipe_names()]
+    known = [name for kind in registry.KINDS for name in kind.names()] + config.recipe_names()
     raise UserError(
         f"there is no method, data set, protocol, recipe or run {name!r}: {near(name, known)}; {registry.FROM_A_FILE}"
     )
@@ -135,6 +134,17 @@ def _method(name: str) -> str:
     return "\n".join(lines)
 
 
+def _protocol(name: str) -> str:
+    protocol = registry.protocols.get(name)
+    lines = [f"protocol {name}, version {protocol.version}", "", inspect.getdoc(protocol) or "", "", "Columns:"]
+    for column in protocol.columns:
+        better = f", {column.better} is better" if column.better else ""
+        scale = " (shares, printed in %)" if column.percent else f" {column.unit}".rstrip()
+        lines.append(f"  {column.key}: {column.label}, {column.low:g} to {column.high:g}{scale}{better}")
+    lines += ["", "Scored by default." if protocol.by_default else f"Scored where --protocol {name} asks for it."]
+    return "\n".join(lines)
+
+
 def _dataset(name: str) -> str:
     dataset = registry.datasets.get(name)
     lines = [f"data set {name}: {dataset.title}", "", inspect.getdoc(dataset) or "", "", "Splits:"]
@@ -142,9 +152,9 @@ def _dataset(name: str) -> str:
         count = "any number of" if facts.count is None else str(facts.count)
         lines.append(f"  {split}: {count} images, {facts.task}" + (f"; {facts.note}" if facts.note else ""))
     lines += ["", f"Classes ({len(dataset.classes)}): {', '.join(dataset.classes.names)}"]
-    for label, targets in (("Cross-domain", CrossDomain.targets(dataset)), ("Anomaly", Anomaly.targets(dataset))):
-        if targets:
-            lines.append(f"{label} targets: {', '.join(map('/'.join, targets))}")
+    for protocol in map(registry.protocols.get, registry.protocols.names()):
+        if not protocol.on_source and (targets := protocol.targets(dataset)):
+            lines.append(f"{protocol.name.capitalize()} targets: {', '.join(map('/'.join, targets))}")
     if dataset.target_of:
         lines.append(f"Target of: {', '.join(dataset.target_of)}")
     for label in ("home", "licence", "layout", "citation"):

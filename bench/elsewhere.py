@@ -52,7 +52,7 @@ def narrowed(planned: Plan, method_class: type[TrainedElsewhere], dataset: type[
     """
     if method_class.trained_on == dataset.name:
         return planned
-    result = Plan({}, dict(planned.skipped), planned.absent)
+    result = Plan({}, dict(planned.skipped), planned.absent, planned.failed)
     for name, targets in planned.targets.items():
         kept = [target for target in targets if target[0] == dataset.name]
         reason = (

@@ -122,9 +122,10 @@ def ledger(source: Store | Iterable[Record]) -> pd.DataFrame:
     derived = [_drops(numbers), _closed_set_beside_anomalies(numbers)]
     numbers = pd.concat([*derived, numbers]).drop_duplicates(_KEY)
     numbers = pd.concat([_means_over_targets(numbers), numbers]).drop_duplicates(_KEY)
-    metrics = {key: metric(key) for key in numbers["metric"].unique()}
-    numbers["unit"] = [metrics[key].unit_of_values if key else "" for key in numbers["metric"]]
-    numbers["direction"] = [metrics[key].better or "" for key in numbers["metric"]]
+    measured = list(zip(numbers["metric"], numbers["protocol"]))
+    metrics = {pair: metric(*pair) for pair in {*measured}}
+    numbers["unit"] = [metrics[key, protocol].unit_of_values if key else "" for key, protocol in measured]
+    numbers["direction"] = [metrics[pair].better or "" for pair in measured]
     return runs.merge(numbers, on="run")[[*COLUMNS, *_OBJECTS]]
 
 
@@ -247,7 +248,7 @@ def _headline_metric(protocol: str) -> str | None:
     """The metric that the protocol's summary repeats from the split it is judged on."""
     from bench.leaderboard.protocols import shown
 
-    return shown(protocol).headline
+    return shown(protocol).headline()
 
 
 def _headlines(protocol: str, result: ProtocolResult) -> set[str]:

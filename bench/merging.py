@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.protocols import PROTOCOLS, Protocol
+from bench import registry
+from bench.protocols.base import Protocol
 from bench.records import ProtocolResult, Record, Scores
 from datasets.base import Dataset
 
@@ -25,11 +26,10 @@ def merge(
         return old
     if old.version != new.version or old.targets.keys() <= new.targets.keys():
         return new
-    known = {**old.targets, **new.targets}
-    targets = {name: known[name] for name in sorted(known, key=lambda n: order.index(n) if n in order else len(order))}
-    summary = {**old.summary, **new.summary, **protocol.summarise([s.metrics for s in targets.values()])}
+    targets = in_order({**old.targets, **new.targets}, order)
+    summary = {**old.summary, **new.summary, **protocol.summarise([s.metrics for s in targets.values()], {})}
     readings = {
-        reading: protocol.summarise([s.by_reading[reading] for s in targets.values()])
+        reading: protocol.summarise([s.by_reading[reading] for s in targets.values()], {})
         for reading in (new.summary_by_reading or old.summary_by_reading)
         if all(reading in s.by_reading for s in targets.values())
     }
@@ -44,9 +44,45 @@ def merge_statistics(
     return {**{key: array for key, array in old.items() if not key.startswith(prefixes)}, **new}
 
 
+def in_order(targets: Mapping[str, Scores], order: list[str]) -> dict[str, Scores]:
+    """``targets`` in the ``order`` of their protocol, the headline first, and what it does not name at the end."""
+    places = {name: place for place, name in enumerate(order)}
+    return {name: targets[name] for name in sorted(targets, key=lambda name: places.get(name, len(places)))}
+
+
+def target_names(protocol: type[Protocol], source: type[Dataset]) -> list[str]:
+    """All targets of methods trained on ``source`` as records name them, the headline first."""
+    return [protocol.target_name(target) for target in protocol.targets(source)]
+
+
 def enter(record: Record, name: str, found: ProtocolResult, source: type[Dataset]) -> None:
     """Put what a protocol found into the record, beside what it found before."""
-    protocol = PROTOCOLS[name]
-    order = [protocol.target_name(target) for target in protocol.targets(source)]
-    results = {**record.protocols, name: merge(protocol, record.protocols.get(name), found, order)}
-    record.protocols = {known: results[known] for known in (*PROTOCOLS, *results) if known in results}
+    protocol = registry.protocols.known(name)
+    order = [] if protocol is None or found.status != "complete" else target_names(protocol, source)
+    results = {**record.protocols, name: merge(protocol or Protocol, record.protocols.get(name), found, order)}
+    record.protocols = {known: results[known] for known in (*registry.protocols.names(), *results) if known in results}
+
+
+def summarise(protocol: type[Protocol], result: ProtocolResult, results: Mapping[str, ProtocolResult]) -> None:
+    """Fill in what the targets of ``result`` amount to, beside the ``results`` of all protocols.
+
+    The summaries of other readings do without the headline, which their scores on the first target have.
+    """
+    targets = list(result.targets.values())
+    result.summary = protocol.summarise([scores.metrics for scores in targets], results)
+    for reading in targets[0].by_reading:
+        if all(reading in scores.by_reading for scores in targets):
+            found = protocol.summarise([scores.by_reading[reading] for scores in targets], results)
+            further = {key: value for key, value in found.items() if key != protocol.headline()}
+            if further:
+                result.summary_by_reading[reading] = further
+
+
+def judged(record: Record, source: type[Dataset]) -> dict[str, ProtocolResult]:
+    """The results of the record that have the target on which their protocol is judged, the first one."""
+    protocols = {name: registry.protocols.known(name) for name, r in record.protocols.items() if r.targets}
+    return {
+        name: record.protocols[name]
+        for name, protocol in protocols.items()
+        if protocol is not None and {*target_names(protocol, source)[:1]} <= record.protocols[name].targets.keys()
+    }

@@ -18,7 +18,6 @@ from bench.common.text import visible
 from bench.console import note, progress
 from bench.errors import UserError
 from bench.inference import ImagePrediction, Predictor, score_maps
-from bench.protocols import Anomaly, CrossDomain
 from bench.records import Record, Store
 from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData
 from datasets.images import read_rgb
@@ -189,8 +188,9 @@ def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
         first = next(iter(records.values()))
         source = registry.datasets.get(first.config.data.name)
         open_ = planning.opener(root, first.config.data.allow_partial)
-        targets = [(source.name, source.eval_splits[0]), *Anomaly.targets(source), *CrossDomain.targets(source)]
-        for name, split in targets:
+        protocols = map(registry.protocols.get, registry.protocols.names())
+        elsewhere = [target for p in protocols if not p.on_source for target in p.targets(source)]
+        for name, split in dict.fromkeys([(source.name, source.eval_splits[0]), *elsewhere]):
             try:
                 dataset = open_(name, split)
             except MissingData as error:

@@ -11,12 +11,12 @@ import torch
 
 from bench import registry
 from bench.config import RunConfig
-from bench.errors import UserError, near
+from bench.errors import USER_ERRORS, UserError
 from bench.network import require_buildable
-from bench.protocols import PROTOCOLS
 from bench.ranks import require_precision
 from bench.records import ProtocolResult
-from datasets.base import Dataset
+from bench.score import located
+from datasets.base import Dataset, MissingData
 from methods.capabilities import BringsNetwork
 
 Opener = Callable[[str, str], Dataset]
@@ -32,6 +32,8 @@ class Plan:
     """By protocol without any target: the reason."""
     absent: dict[str, list[str]]
     """By protocol: one sentence for each target that is not there."""
+    failed: dict[str, str]
+    """By protocol that cannot say what it scores: why."""
 
 
 def opener(root: Path, allow_partial: bool) -> Opener:
@@ -51,8 +53,7 @@ def opener(root: Path, allow_partial: bool) -> Opener:
 def require_protocols(names: Iterable[str]) -> None:
     """Raises UserError for the first of the ``names`` that no protocol has."""
     for name in names:
-        if name not in PROTOCOLS:
-            raise UserError(f"unknown protocol {name!r}: {near(name, PROTOCOLS)}")
+        registry.protocols.get(name)
 
 
 def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None:
@@ -71,24 +72,46 @@ def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> 
     Raises UserError for an unknown protocol or a wanted one without data, DataError for damaged data.
     """
     require_protocols(wanted or ())
-    result = Plan({}, {}, {})
-    for name, protocol in PROTOCOLS.items():
+    result = Plan({}, {}, {}, {})
+    for name in registry.protocols.names():
+        protocol = registry.protocols.get(name)
         if not (name in wanted if wanted else protocol.by_default):
             continue
-        if not protocol.targets(source):
-            reason = f"{source.name} names no target for the {name} protocol"
-            found: list[tuple[str, str]] = []
+        why_not = result.skipped
+        try:
+            targets = protocol.targets(source)
+        except USER_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            why_not, targets, reason = result.failed, [], located(error)
         else:
-            found, absent = protocol.present(source, open_)
+            reason = f"{source.name} names no target for the {name} protocol"
+        found, absent = _present(targets, open_)
+        if targets:
             result.absent[name] = absent
-            reason = absent[0] if absent else ""
         if found:
             result.targets[name] = found
         elif wanted:
-            raise UserError(f"protocol {name} cannot be scored: {reason}")
+            raise UserError(f"protocol {name} cannot be scored: {absent[0] if absent else reason}")
         else:
-            result.skipped[name] = reason
+            why_not[name] = absent[0] if absent else reason
     return result
+
+
+def _present(targets: Iterable[tuple[str, str]], open_: Opener) -> tuple[list[tuple[str, str]], list[str]]:
+    """The targets whose data is there, and one sentence for each whose data is not.
+
+    Data that is there but incomplete or damaged is not skipped: its DataError is raised.
+    """
+    found, absent = [], []
+    for name, split in targets:
+        try:
+            open_(name, split)
+        except MissingData as error:
+            absent.append(str(error))
+        else:
+            found.append((name, split))
+    return found, absent
 
 
 def unscored(
@@ -97,7 +120,7 @@ def unscored(
     """By protocol: the planned targets without scores of its current version, or not among the ``statistics``."""
     missing: dict[str, list[tuple[str, str]]] = {}
     for name, targets in planned.targets.items():
-        protocol, done = PROTOCOLS[name], results.get(name)
+        protocol, done = registry.protocols.get(name), results.get(name)
         known = {*done.targets} if done is not None and done.version == protocol.version else set()
         if statistics is not None:
             known = {target for target in known if f"{name}/{target}/ids" in statistics}

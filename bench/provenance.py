@@ -13,7 +13,6 @@ from bench.common.files import file_digest
 from bench.config import RunConfig
 from bench.errors import UserError
 from bench.planning import Opener, Plan, opener
-from bench.protocols import PROTOCOLS
 from bench.records import DatasetInfo, Record, Store
 from datasets.base import Dataset, MissingData
 from datasets.supervision import official, parse, supervise
@@ -103,7 +102,7 @@ def require_same_data(record: Record, planned: Plan, dense: Dataset | MissingDat
         require_same_labels(record, dense, _describe(dense, record.config))
     for name, targets in planned.targets.items():
         for target in targets:
-            scored = record.protocols[name].targets[PROTOCOLS[name].target_name(target)].dataset
+            scored = record.protocols[name].targets[registry.protocols.get(name).target_name(target)].dataset
             now = data.describe(open_(*target))
             if scored != now.model_copy(update={} if scored.content else {"content": None}):
                 raise UserError(

@@ -1,7 +1,7 @@
-"""Names to classes: the methods and data sets that come with the suite, entry points, and a user's own files.
+"""Names to classes: the methods, data sets and protocols that come with the suite, entry points, a user's own files.
 
-Built-in plugins are found by scanning the ``methods`` and ``datasets`` packages, so a new file needs no edit
-anywhere else.
+Built-in plugins are found by scanning the ``methods``, ``datasets`` and ``bench.protocols`` packages, so a new file
+needs no edit anywhere else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -62,27 +63,44 @@ def require_own_datasets() -> None:
 
 require_own_datasets()
 
-from datasets.base import Dataset  # noqa: E402 - after the check that it is ours
-from methods.base import Method  # noqa: E402
+if TYPE_CHECKING:
+    from bench.protocols.base import Protocol
+    from datasets.base import Dataset
+    from methods.base import Method
 
 
 class Registry(Generic[T]):
-    """The plugins of one kind, by name."""
+    """The plugins of one kind, by name.
+
+    Args:
+        kind: what messages call them.
+        contract: module and class that all derive from, imported when the first is asked for: it may bring torch.
+        package: every module of it holds plugins that come with the suite.
+        group: of entry points.
+        require: raises UserError for a plugin with which nothing could be done; rules beyond that are `bench check`'s.
+        key: sorts the classes; by default their names do.
+    """
 
     def __init__(
         self,
         kind: str,
-        base: type[T],
+        contract: str,
         package: str,
         group: str,
         require: Callable[[type[T]], None] = lambda plugin: None,
+        key: Callable[[type[T]], Any] = lambda plugin: plugin.name,  # type: ignore[attr-defined]
     ) -> None:
-        self.kind, self.base, self.package, self.group = kind, base, package, group
-        self.require = require
-        """Raises UserError for a plugin with which nothing could be done; rules beyond that are `bench check`'s."""
+        self.kind, self.contract, self.package, self.group = kind, contract, package, group
+        self.require, self.key = require, key
         self._classes: dict[str, type[T]] = {}
         self._broken: dict[str, str] = {}
         self._scanned = False
+
+    @cached_property
+    def base(self) -> type[T]:
+        """The class that all derive from."""
+        module, _, name = self.contract.rpartition(".")
+        return getattr(importlib.import_module(module), name)
 
     def _scan(self) -> None:
         if self._scanned:
@@ -158,7 +176,12 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, sorted."""
         self._scan()
-        return sorted(self._classes)
+        return [plugin.name for plugin in sorted(self._classes.values(), key=self.key)]  # type: ignore[attr-defined]
+
+    def known(self, name: str) -> type[T] | None:
+        """The class of that name, if there is one."""
+        self._scan()
+        return self._classes.get(name)
 
     def get(self, name: str) -> type[T]:
         """The class of that name. Raises UserError with near matches, or with what is wrong with its entry point."""
@@ -185,12 +208,30 @@ def _require_dataset(dataset: type[Dataset]) -> None:
         names.require(f"a split of data set {dataset.name}", split)
 
 
-methods: Registry[Method] = Registry("method", Method, "methods", "bench.methods", _require_method)  # type: ignore[type-abstract]
-datasets: Registry[Dataset] = Registry("data set", Dataset, "datasets", "bench.datasets", _require_dataset)  # type: ignore[type-abstract]
+def _require_protocol(protocol: type[Protocol]) -> None:
+    if not isinstance(protocol.version, str):
+        raise UserError(f"version of protocol {protocol.name} is {protocol.version!r}, not a text; write version = '1'")
+    if not isinstance(getattr(protocol, "title", None), str):
+        raise UserError(f"protocol {protocol.name} has no title; set `title = ...` in it")
+
+
+methods: Registry[Method] = Registry("method", "methods.base.Method", "methods", "bench.methods", _require_method)
+datasets: Registry[Dataset] = Registry(
+    "data set", "datasets.base.Dataset", "datasets", "bench.datasets", _require_dataset
+)
+protocols: Registry[Protocol] = Registry(
+    "protocol",
+    "bench.protocols.base.Protocol",
+    "bench.protocols",
+    "bench.protocols",
+    _require_protocol,
+    key=lambda protocol: (protocol.place, protocol.name),
+)
+KINDS: tuple[Registry[Any], ...] = (methods, datasets, protocols)
 
 
 def load_plugin(path: Path) -> list[str]:
-    """Import a user's own ``.py`` file and register the methods and data sets in it.
+    """Import a user's own ``.py`` file and register the methods, data sets and protocols in it.
 
     It may import files beside it, except where an installed package has the same name.
 
@@ -223,10 +264,10 @@ def load_plugin(path: Path) -> list[str]:
     finally:
         for folder in beside:
             sys.path.remove(folder)
-    before = {*methods.names(), *datasets.names()}
-    found = methods._register_all(module) + datasets._register_all(module)
-    if not found:
+    before = {name for kind in KINDS for name in kind.names()}
+    if not sum(kind._register_all(module) for kind in KINDS):
         raise UserError(
-            f"plugin {path} defines no Method and no Dataset; see `bench new method NAME` for a working one"
+            f"plugin {path} defines no Method, Dataset or Protocol; see `bench new method NAME` or `bench new protocol "
+            "NAME` for a working one"
         )
-    return sorted({*methods.names(), *datasets.names()} - before)
+    return sorted({name for kind in KINDS for name in kind.names()} - before)

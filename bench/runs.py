@@ -23,12 +23,11 @@ from bench import checkpoints, elsewhere, environment, models, progress, ranks, 
 from bench.common import files
 from bench.config import RunConfig
 from bench.console import note
-from bench.errors import UserError
+from bench.errors import RunFailed, UserError
 from bench.inference import Predictor
-from bench.merging import enter, merge_statistics
+from bench.merging import enter, in_order, judged, merge_statistics, summarise, target_names
 from bench.planning import Opener, Plan, opener, plan, unscored
-from bench.protocols import PROTOCOLS, Evaluation
-from bench.protocols.base import gather_one
+from bench.protocols.base import Evaluation, Protocol
 from bench.provenance import (
     TrainingLabels,
     plugin_files,
@@ -37,6 +36,7 @@ from bench.provenance import (
     require_same_plugins,
 )
 from bench.records import ProtocolResult, Record, Store
+from bench.score import Outcome, gather_one, located, score
 from datasets.base import Dataset, MissingData
 from methods.base import Method
 from methods.capabilities import TrainedElsewhere
@@ -72,8 +72,8 @@ def execute(
     """Train and score one run, or what of it is not yet done, and write its record.
 
     ``force`` starts anew; with ``retrain=False`` it scores anew what ``protocols`` name, and all other scores stay.
-    Nothing of the run is touched before protocols and data have been checked. Raises USER_ERRORS, RunFailed or
-    Interrupted.
+    Nothing of the run is touched before protocols and data have been checked. Raises USER_ERRORS, RunFailed
+    (ProtocolFailed where all but some protocols is done) or Interrupted.
     """
     fabric = ranks.make_fabric(device, config.recipe.precision)
     run_id, fingerprint = config.run_id(), config.fingerprint()
@@ -96,7 +96,7 @@ def execute(
             _sweep(store, folder)
         known = None if force else store.read(run_id)
         finished = known is not None and (known.status, known.fingerprint) == ("complete", fingerprint)
-        if known is not None and finished and not unscored(known.protocols, planned):
+        if known is not None and finished and not planned.failed and not unscored(known.protocols, planned):
             require_same_plugins(known, plugin_files(method_class, source))
             require_same_data(known, planned, dense, open_)
             note(f"{run_id} is finished already; --force repeats it")
@@ -167,15 +167,28 @@ def _execute(
     method = method.to(fabric.device).eval()
     record.method_facts = dict(method.facts())
     wanted = planned.targets if rescore else unscored(record.protocols, planned, statistics)
-    statistics = _score(method, record, statistics, wanted, open_, fabric, folder)
-    for name, reason in planned.skipped.items():
-        enter(record, name, ProtocolResult(version=PROTOCOLS[name].version, status="skipped", reason=reason), source)
-        note(f"skipped protocol {name}: {reason}")
+    statistics, failures = _score(method, record, statistics, wanted, open_, fabric, folder)
+    for status, reasons in (("skipped", planned.skipped), ("failed", planned.failed)):
+        for name, reason in reasons.items():
+            version = registry.protocols.get(name).version
+            enter(record, name, ProtocolResult(version=version, status=status, reason=reason), source)
+            note(f"{status} protocol {name}: {reason}")
     record.created = now()
     if fabric.is_global_zero:
         record.statistics_hash = store.write_statistics(record.run_id, statistics)
         store.write(record)
+    failures |= planned.failed
+    if failures:
+        raise ProtocolFailed("; ".join(f"protocol {name} failed: {why}" for name, why in failures.items()), record)
     return record
+
+
+class ProtocolFailed(RunFailed):
+    """Some protocols of a run failed. All else is in its record, which is written."""
+
+    def __init__(self, reason: str, record: Record) -> None:
+        super().__init__(reason)
+        self.record = record
 
 
 def _train(
@@ -247,56 +260,99 @@ def _score(
     open_: Opener,
     fabric: Fabric,
     folder: Path,
-) -> dict[str, np.ndarray]:
-    """Enter the scores of the ``wanted`` targets, by protocol, into ``record``; ``statistics`` with theirs."""
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Enter the scores of the ``wanted`` targets, by protocol, into ``record``.
+
+    Returns ``statistics`` with theirs, and by protocol that failed the reason.
+    """
     source = registry.datasets.get(record.config.data.name)
+    before, kept = dict(record.protocols), statistics
+    session = _Session(source)
     evaluation = Evaluation(
         predictor=Predictor(method, record.config.recipe.inference, fabric.device),
         source=source,
         open=open_,
         scratch=folder,
         density_score=method.density_score,
-        closed_set=_closed_set(record, source),
+        results=judged(record, source),
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    before = evaluation.closed_set
-    for name, targets in wanted.items():
-        evaluation.statistics = {}
-        found = PROTOCOLS[name].run(evaluation, targets)
+    headline = evaluation.results.get("closed-set")
+    for outcomes in score(evaluation, {registry.protocols.get(name): targets for name, targets in wanted.items()}):
         if isinstance(method, elsewhere.Translated):
-            for scores in found.targets.values():
+            for scores in filter(None, (outcome.scores for outcome in outcomes)):
                 scores.notes += method.notes
-        statistics = merge_statistics(statistics, evaluation.statistics, name, found.targets)
-        enter(record, name, found, source)
-        evaluation.closed_set = _closed_set(record, source)
-        if fabric.is_global_zero:
+        session.add(outcomes)
+        record.protocols, statistics = dict(before), kept
+        for name, found in session.results.items():
+            enter(record, name, found, source)
+            if found.status == "complete":
+                statistics = merge_statistics(statistics, session.statistics[name], name, found.targets)
+        evaluation.results = judged(record, source)
+        _summarise_anew(record, evaluation.results)
+        if outcomes and fabric.is_global_zero:
             progress.save(folder, record, statistics)
-    if before is not None and evaluation.closed_set is not None:
-        _compare_anew(record, before.summary, evaluation.closed_set.summary, {*wanted})
-    return statistics
+    _note_old_drops(record, headline, evaluation.results.get("closed-set"), {*wanted})
+    return statistics, {name: found.reason or "" for name, found in session.results.items() if found.status == "failed"}
 
 
-def _compare_anew(
-    record: Record, before: Mapping[str, float | None], now: Mapping[str, float | None], scored: set[str]
+class _Session:
+    """What is found in one scoring, by protocol: one that fails on a target has no result, whatever it found before."""
+
+    def __init__(self, source: type[Dataset]) -> None:
+        self.source = source
+        self.results: dict[str, ProtocolResult] = {}
+        self.statistics: dict[str, dict[str, np.ndarray]] = {}
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Take in what is done."""
+        for outcome in outcomes:
+            protocol = outcome.protocol
+            result = self.results.setdefault(protocol.name, ProtocolResult(version=protocol.version))
+            result.seconds = round((result.seconds or 0) + outcome.seconds, 2)
+            if result.status == "failed":
+                continue
+            if outcome.scores is None:
+                self._fail(protocol, f"{outcome.target}: {outcome.reason}")
+                continue
+            result.targets[outcome.target] = outcome.scores
+            self.statistics.setdefault(protocol.name, {}).update(outcome.statistics)
+            try:
+                result.targets = in_order(result.targets, target_names(protocol, self.source))
+                summarise(protocol, result, {})
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                self._fail(protocol, located(error))
+
+    def _fail(self, protocol: type[Protocol], reason: str) -> None:
+        note(f"protocol {protocol.name} failed: {reason}")
+        self.results[protocol.name] = ProtocolResult(version=protocol.version, status="failed", reason=reason)
+
+
+def _summarise_anew(record: Record, results: Mapping[str, ProtocolResult]) -> None:
+    """Let summaries that compare with other protocols do so with their ``results`` of now."""
+    for name, result in record.protocols.items():
+        protocol = registry.protocols.known(name)
+        if protocol is not None and result.targets and result.version == protocol.version:
+            metrics = [scores.metrics for scores in result.targets.values()]
+            record.protocols[name] = result.model_copy(
+                update={"summary": {**result.summary, **protocol.summarise(metrics, results)}}
+            )
+
+
+def _note_old_drops(
+    record: Record, before: ProtocolResult | None, now: ProtocolResult | None, scored: set[str]
 ) -> None:
-    """Let the protocols that were not ``scored`` now compare with the closed-set scores of ``now``."""
-    if before == now:
+    """Say which protocols that were not ``scored`` now have numbers that compare with closed-set scores of before."""
+    if before is None or now is None or before.summary == now.summary:
         return
-    anomaly = record.protocols.get("anomaly")
-    if anomaly is not None and "closed_set_miou" in anomaly.summary:
-        anomaly.summary["closed_set_miou"] = now["miou"]
-    if "cross-domain" in record.protocols.keys() - scored:
-        note(
-            "the drops of cross-domain are still from the closed-set scores of before; renew them with "
-            f"`bench evaluate {record.run_id} --protocol cross-domain`"
-        )
-
-
-def _closed_set(record: Record, source: type[Dataset]) -> ProtocolResult | None:
-    """The closed-set result with which the other protocols compare; None without the headline split."""
-    result = record.protocols.get("closed-set")
-    return result if result is not None and source.eval_splits[0] in result.targets else None
+    for name in record.protocols.keys() - scored:
+        protocol = registry.protocols.known(name)
+        if protocol is not None and protocol.compared:
+            note(
+                f"the {protocol.compared} of {name} are still from the closed-set scores of before; renew them with "
+                f"`bench evaluate {record.run_id} --protocol {name}`"
+            )
 
 
 def now() -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
+from bench import registry
 from bench.metrics import confusion
 from bench.metrics.boundary import boundary_f1, boundary_iou
 from bench.metrics.calibration import expected_calibration_error
@@ -61,10 +62,14 @@ def problem(record: Record, arrays: Arrays) -> str | None:
 def _problems(record: Record, arrays: Arrays) -> Iterator[str]:
     yield from out_of_range(record)
     for key, array in arrays.items():
+        if not _of_the_suite(key.partition("/")[0]):
+            continue
         if (fault := _malformed(key.rpartition("/")[2], array)) is not None:
             yield f"its statistics {key} {fault}"
             return
     for name, result in record.protocols.items():
+        if not _of_the_suite(name):
+            continue
         yield from _of_summary(name, result)
         for target, scores in result.targets.items():
             for reading, values in _readings(scores).items():
@@ -78,6 +83,12 @@ def _problems(record: Record, arrays: Arrays) -> Iterator[str]:
                     continue
                 yield from _differences(place, values, _allowed(found))
             yield from _of_classes(f"{name}/{target}", scores, arrays)
+
+
+def _of_the_suite(name: str) -> bool:
+    """Whether a protocol is one of those below: a plugin's arrays and numbers may be called alike and mean others."""
+    protocol = registry.protocols.known(name)
+    return protocol is not None and protocol.__module__.startswith("bench.")
 
 
 def _readings(scores: Scores) -> dict[str, Values]:

@@ -16,33 +16,9 @@ from bench.leaderboard import statistics as stats
 from bench.leaderboard.columns import Column, ColumnKey, metric
 from bench.leaderboard.model import Cell, Row, Table
 from bench.leaderboard.protocols import shown
-from bench.metrics.ranking import tied_bins
 
 Statistics = Callable[[str, str], Mapping[str, NDArray[Any]]]
 """Arrays per image, by ``protocol/target/kind``, of a run id, and of the keys that begin with the second text."""
-
-_RESAMPLING: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, NDArray[np.float64]]]]] = {
-    "closed-set": (("confusion",), stats.resampled_confusion),
-    "cross-domain": (("confusion",), stats.resampled_confusion),
-    "anomaly": (("histogram",), stats.resampled_histograms),
-    "calibration": (("bins", "losses"), stats.resampled_calibration),
-    "boundary": (("contours",), stats.resampled_contours),
-}
-"""By protocol: its kinds of arrays per image, and what makes bootstrap samples of these and the weights of images."""
-
-_BOOTSTRAPPED = (
-    "miou",
-    "mean_accuracy",
-    "pixel_accuracy",
-    "auroc",
-    "ap",
-    "fpr95",
-    "ece",
-    "nll",
-    "brier",
-    "boundary_iou",
-    "boundary_f1",
-)
 
 
 def rank(table: Table) -> None:
@@ -98,7 +74,7 @@ def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
         Warnings.
     """
     columns = [c for c in table.columns if c.metric.better is not None and len(ranked_cells(table, c)) > 1]
-    bootstrapped = [c for c in columns if c.target and c.metric.key in _BOOTSTRAPPED]
+    bootstrapped = [c for c in columns if c.target]
     samples = _Resampled(table.protocol, statistics, resamples)
     if bootstrapped:
         # Several rows, one for each anomaly score or reading, may come from the same runs.
@@ -188,11 +164,11 @@ class _Resampled:
     ) -> dict[str, NDArray[np.float64]]:
         prefix = f"{self.protocol}/{target[0]}"
         place = f"{prefix}/{score}" if score else prefix
-        kinds, resampled = _RESAMPLING.get(self.protocol, _RESAMPLING["closed-set"])
-        found = [arrays[f"{place}/{kind}"] for kind in kinds if f"{place}/{kind}" in arrays]
-        if len(found) < len(kinds):
+        protocol = shown(self.protocol)
+        found = {kind: arrays[f"{place}/{kind}"] for kind in protocol.kinds if f"{place}/{kind}" in arrays}
+        if not found or len(found) < len(protocol.kinds):
             return {}
-        images = len(found[0])
+        images = len(next(iter(found.values())))
         ids = arrays.get(f"{prefix}/ids")
         names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(images))
         if len(names) != images or len(set(names)) != len(names):
@@ -210,17 +186,23 @@ class _Resampled:
             return {}
         weights = _weights(reference, self.resamples)
         in_turn = np.argsort(np.array(names), kind="stable")
-        counts = [array[in_turn] for array in found]
-        if self.protocol == "anomaly":
-            edges = arrays.get(f"{place}/edges")
-            tied = tied_bins(edges) if edges is not None and len(edges) == counts[0].shape[-1] - 1 else None
-            return resampled(*counts, weights, tied)
-        samples = resampled(*counts, weights)
-        key = shown(self.protocol).headline or "miou"
-        if key in recorded and not math.isclose(samples[key][0], recorded[key], abs_tol=1e-6):
+        shared = {kind: arrays[f"{place}/{kind}"] for kind in protocol.constants if f"{place}/{kind}" in arrays}
+        try:
+            counts = protocol.condensed({kind: array[in_turn] for kind, array in found.items()})
+            samples = stats.in_parts(protocol.metrics, stats.resampled(counts, weights), shared)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             self.problems.append(
-                f"{run_id}: statistics of {target[0]} give {metric(key).label} {samples[key][0]:.4f}, the "
-                f"record says {recorded[key]:.4f}; they are not of the same evaluation, not compared"
+                f"{self.protocol} cannot be resampled ({type(error).__name__}: {error}); its rows are not compared"
             )
             return {}
+        if protocol.rows == "Score":
+            return samples  # exact in the record, binned in the side file
+        for name, values in samples.items():
+            if name in recorded and not math.isclose(values[0], recorded[name], abs_tol=1e-6):
+                label = metric(name, self.protocol).label
+                self.problems.append(
+                    f"{run_id}: statistics of {target[0]} give {label} {values[0]:.4f}, the record says "
+                    f"{recorded[name]:.4f}; they are not of the same evaluation, not compared"
+                )
+                return {}
         return samples

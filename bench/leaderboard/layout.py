@@ -9,6 +9,7 @@ from typing import Literal
 
 from bench.leaderboard.columns import Column
 from bench.leaderboard.model import Cell, Incomplete, Row, Table
+from bench.leaderboard.protocols import shown
 
 NOTHING = "–"
 PUBLISHED_TITLE = "Published (other networks and schedules, not comparable)"
@@ -35,8 +36,7 @@ class Styled:
 
 def identity_headings(table: Table) -> list[str]:
     """Headings of the columns before the metrics."""
-    what = "Score" if table.protocol == "anomaly" else "Reading"
-    return ["#", "Method", *([what] if table.has_scores else []), "n"]
+    return ["#", "Method", *([shown(table.protocol).rows] if table.has_scores else []), "n"]
 
 
 def identity(table: Table, row: Row) -> list[str]:

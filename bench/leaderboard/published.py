@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.leaderboard.protocols import shown
+
 EVIDENCE = {
     "official repository": "stated in the authors' repository",
     "paper": "stated in the paper, read in a third-party transcription",
@@ -33,7 +35,7 @@ class Published(BaseModel):
     trained_on: str
     """Data set, by this suite's name where it has one."""
     supervision: str = "dense"
-    protocol: Literal["closed-set", "cross-domain", "anomaly"]
+    protocol: str
     target: str
     """``dataset`` or ``dataset/split``."""
     metric: str
@@ -61,11 +63,11 @@ def matching(
 ) -> list[Published]:
     """The figures that belong beside a table.
 
-    Closed-set figures are of the same data set and supervision. Those of the other protocols are of one of
-    the table's targets, whatever they were trained on: the row says so.
+    Figures on splits of the data set of training are of the same data set and supervision. Those of the other
+    protocols are of one of the table's targets, whatever they were trained on: the row says so.
     """
     wanted = set(targets) | {target.partition("/")[0] for target in targets}
-    if protocol == "closed-set":
+    if shown(protocol).on_source:
         return [
             e for e in entries if e.protocol == protocol and e.trained_on == dataset and e.supervision == supervision
         ]

@@ -6,18 +6,12 @@ Pure functions on arrays; which rows are compared is decided in ``bench.leaderbo
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from bench.metrics.boundary import boundary_f1, boundary_iou
-from bench.metrics.calibration import expected_calibration_error
-from bench.metrics.confusion import nan_mean
-from bench.metrics.images import ratio
-from bench.metrics.ranking import histogram_metrics
 
 Floats = NDArray[np.float64]
 
@@ -68,86 +62,32 @@ def resampling_weights(ids: Sequence[str], resamples: int, seed: int = 0) -> NDA
     return np.random.default_rng([seed, key]).multinomial(n, np.full(n, 1 / n), size=resamples)
 
 
-def resampled_confusion(confusion: ArrayLike, weights: NDArray[np.int64]) -> dict[str, Floats]:
-    """Closed-set metrics of every bootstrap sample.
+def resampled(counts: Mapping[str, ArrayLike], weights: NDArray[np.int64]) -> dict[str, Floats]:
+    """Counts of every bootstrap sample.
 
     Args:
-        confusion: (n, C, P) counts of each image.
+        counts: (n, ...) by kind, those of each image.
         weights: (B, n) from ``resampling_weights``.
 
     Returns:
-        ``miou``, ``mean_accuracy`` and ``pixel_accuracy``, each (B,).
+        (B, ...) by kind, sums over the images of a sample, for a protocol's ``metrics``.
     """
-    counts = np.asarray(confusion)
-    n, classes, _ = counts.shape
-    # IoU and accuracy depend on the diagonal and the margins alone: 3 C numbers an image instead of C P.
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    labelled, predicted = counts.sum(2), counts[:, :, :classes].sum(1)
-    margins = np.stack([hits, labelled, predicted], 1).reshape(n, 3 * classes).astype(np.float64)
-    summed = (weights.astype(np.float64) @ margins).reshape(-1, 3, classes)
-    hits, labelled, predicted = summed[:, 0], summed[:, 1], summed[:, 2]
-    return {
-        "miou": nan_mean(ratio(hits, labelled + predicted - hits)),
-        "mean_accuracy": nan_mean(ratio(hits, labelled)),
-        "pixel_accuracy": ratio(hits.sum(1), labelled.sum(1)),
-    }
+    found = {}
+    for kind, array in counts.items():
+        images = np.asarray(array)
+        flat = images.reshape(len(images), -1).astype(np.float64)
+        found[kind] = (weights.astype(np.float64) @ flat).reshape(-1, *images.shape[1:])
+    return found
 
 
-def resampled_histograms(
-    histograms: ArrayLike, weights: NDArray[np.int64], tied: NDArray[np.bool_] | None = None
+def in_parts(
+    metrics: Callable[[Mapping[str, Any]], Mapping[str, Any]], sums: Mapping[str, Floats], shared: Mapping[str, Any]
 ) -> dict[str, Floats]:
-    """Anomaly metrics of every bootstrap sample.
-
-    Args:
-        histograms: (n, 2, bins) counts of each image, negatives first, scores ascending.
-        weights: (B, n) from ``resampling_weights``.
-        tied: (bins,) bool, the bins that hold one value only.
-
-    Returns:
-        ``auroc``, ``ap`` and ``fpr95``, each (B,); NaN for a sample without positives or negatives.
-    """
-    counts = np.asarray(histograms)
-    summed = weights.astype(np.float64) @ counts.reshape(len(counts), -1).astype(np.float64)
-    summed = summed.reshape(-1, 2, counts.shape[-1])
-    # A few samples at a time, so that their arrays stay in the processor's cache.
-    parts = [histogram_metrics(s[:, 1], s[:, 0], tied) for s in np.array_split(summed, 1 + len(summed) // 128)]
-    return {name: np.concatenate(values) for name, values in zip(parts[0]._fields, zip(*parts))}
-
-
-def resampled_calibration(bins: ArrayLike, losses: ArrayLike, weights: NDArray[np.int64]) -> dict[str, Floats]:
-    """Calibration metrics of every bootstrap sample.
-
-    Args:
-        bins: (n, bins, 3) pixels, right ones and summed confidences of each image and bin of confidence.
-        losses: (n, 2) NLL and Brier score of each image, summed over its pixels.
-        weights: (B, n) from ``resampling_weights``.
-
-    Returns:
-        ``ece``, ``nll`` and ``brier``, each (B,).
-    """
-    sums = np.einsum("bn,nkc->bkc", weights, np.asarray(bins), optimize=True)
-    pixels, totals = sums[..., 0].sum(1), weights @ np.asarray(losses)
-    nll, brier = (ratio(total, pixels) for total in totals.T)
-    return {"ece": expected_calibration_error(sums), "nll": nll, "brier": brier}
-
-
-def resampled_contours(contours: ArrayLike, weights: NDArray[np.int64]) -> dict[str, Floats]:
-    """Boundary metrics of every bootstrap sample.
-
-    Args:
-        contours: (n, C, 7) counts of each image, from ``BoundaryMeter.per_image``.
-        weights: (B, n) from ``resampling_weights``.
-
-    Returns:
-        ``boundary_iou`` and ``boundary_f1``, each (B,).
-    """
-    counts = np.asarray(contours)
-    flat = counts.reshape(len(counts), -1).astype(np.float64)
-    sums = (weights.astype(np.float64) @ flat).reshape(-1, *counts.shape[1:])
-    return {
-        "boundary_iou": nan_mean(boundary_iou(sums[..., :3])),
-        "boundary_f1": nan_mean(boundary_f1(sums[..., 3:])),
-    }
+    """``metrics`` of ``sums`` (B, ...) and of what they ``shared``: a few samples at a time, which fit the cache."""
+    count = len(next(iter(sums.values())))
+    cut = np.array_split(np.arange(count), 1 + count // 128)
+    parts = [metrics({**{kind: array[part] for kind, array in sums.items()}, **shared}) for part in cut]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def paired_bootstrap(first: Floats, second: Floats) -> Difference | None:

@@ -128,7 +128,8 @@ def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Stati
     )
     table.incomplete = _incomplete(selection.incomplete, naming)
     scored = (members["protocol"] == protocol) & (members["version"] == version)
-    if protocol == "closed-set":
+    described = protocols.shown(protocol)
+    if described.shows_costs:
         scored |= members["protocol"] == TRAINING
     numbers = members.loc[scored & members["run"].isin(used["run"]), _OF_A_TABLE]
     numbers["data"] = numbers["data"].where(numbers["protocol"] != TRAINING, COST)
@@ -136,8 +137,8 @@ def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Stati
     values = _values(whole)
     ious = _ious(numbers)
     for label, runs in parts(used, "label"):
-        table.rows += _rows(label, runs, values, ious, shared=protocol == "anomaly")
-    table.columns = _columns(whole)
+        table.rows += _rows(label, runs, values, ious, shared=described.rows == "Score")
+    table.columns = _columns(whole, protocol)
     rank(table)
     notes = _seed_notes(selection, labels) + _version_notes(labels) + _score_notes(whole)
     _hide_incomparable_costs(table, used, notes)
@@ -225,7 +226,7 @@ def _per_class(found: Sequence[Mapping[str, float]]) -> dict[str, tuple[float | 
 # Columns
 
 
-def _columns(numbers: pd.DataFrame) -> list[Column]:
+def _columns(numbers: pd.DataFrame, protocol: str) -> list[Column]:
     judged = headline(numbers)
     targets = numbers[numbers["target"] != ""]
     datas = targets.groupby("target")["data"].nunique()
@@ -235,7 +236,7 @@ def _columns(numbers: pd.DataFrame) -> list[Column]:
     columns = []
     for number in rows(numbers.drop_duplicates(_KEY)):
         target, data = number.target, number.data
-        column = metric(number.metric)
+        column = metric(number.metric, protocol)
         group, shown = target, column.shown
         if target:
             if datas[target] > 1:
@@ -251,7 +252,7 @@ def _columns(numbers: pd.DataFrame) -> list[Column]:
 
     def place(column: Column) -> tuple[object, ...]:
         target, data, name = column.key
-        return not target, target != judged, target, data == COST, data, order(name)
+        return not target, target != judged, target, data == COST, data, order(name, protocol)
 
     return sorted(columns, key=place)
 
@@ -268,13 +269,12 @@ def _hide_incomparable_costs(table: Table, runs: pd.DataFrame, notes: list[str])
 
 def _primary_columns(table: Table) -> list[Column]:
     """The columns that order the rows."""
-    layout = protocols.shown(table.protocol)
-    for key in layout.primary:
+    for key in protocols.primary(table.protocol):
         columns = [c for c in table.columns if c.metric.key == key]
-        if key == "harmonic_mean" and len(columns) != 1:
-            continue
+        if len(columns) > 1 and not all(c.target for c in columns):
+            continue  # summaries over different targets
         if columns:
-            return columns[:1] if key == layout.headline else columns
+            return columns[:1] if key == protocols.shown(table.protocol).headline() else columns
     return [c for c in table.columns if c.metric.better is not None][:1]
 
 
@@ -369,10 +369,9 @@ def _rules(table: Table, resamples: int) -> list[str]:
         )
     if any(c.metric.key.endswith("_oracle") for c in table.shown):
         rules.append("Oracle columns choose their threshold on the evaluation labels: an upper bound.")
-    if table.protocol != "anomaly" and table.has_scores:
+    described = protocols.shown(table.protocol)
+    if described.rows == "Reading" and table.has_scores:
         rules.append(
             "A row with a reading is the checkpoint of the method's own row, its class scores taken in another way."
         )
-    if table.protocol == "anomaly":
-        rules.append("Prevalence is the AP of chance. Scores of one method come from one checkpoint.")
-    return rules
+    return [*rules, *described.rules]

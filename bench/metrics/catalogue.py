@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Literal
 
 Better = Literal["higher", "lower"] | None
@@ -50,43 +53,9 @@ class Metric:
         return math.isfinite(value) and self.low - ROUNDING <= value <= self.high + ROUNDING
 
 
-_METRICS = (
-    Metric("miou", "mIoU"),
-    Metric("mean_accuracy", "mAcc"),
-    Metric("pixel_accuracy", "aAcc"),
-    Metric("boundary_iou", "Boundary IoU"),
-    Metric("boundary_f1", "Boundary F1"),
-    Metric("ece", "ECE", "lower"),
-    Metric("nll", "NLL", "lower", percent=False, decimals=3, high=87.34, unit="nats"),
-    Metric("brier", "Brier", "lower", percent=False, decimals=3, high=2.0),
+_SHARED = (
     Metric("share_of_own_dense", "of own dense", None, decimals=1, high=math.inf),
     Metric("share_of_upper_line", "of upper line", None, decimals=1, high=math.inf),
-    Metric("source_miou", "Source mIoU", None),
-    Metric("drop", "Drop", "lower", low=-1.0),
-    Metric("unmapped_mass", "Unmapped mass", None),
-    Metric("harmonic_mean", "Harmonic mean mIoU"),
-    Metric("mean_drop", "Mean drop", "lower", low=-1.0),
-    Metric("auroc", "AUROC"),
-    Metric("ap", "AP"),
-    Metric("fpr95", "FPR95", "lower"),
-    Metric("prevalence", "Prevalence", None),
-    Metric("best_f1_oracle", "Best F1 (oracle threshold)"),
-    Metric("f1_star_oracle", "F1* of components (oracle threshold)"),
-    Metric("siou_oracle", "sIoU (oracle threshold)"),
-    Metric("ppv_oracle", "PPV (oracle threshold)"),
-    Metric(
-        "best_f1_threshold_oracle",
-        "Threshold (oracle)",
-        None,
-        percent=False,
-        decimals=4,
-        shown=False,
-        low=-math.inf,
-        high=math.inf,
-    ),
-    Metric("closed_set_miou", "Closed-set mIoU", None),
-    Metric("positives", "Positive pixels", None, percent=False, decimals=0, shown=False, high=math.inf, unit="pixels"),
-    Metric("negatives", "Negative pixels", None, percent=False, decimals=0, shown=False, high=math.inf, unit="pixels"),
     Metric("parameters", "Parameters (M)", None, percent=False, high=math.inf, unit="million"),
     Metric("seconds", "Training (min)", None, percent=False, decimals=1, high=math.inf, unit="min"),
     Metric("images_per_second", "Training images/s", None, percent=False, decimals=1, high=math.inf, unit="images/s"),
@@ -94,19 +63,36 @@ _METRICS = (
     Metric("iou", "IoU", shown=False),
     Metric("share", "Share", None, shown=False),
 )
-_BY_KEY = {metric.key: metric for metric in _METRICS}
-_ORDER = {metric.key: i for i, metric in enumerate(_METRICS)}
+"""What is not of one protocol."""
 
 
-def metric(key: str) -> Metric:
-    """The metric ``key``; an unknown one is printed as it is, unranked: nothing says which way is better."""
-    if key in _BY_KEY:
-        return _BY_KEY[key]
+def metrics(protocol: str | None = None) -> Mapping[str, Metric]:
+    """By key, in the order of tables: the columns of ``protocol``, those of all others, what is not of one protocol."""
+    from bench import registry  # here: protocols, which it finds, describe themselves with `Metric`
+
+    names = sorted(registry.protocols.names(), key=lambda name: name != protocol)
+    return _by_key(tuple(registry.protocols.get(name).columns for name in names))
+
+
+@lru_cache(maxsize=64)
+def _by_key(columns: tuple[tuple[Metric, ...], ...]) -> Mapping[str, Metric]:
+    found: dict[str, Metric] = {}
+    for known in (*chain(*columns), *_SHARED):
+        found.setdefault(known.key, known)
+    return found
+
+
+def metric(key: str, protocol: str | None = None) -> Metric:
+    """The metric ``key``, as ``protocol`` has it or else another; an unknown one is printed as it is, unranked."""
+    known = metrics(protocol).get(key)
+    if known is not None:
+        return known
     oracle = key.endswith("_oracle")
     label = key.removesuffix("_oracle").replace("_", " ") + (" (oracle)" if oracle else "")
     return Metric(key, label, None, percent=False, decimals=4, low=-math.inf, high=math.inf)
 
 
-def order(key: str) -> tuple[int, str]:
+def order(key: str, protocol: str | None = None) -> tuple[int, str]:
     """Sort key that puts metrics in the order of tables."""
-    return _ORDER.get(key, len(_ORDER)), key
+    keys = [*metrics(protocol)]
+    return keys.index(key) if key in keys else len(keys), key

@@ -100,6 +100,22 @@ def pixel_accuracy(confusion: Tensor | ArrayLike) -> NDArray[np.float64]:
     return ratio(diagonal.sum(-1), counts.sum((-2, -1)))
 
 
+def margins(confusion: Tensor | ArrayLike) -> NDArray[np.int64]:
+    """Right, labelled and predicted pixels of each class, (..., 3, C): all that the means below need of a matrix."""
+    counts, diagonal = _counts_and_diagonal(confusion)
+    return np.stack([diagonal, counts.sum(-1), counts[..., : diagonal.shape[-1]].sum(-2)], axis=-2)
+
+
+def margin_metrics(margins: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """``miou``, ``mean_accuracy`` and ``pixel_accuracy``, (...) each, of ``margins`` (..., 3, C)."""
+    right, labelled, predicted = np.moveaxis(np.asarray(margins), -2, 0)
+    return {
+        "miou": nan_mean(ratio(right, labelled + predicted - right)),
+        "mean_accuracy": nan_mean(ratio(right, labelled)),
+        "pixel_accuracy": ratio(right.sum(-1), labelled.sum(-1)),
+    }
+
+
 def harmonic_mean(values: ArrayLike) -> float:
     """Harmonic mean, as cross-domain tables use it: one failed domain pulls it down, a zero makes it zero.
 

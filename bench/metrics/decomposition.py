@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from bench.metrics.boundary import BoundaryMeter
 from bench.metrics.confusion import ConfusionMeter, mean_iou, pixel_accuracy
 from bench.metrics.images import ratio
-from methods.capabilities import Diagnosis
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from methods.capabilities import Diagnosis
 
 
 class DecompositionMeter:

@@ -1,6 +1,7 @@
-"""How a trained method is scored. Each protocol has a version; scores of different versions never share a table."""
+"""How a trained method is scored. Each protocol has a version; scores of different versions never share a table.
 
-from __future__ import annotations
+``base`` is the contract, every other module with a protocol in it is one. ``registry.protocols`` knows them by name.
+"""
 
 from bench.protocols.anomaly import Anomaly
 from bench.protocols.base import Evaluation, Protocol
@@ -9,7 +10,4 @@ from bench.protocols.calibration import Calibration
 from bench.protocols.closed_set import ClosedSet
 from bench.protocols.cross_domain import CrossDomain
 
-PROTOCOLS: dict[str, type[Protocol]] = {p.name: p for p in (ClosedSet, CrossDomain, Anomaly, Calibration, Boundary)}
-"""Protocols by name, in the order in which they are run. Not all are run by default."""
-
-__all__ = ["PROTOCOLS", "Anomaly", "Boundary", "Calibration", "ClosedSet", "CrossDomain", "Evaluation", "Protocol"]
+__all__ = ["Anomaly", "Boundary", "Calibration", "ClosedSet", "CrossDomain", "Evaluation", "Protocol"]

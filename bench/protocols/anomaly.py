@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bench.common import files
-from bench.errors import RunFailed, UserError
-from bench.inference import ImagePrediction, score_maps
+from bench.errors import UserError
 from bench.metrics import ranking
-from bench.metrics.components import ComponentMeter
-from bench.metrics.images import NonFiniteScore
-from bench.protocols.base import Evaluation, Protocol, gather_one, numbers
+from bench.metrics.images import VOID as IGNORE
+from bench.protocols.base import Counts, Evaluation, Found, Image, Metric, Pass, Protocol, Steps, Values
 from bench.protocols.targets import anomaly
-from bench.records import ProtocolResult, Scores
-from bench.tensors import serialised
-from datasets.base import IGNORE, Dataset
-from methods.base import Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.inference import ImagePrediction
+    from bench.records import ProtocolResult
+    from datasets.base import ComponentSizes, Dataset
 
 SAMPLED = 53
 """One of so many in-distribution pixels helps to place the bins of the per-image histograms."""
@@ -48,8 +48,44 @@ class Anomaly(Protocol):
     """
 
     name: ClassVar[str] = "anomaly"
-    version: ClassVar[str] = "1"
     title: ClassVar[str] = "Anomaly segmentation"
+    columns: ClassVar[tuple[Metric, ...]] = (
+        Metric("auroc", "AUROC"),
+        Metric("ap", "AP"),
+        Metric("fpr95", "FPR95", "lower"),
+        Metric("prevalence", "Prevalence", None),
+        Metric("best_f1_oracle", "Best F1 (oracle threshold)"),
+        Metric("f1_star_oracle", "F1* of components (oracle threshold)"),
+        Metric("siou_oracle", "sIoU (oracle threshold)"),
+        Metric("ppv_oracle", "PPV (oracle threshold)"),
+        Metric(
+            "best_f1_threshold_oracle",
+            "Threshold (oracle)",
+            None,
+            percent=False,
+            decimals=4,
+            shown=False,
+            low=-math.inf,
+            high=math.inf,
+        ),
+        Metric("closed_set_miou", "Closed-set mIoU", None),
+        Metric(
+            "positives", "Positive pixels", None, percent=False, decimals=0, shown=False, high=math.inf, unit="pixels"
+        ),
+        Metric(
+            "negatives", "Negative pixels", None, percent=False, decimals=0, shown=False, high=math.inf, unit="pixels"
+        ),
+    )
+    by_default: ClassVar[bool] = True
+    place: ClassVar[int] = 2
+    kinds: ClassVar[tuple[str, ...]] = ("histogram",)
+    constants: ClassVar[tuple[str, ...]] = ("edges",)
+    on_source: ClassVar[bool] = False
+    rows: ClassVar = "Score"
+    primary: ClassVar[tuple[str, ...]] = ("ap",)
+    rules: ClassVar[tuple[str, ...]] = (
+        "Prevalence is the AP of chance. Scores of one method come from one checkpoint.",
+    )
 
     @classmethod
     def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
@@ -57,103 +93,138 @@ class Anomaly(Protocol):
         return [(t.dataset, t.split) for t in anomaly(source)]
 
     @classmethod
-    def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
-        """Score each target."""
-        began = time.monotonic()
-        result = ProtocolResult(version=cls.version)
-        for name, split in targets:
-            dataset = evaluation.open(name, split)
-            scratch = Path(tempfile.mkdtemp(prefix="predictions-", dir=evaluation.scratch))
-            try:
-                result.targets[f"{name}/{split}"] = cls._score(evaluation, dataset, scratch)
-            except NonFiniteScore as error:
-                raise RunFailed(f"{error}") from None
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-        if evaluation.closed_set is not None:
-            result.summary = {"closed_set_miou": evaluation.closed_set.summary["miou"]}
-        result.seconds = round(time.monotonic() - began, 2)
-        return result
+    def metrics(cls, counts: Counts) -> Mapping[str, Any]:
+        """AUROC, AP and FPR95 of ``histogram`` (..., 2, bins), negatives first, with its ``edges`` (bins - 1,).
+
+        For the bootstrap alone. A record's numbers are exact, from counts at every distinct score of an anomalous
+        pixel (``ranking.RankingResult``): two forms, since the exact one would keep millions of levels for each image.
+        """
+        histogram, edges = counts["histogram"], counts.get("edges")
+        fits = edges is not None and len(edges) == histogram.shape[-1] - 1
+        tied = ranking.tied_bins(edges) if edges is not None and fits else None
+        return ranking.histogram_metrics(histogram[..., 1, :], histogram[..., 0, :], tied)._asdict()
 
     @classmethod
-    def _score(cls, evaluation: Evaluation, dataset: Dataset, scratch: Path) -> Scores:
-        target = f"{dataset.name}/{dataset.split}"
-        first: dict[str, ranking.PositiveScores] = {}
-        for sample in evaluation.samples(dataset, f"anomaly on {target}, predicting"):
-            prediction = evaluation.predictor(sample.image)
-            scores, labels = _keep(_path(scratch, sample.id), prediction, sample.label, evaluation.density_score)
-            for name, values in scores.items():
-                first.setdefault(name, ranking.PositiveScores()).update(sample.id, values, labels)
-        # A rank without an image has no score of its own, and takes part in the merge of all.
-        names = dict.fromkeys(name for found in gather_one([*first]) for name in found)
-        second = {
-            name: ranking.NegativeCounts(evaluation.merge(first.get(name, ranking.PositiveScores())).finish())
-            for name in names
-        }
-        for sample in evaluation.samples(dataset, f"anomaly on {target}, counting"):
-            scores, labels = _recall(_path(scratch, sample.id), sample.label, evaluation.density_score)
-            for name, values in scores.items():
-                second[name].update(sample.id, values, labels)
-        by_score: dict[str, dict[str, float | None]] = {}
-        outcome: ranking.RankingResult | None = None
-        thresholds: dict[str, float] = {}
-        for name in second:
-            counts = evaluation.merge(second[name])
-            key = f"{cls.name}/{target}/{name}"
-            evaluation.statistics[f"{key}/histogram"] = counts.histogram.counts
-            evaluation.statistics[f"{key}/edges"] = counts.histogram.edges
-            evaluation.statistics[f"{cls.name}/{target}/ids"] = np.array(counts.ids)
-            try:
-                outcome = counts.result()
-            except ranking.UndefinedMetric as error:
-                raise RunFailed(f"{target}: {error}") from None
-            by_score[name] = numbers(
-                {
-                    "auroc": outcome.auroc,
-                    "ap": outcome.ap,
-                    "fpr95": outcome.fpr95,
-                    "best_f1_oracle": outcome.best_f1,
+    def score(cls, evaluation: Evaluation, dataset: Dataset) -> Steps:
+        """Score one target."""
+        scratch = Path(tempfile.mkdtemp(prefix="predictions-", dir=evaluation.scratch))
+        kept = _Kept(scratch, evaluation.density_score)
+        try:
+            first = Pass(dataset, _Collecting(kept), "predicting")
+            yield [first]
+            second = Pass(dataset, _Counting(kept, first.meter.finish()), "counting")
+            yield [second]
+            by_score: dict[str, dict[str, Any]] = {}
+            found = Found({}, by_score=by_score)  # type: ignore[arg-type]
+            thresholds: dict[str, float] = {}
+            for name, counts in second.meter.scores.items():
+                found.statistics |= {
+                    f"{name}/histogram": counts.histogram.counts,
+                    f"{name}/edges": counts.histogram.edges,
+                    "ids": np.array(counts.ids),
                 }
-            )
-            thresholds[name] = outcome.best_f1_strict_threshold
-        assert outcome is not None
-        for name, found in cls._components(evaluation, dataset, scratch, thresholds).items():
-            by_score[name] |= found
-        return Scores(
-            dataset=evaluation.describe(dataset),
-            metrics={
-                "prevalence": outcome.prevalence,
-                "positives": float(outcome.positives),
-                "negatives": float(outcome.negatives),
-            },
-            by_score=by_score,
-        )
+                outcome = counts.result()
+                found.metrics = {key: getattr(outcome, key) for key in ("prevalence", "positives", "negatives")}
+                by_score[name] = {key: getattr(outcome, key) for key in ("auroc", "ap", "fpr95")}
+                by_score[name]["best_f1_oracle"] = outcome.best_f1
+                thresholds[name] = outcome.best_f1_strict_threshold
+            if dataset.components is not None:
+                third = Pass(dataset, _Matching(kept, thresholds, dataset.components), "matching components")
+                yield [third]
+                for name, meter in third.meter.scores.items():
+                    matched = meter.result()
+                    by_score[name] |= {
+                        "f1_star_oracle": matched.f1_star, "siou_oracle": matched.siou_gt, "ppv_oracle": matched.ppv
+                    }  # fmt: skip
+            return found
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     @classmethod
-    def _components(
-        cls, evaluation: Evaluation, dataset: Dataset, scratch: Path, thresholds: dict[str, float]
-    ) -> dict[str, dict[str, float | None]]:
-        """Component metrics of every score at its threshold, if the data set's benchmark has them."""
-        sizes = dataset.components
-        if sizes is None:
-            return {}
-        meters = {n: ComponentMeter(t, sizes.predicted, sizes.labelled) for n, t in thresholds.items()}
-        for sample in evaluation.samples(dataset, f"anomaly on {dataset.name}/{dataset.split}, matching components"):
-            scores, _ = _recall(_path(scratch, sample.id), sample.label, evaluation.density_score)
-            valid = (sample.label != IGNORE).numpy()
-            for name, values in scores.items():
-                score_map = np.zeros(valid.shape, values.dtype)
-                score_map[valid] = values
-                meters[name].update(sample.id, score_map, sample.label)
-        results = {name: evaluation.merge(meter).result() for name, meter in meters.items()}
-        return {
-            name: numbers({"f1_star_oracle": r.f1_star, "siou_oracle": r.siou_gt, "ppv_oracle": r.ppv})
-            for name, r in results.items()
-        }
+    def summarise(cls, metrics: Sequence[Values], results: Mapping[str, ProtocolResult]) -> Values:
+        """The mIoU of the same checkpoint under the closed-set protocol, where it is known."""
+        known = results.get("closed-set")
+        return {} if known is None else {"closed_set_miou": known.summary.get("miou")}
+
+
+class _Kept:
+    """What the first pass leaves on disk for the others."""
+
+    def __init__(self, folder: Path, density_score: str) -> None:
+        self.folder, self.density_score = folder, density_score
+
+    def keep(self, image: Image) -> ScoredPixels:
+        """Keep the prediction of ``image``; the scores of its anomalous and of some other pixels."""
+        return _keep(_path(self.folder, image.id), image.prediction, image.label, self.density_score)
+
+    def recall(self, image: Image) -> ScoredPixels:
+        """The scores of all valid pixels."""
+        return _recall(_path(self.folder, image.id), image.label, self.density_score)
+
+
+class _Scores:
+    """A meter of every anomaly score, by name."""
+
+    def __init__(self, kept: _Kept) -> None:
+        self.kept = kept
+        self.scores: dict[str, Any] = {}
+
+    def merge(self, other: _Scores) -> None:
+        """Add the images of another shard; a rank without an image has no score of its own."""
+        for name, meter in other.scores.items():
+            if name in self.scores:
+                self.scores[name].merge(meter)
+            else:
+                self.scores[name] = meter
+
+
+class _Collecting(_Scores):
+    """The first pass: the scores of the anomalous pixels."""
+
+    def update(self, image: Image) -> None:
+        scores, labels = self.kept.keep(image)
+        for name, values in scores.items():
+            self.scores.setdefault(name, ranking.PositiveScores()).update(image.id, values, labels)
+
+    def finish(self) -> dict[str, ranking.ScoreLevels]:
+        return {name: meter.finish() for name, meter in self.scores.items()}
+
+
+class _Counting(_Scores):
+    """The second pass: how many other pixels lie between them."""
+
+    def __init__(self, kept: _Kept, levels: Mapping[str, ranking.ScoreLevels]) -> None:
+        super().__init__(kept)
+        self.scores = {name: ranking.NegativeCounts(found) for name, found in levels.items()}
+
+    def update(self, image: Image) -> None:
+        scores, labels = self.kept.recall(image)
+        for name, values in scores.items():
+            self.scores[name].update(image.id, values, labels)
+
+
+class _Matching(_Scores):
+    """The third pass: connected components above the thresholds."""
+
+    def __init__(self, kept: _Kept, thresholds: Mapping[str, float], sizes: ComponentSizes) -> None:
+        from bench.metrics.components import ComponentMeter
+
+        super().__init__(kept)
+        self.scores = {n: ComponentMeter(t, sizes.predicted, sizes.labelled) for n, t in thresholds.items()}
+
+    def update(self, image: Image) -> None:
+        scores, _ = self.kept.recall(image)
+        valid = (image.label != IGNORE).numpy()
+        for name, values in scores.items():
+            score_map = np.zeros(valid.shape, values.dtype)
+            score_map[valid] = values
+            self.scores[name].update(image.id, score_map, image.label)
 
 
 def _thinned(label: Tensor) -> Tensor:
     """The label map with most in-distribution pixels void: the first pass wants the others, and these for bins."""
+    import torch
+
     flat = torch.full_like(label.flatten(), IGNORE)
     flat[::SAMPLED] = label.flatten()[::SAMPLED]
     return torch.where(label == 1, label, flat.view_as(label))
@@ -161,6 +232,8 @@ def _thinned(label: Tensor) -> Tensor:
 
 def _scores(prediction: ImagePrediction, label: Tensor, density_score: str) -> ScoredPixels:
     """The scores of the valid pixels of an image, and their labels."""
+    from bench.inference import score_maps
+
     valid = label != IGNORE
     device = prediction.maps.logits.device
     size = (label.shape[0], label.shape[1])
@@ -179,6 +252,8 @@ def _path(scratch: Path, image_id: str) -> Path:
 
 def _keep(path: Path, prediction: ImagePrediction, label: Tensor, density_score: str) -> ScoredPixels:
     """Write what the second pass needs to ``path``; the scores of the anomalous and of some other pixels."""
+    import torch
+
     maps = prediction.maps
     if tuple(maps.logits.shape[-2:]) != prediction.size:
         state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly}
@@ -191,12 +266,19 @@ def _keep(path: Path, prediction: ImagePrediction, label: Tensor, density_score:
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
+    from bench.tensors import serialised
+
     with files.naming(path):
         path.write_bytes(b"".join(files.sealed(serialised(state), ABOUT)))
 
 
 def _recall(path: Path, label: Tensor, density_score: str) -> ScoredPixels:
     """The scores of all valid pixels, from what ``_keep`` wrote to ``path``."""
+    import torch
+
+    from bench.inference import ImagePrediction
+    from methods.base import Prediction
+
     try:
         content = files.read_sealed(path, ABOUT)
     except files.Damaged as error:

@@ -2,61 +2,44 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import numpy as np
-
-from bench.errors import RunFailed
-from bench.metrics.calibration import CalibrationMeter
-from bench.metrics.images import NonFiniteScore
-from bench.protocols.base import Evaluation, Metrics, numbers
-from bench.protocols.readings import OWN, ReadingMeters, class_scores
-from bench.protocols.source_splits import SourceSplits
-from bench.records import Scores
-from datasets.base import Dataset
+from bench.metrics.calibration import calibration_sums, expected_calibration_error
+from bench.metrics.images import ratio
+from bench.protocols.base import Counts, Metric, Protocol, Reading
 
 
-class Calibration(SourceSplits[ReadingMeters[CalibrationMeter]]):
+class Calibration(Protocol):
     """ECE, NLL and Brier score per pixel of the class posterior, pooled over all valid pixels of a split.
 
     The posterior is the softmax of the class scores, enlarged bilinearly to the label's own resolution as for mIoU.
     ECE: 15 equal bins of the largest probability (Guo et al. 2017). NLL: in nats, at most 87.3 a pixel. Brier: summed
     over classes, 0 to 2. No temperature is fitted. Every other reading that a method gives is scored in the same way.
 
-    Scored where it is asked for (--protocol calibration), in a pass of its own over the images.
+    Scored where it is asked for (--protocol calibration).
     """
 
     name: ClassVar[str] = "calibration"
-    version: ClassVar[str] = "1"
     title: ClassVar[str] = "Calibration"
-    headline: ClassVar[str] = "ece"
-    by_default: ClassVar[bool] = False
+    columns: ClassVar[tuple[Metric, ...]] = (
+        Metric("ece", "ECE", "lower"),
+        Metric("nll", "NLL", "lower", percent=False, decimals=3, high=87.34, unit="nats"),
+        Metric("brier", "Brier", "lower", percent=False, decimals=3, high=2.0),
+    )
+    place: ClassVar[int] = 3
+    kinds: ClassVar[tuple[str, ...]] = ("bins", "losses")
 
     @classmethod
-    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> ReadingMeters[CalibrationMeter]:
-        meters = ReadingMeters(CalibrationMeter)
-        for sample in evaluation.samples(dataset, f"calibration on {dataset.name}/{dataset.split}"):
-            size = (sample.label.shape[0], sample.label.shape[1])
-            label = sample.label.to(evaluation.predictor.device)
-            for reading, logits in class_scores(evaluation.predictor(sample.image), sample.id, size).items():
-                try:
-                    meters[reading].update(sample.id, logits.float().softmax(0), label)
-                except NonFiniteScore as error:
-                    raise RunFailed(f"{error}") from None
-        return evaluation.merge(meters)
+    def count(cls, image: Reading) -> Counts:
+        """Pixels, right ones and summed confidences of each bin (15, 3); summed NLL and Brier score (2,)."""
+        label = image.label.to(image.scores.device)
+        bins, losses = calibration_sums(image.probabilities(), label, image_id=image.id)
+        return {"bins": bins, "losses": losses}
 
     @classmethod
-    def _score(cls, evaluation: Evaluation, dataset: Dataset, meter: ReadingMeters[CalibrationMeter]) -> Scores:
-        cls._keep(evaluation, dataset.split, OWN, ids=np.array(meter.own.ids))
-        for reading, one in meter.meters.items():
-            cls._keep(evaluation, dataset.split, reading, bins=one.bin_sums, losses=one.losses)
-        return Scores(
-            dataset=evaluation.describe(dataset),
-            metrics=_metrics(meter.own),
-            by_reading={reading: _metrics(other) for reading, other in meter.others.items()},
-        )
-
-
-def _metrics(meter: CalibrationMeter) -> Metrics:
-    result = meter.result()
-    return numbers({"ece": result.ece, "nll": result.nll, "brier": result.brier})
+    def metrics(cls, counts: Counts) -> Mapping[str, Any]:
+        """ECE, NLL and Brier score."""
+        pixels = counts["bins"][..., 0].sum(-1)
+        nll, brier = (ratio(counts["losses"][..., i], pixels) for i in (0, 1))
+        return {"ece": expected_calibration_error(counts["bins"]), "nll": nll, "brier": brier}

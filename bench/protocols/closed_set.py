@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.metrics import confusion
-from bench.metrics.confusion import ConfusionMeter
 from bench.metrics.decomposition import DecompositionMeter
-from bench.protocols.base import Evaluation, numbers
-from bench.protocols.readings import OWN, ReadingMeters, class_scores
-from bench.protocols.source_splits import SourceSplits
-from bench.records import Scores
-from datasets.base import Dataset
+from bench.protocols.base import (
+    Counts,
+    Evaluation,
+    Image,
+    Metric,
+    Pass,
+    Protocol,
+    Reading,
+    ReadingCounts,
+    Steps,
+    Values,
+    numbers,
+)
+
+if TYPE_CHECKING:
+    from datasets.base import Dataset
 
 PREDICTION = "prediction"
 """The method's own prediction among the parts of its errors."""
 
 
-@dataclass
-class Counts:
-    """What is counted of a split, merged and selected together."""
-
-    readings: ReadingMeters[ConfusionMeter]
-    decomposition: DecompositionMeter
-
-    def select(self, image_ids: Iterable[str]) -> Counts:
-        """The counts of some of the images."""
-        wanted = list(image_ids)
-        return Counts(self.readings.select(wanted), self.decomposition.select(wanted))
-
-    def merge(self, other: Any) -> None:
-        """Add the images of another shard."""
-        self.readings.merge(other.readings)
-        self.decomposition.merge(other.decomposition)
-
-
-class ClosedSet(SourceSplits[Counts]):
+class ClosedSet(Protocol):
     """mIoU, IoU per class, mean and pixel accuracy from one confusion matrix of the whole split.
 
     Class scores are enlarged bilinearly to the label's own resolution before the largest is taken; classes with an
@@ -50,57 +39,68 @@ class ClosedSet(SourceSplits[Counts]):
     """
 
     name: ClassVar[str] = "closed-set"
-    version: ClassVar[str] = "1"
     title: ClassVar[str] = "Closed-set segmentation"
-    headline: ClassVar[str] = "miou"
+    columns: ClassVar[tuple[Metric, ...]] = (
+        Metric("miou", "mIoU"),
+        Metric("mean_accuracy", "mAcc"),
+        Metric("pixel_accuracy", "aAcc"),
+    )
+    by_default: ClassVar[bool] = True
+    place: ClassVar[int] = 0
+    kinds: ClassVar[tuple[str, ...]] = ("confusion",)
+    shows_costs: ClassVar[bool] = True
 
     @classmethod
-    def _measure(cls, evaluation: Evaluation, dataset: Dataset) -> Counts:
-        classes = len(evaluation.source.classes)
-        counts = Counts(ReadingMeters(partial(ConfusionMeter, classes)), DecompositionMeter(classes))
-        for sample in evaluation.samples(dataset, f"closed-set on {dataset.name}/{dataset.split}"):
-            size = (sample.label.shape[0], sample.label.shape[1])
-            for reading, logits in class_scores(evaluation.predictor(sample.image), sample.id, size).items():
-                counts.readings[reading].update(sample.id, logits.argmax(0).cpu(), sample.label)
-            diagnosis = evaluation.predictor.diagnose(sample.image, sample.label)
-            if diagnosis is not None:
-                counts.decomposition.update(sample.id, diagnosis, sample.label)
-        return evaluation.merge(counts)
+    def count(cls, image: Reading) -> Counts:
+        """The confusion matrix (C, C) of the image."""
+        matrix = confusion.confusion_matrix(image.predicted, image.label, len(image.scores))
+        return {"confusion": matrix.numpy().astype(np.int32)}
 
     @classmethod
-    def _score(cls, evaluation: Evaluation, dataset: Dataset, meter: Counts) -> Scores:
-        own, others = meter.readings.own, meter.readings.others
-        cls._keep(evaluation, dataset.split, OWN, ids=np.array(own.ids))
-        for reading, one in meter.readings.meters.items():
-            cls._keep(evaluation, dataset.split, reading, confusion=one.per_image)
-        metrics = closed_set_metrics(own.total)
-        by_reading = {reading: closed_set_metrics(other.total) for reading, other in others.items()}
-        iou = confusion.class_iou(own.total)
-        return Scores(
-            dataset=evaluation.describe(dataset),
-            metrics=metrics,
-            per_class={"iou": numbers(dict(zip(evaluation.source.classes.names, iou)))},
-            by_reading=by_reading,
-            decomposition=_decomposition(meter.decomposition, {PREDICTION: metrics, **by_reading}),
-        )
+    def condensed(cls, counts: Counts) -> Counts:
+        """The margins and the diagonal of the matrix, on which all three metrics depend alone."""
+        return {"margins": confusion.margins(counts["confusion"])}
+
+    @classmethod
+    def metrics(cls, counts: Counts) -> Mapping[str, Any]:
+        """mIoU, mean and pixel accuracy of ``margins`` (..., 3, C)."""
+        return confusion.margin_metrics(counts["margins"])
+
+    @classmethod
+    def per_class(cls, counts: Counts) -> Mapping[str, Any]:
+        """IoU of each class."""
+        return {"iou": confusion.class_iou(counts["confusion"])}
+
+    @classmethod
+    def score(cls, evaluation: Evaluation, dataset: Dataset) -> Steps:
+        """Count every reading of every image, and add up what the method says of its errors."""
+        counted = Pass(dataset, ReadingCounts(cls.count_readings))
+        diagnosed = Pass(dataset, Diagnoses(len(evaluation.source.classes)))
+        yield [counted, diagnosed]
+        found = cls.found(counted.meter.readings, counted.ids, evaluation.source.classes.names)
+        found.decomposition = _decomposition(diagnosed.meter.meter, {PREDICTION: found.metrics, **found.by_reading})
+        return found
 
 
-def _decomposition(
-    meter: DecompositionMeter, readings: dict[str, dict[str, float | None]]
-) -> dict[str, dict[str, float | None]]:
+class Diagnoses:
+    """What a method says of its errors on every image, if it says anything."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.meter = DecompositionMeter(num_classes)
+
+    def update(self, image: Image) -> None:
+        """Count one image."""
+        if image.diagnosis is not None:
+            self.meter.update(image.id, image.diagnosis, image.label)
+
+    def merge(self, other: Diagnoses) -> None:
+        """Add the images of another shard."""
+        self.meter.merge(other.meter)
+
+
+def _decomposition(meter: DecompositionMeter, readings: Mapping[str, Mapping[str, Any]]) -> dict[str, Values]:
     """What a method says of its errors, beside the same numbers of its prediction and ``readings``; or nothing."""
     found = {kind: numbers(values) for kind, values in meter.summary().items()}
     for kind in found.keys() & {"miou", "pixel_accuracy"}:
-        found[kind] |= {reading: metrics[kind] for reading, metrics in readings.items()}
+        found[kind] |= numbers({reading: metrics[kind] for reading, metrics in readings.items()})
     return found
-
-
-def closed_set_metrics(matrix: NDArray[np.int64]) -> dict[str, float | None]:
-    """The protocol's numbers from the confusion matrix (C, C) of a split."""
-    return numbers(
-        {
-            "miou": confusion.mean_iou(matrix),
-            "mean_accuracy": confusion.mean_accuracy(matrix),
-            "pixel_accuracy": confusion.pixel_accuracy(matrix),
-        }
-    )

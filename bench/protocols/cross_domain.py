@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-import time
+from collections import abc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bench.metrics import confusion
-from bench.protocols.base import Evaluation, Metrics, Protocol, numbers
-from bench.protocols.readings import OWN, ReadingMeters, class_scores
+from bench.metrics.images import VOID as IGNORE
+from bench.metrics.images import ratio
+from bench.protocols.base import (
+    OWN,
+    Counts,
+    Evaluation,
+    Found,
+    Image,
+    Metric,
+    Pass,
+    Protocol,
+    ReadingCounts,
+    Steps,
+    Values,
+    numbers,
+)
 from bench.protocols.targets import cross_domain
-from bench.records import ProtocolResult, Scores
-from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, MissingData, Target
-from methods.capabilities import Relabels
+from datasets.errors import MissingData
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.records import ProtocolResult
+    from datasets.base import ClassMap, ClassSet, Dataset
+    from methods.base import Method
+    from methods.capabilities import Relabels
 
 
 class CrossDomain(Protocol):
@@ -34,8 +52,22 @@ class CrossDomain(Protocol):
     """
 
     name: ClassVar[str] = "cross-domain"
-    version: ClassVar[str] = "1"
     title: ClassVar[str] = "Cross-domain segmentation"
+    columns: ClassVar[tuple[Metric, ...]] = (
+        Metric("harmonic_mean", "Harmonic mean mIoU"),
+        Metric("mean_drop", "Mean drop", "lower", low=-1.0),
+        Metric("miou", "mIoU"),
+        Metric("pixel_accuracy", "aAcc"),
+        Metric("source_miou", "Source mIoU", None),
+        Metric("drop", "Drop", "lower", low=-1.0),
+        Metric("unmapped_mass", "Unmapped mass", None),
+    )
+    by_default: ClassVar[bool] = True
+    place: ClassVar[int] = 1
+    kinds: ClassVar[tuple[str, ...]] = ("confusion",)
+    on_source: ClassVar[bool] = False
+    primary: ClassVar[tuple[str, ...]] = ("harmonic_mean", "miou")
+    compared: ClassVar[str] = "drops"
 
     @classmethod
     def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
@@ -43,106 +75,71 @@ class CrossDomain(Protocol):
         return [(t.dataset, t.split) for t in cross_domain(source)]
 
     @classmethod
-    def run(cls, evaluation: Evaluation, targets: list[tuple[str, str]]) -> ProtocolResult:
-        """Score each target."""
-        began = time.monotonic()
-        result = ProtocolResult(version=cls.version)
-        source = evaluation.source
-        on_source: dict[tuple[int, ...] | None, dict[str, float]] = {}
-        for target in cross_domain(source):
-            if (target.dataset, target.split) not in targets:
-                continue
-            dataset = evaluation.open(target.dataset, target.split)
-            mapping = Mapping(target.class_map, source.classes, dataset.classes)
-            key = None if target.class_map is None else target.class_map.table
-            if key not in on_source:
-                on_source[key] = cls._on_source(evaluation, mapping, target)
-            measured = cls._measure(evaluation, dataset, mapping, labels_are_source=False)
-            scores = {
-                reading: cls._metrics(meter, mapping, measured.unmapped_mass(reading), on_source[key].get(reading))
-                for reading, meter in measured.meters.meters.items()
-            }
-            name = f"{target.dataset}/{target.split}"
-            meter = measured.meters.own
-            iou = confusion.class_iou(meter.total[mapping.scored])
-            result.targets[name] = Scores(
-                dataset=evaluation.describe(dataset),
-                metrics=scores.pop(OWN),
-                per_class={"iou": numbers({dataset.classes.names[c]: v for c, v in zip(mapping.kept, iou)})},
-                by_reading=scores,
-                notes=[target.class_map.note] if target.class_map and target.class_map.note else [],
-            )
-            prefix = f"{cls.name}/{name}"
-            evaluation.statistics[f"{prefix}/ids"] = np.array(meter.ids)
-            for reading, m in measured.meters.meters.items():
-                path = f"{prefix}/{reading}/confusion" if reading else f"{prefix}/confusion"
-                evaluation.statistics[path] = m.per_image[:, mapping.scored[0], mapping.scored[1]]
-        result.summary = cls.summarise([s.metrics for s in result.targets.values()])
-        first = next(iter(result.targets.values()))
-        for reading in first.by_reading:
-            found = [s.by_reading[reading] for s in result.targets.values() if reading in s.by_reading]
-            if len(found) == len(result.targets):
-                result.summary_by_reading[reading] = cls.summarise(found)
-        result.seconds = round(time.monotonic() - began, 2)
-        return result
+    def condensed(cls, counts: Counts) -> Counts:
+        """The margins and the diagonal of the matrix, and the unmapped probability where it was counted."""
+        rest = {kind: array for kind, array in counts.items() if kind == "unmapped"}
+        return {"margins": confusion.margins(counts["confusion"]), **rest}
 
     @classmethod
-    def summarise(cls, metrics: Sequence[Metrics]) -> Metrics:
+    def metrics(cls, counts: Counts) -> dict[str, Any]:
+        """mIoU and pixel accuracy over the classes that are scored, and the unmapped mass where it was counted."""
+        found = confusion.margin_metrics(counts["margins"])
+        if "unmapped" in counts:
+            found["unmapped_mass"] = ratio(counts["unmapped"][..., 0], counts["unmapped"][..., 1])
+        return {name: found[name] for name in ("miou", "pixel_accuracy", "unmapped_mass") if name in found}
+
+    @classmethod
+    def per_class(cls, counts: Counts) -> dict[str, Any]:
+        """IoU of each class that is scored."""
+        return {"iou": confusion.class_iou(counts["confusion"])}
+
+    @classmethod
+    def score(cls, evaluation: Evaluation, dataset: Dataset) -> Steps:
+        """Score one target, and the source under the same map unless its closed-set scores say the same."""
+        source, method = evaluation.source, evaluation.predictor.method
+        here = (dataset.name, dataset.split)
+        class_map = next(t.class_map for t in cross_domain(source) if (t.dataset, t.split) == here)
+        mapping = Mapping(class_map, source.classes, dataset.classes)
+
+        def at_home() -> list[Pass]:
+            try:
+                home = evaluation.open(source.name, source.eval_splits[0])
+            except MissingData:  # as that of a checkpoint from elsewhere may be
+                return []
+            return _passes(method, home, mapping, labels_are_source=True)
+
+        passes = _passes(method, dataset, mapping, labels_are_source=False)
+        reference = at_home() if mapping.is_given else []
+        yield [*passes, *reference]
+        known = None if mapping.is_given else _closed_set(evaluation)
+        if known is None:
+            if not reference:
+                reference = at_home()
+                yield reference
+            at_source = cls._found(reference, mapping, dataset.classes).by_reading if reference else {}
+            known = {reading: values["miou"] for reading, values in at_source.items()}
+        found = cls._found(passes, mapping, dataset.classes)
+        for reading, values in found.by_reading.items():
+            on_source = known.get(reading, np.nan)
+            found.by_reading[reading] = {**values, "source_miou": on_source, "drop": on_source - values["miou"]}
+        found.metrics = found.by_reading.pop(OWN)
+        found.notes = [class_map.note] if class_map and class_map.note else []
+        return found
+
+    @classmethod
+    def _found(cls, passes: Sequence[Pass], mapping: Mapping, classes: ClassSet) -> Found:
+        """What was counted; all readings are in ``by_reading``."""
+        counted = {reading: images for p in passes for reading, images in p.meter.readings.items()}
+        found = cls.found(counted, passes[0].ids, [classes.names[c] for c in mapping.kept])
+        found.by_reading = {OWN: found.metrics, **found.by_reading}
+        return found
+
+    @classmethod
+    def summarise(cls, metrics: Sequence[Values], results: abc.Mapping[str, ProtocolResult]) -> Values:
         """Harmonic mean of the mIoUs, and mean of the drops."""
         mious = [np.nan if m["miou"] is None else m["miou"] for m in metrics]
         drops = [np.nan if m["drop"] is None else m["drop"] for m in metrics]
         return numbers({"harmonic_mean": confusion.harmonic_mean(mious), "mean_drop": float(np.mean(drops))})
-
-    @classmethod
-    def _metrics(
-        cls, meter: confusion.ConfusionMeter, mapping: Mapping, unmapped: float | None, source_miou: float | None
-    ) -> dict[str, float | None]:
-        """The numbers of one reading; without ``unmapped`` for a method that answers in the target's classes."""
-        matrix = meter.total[mapping.scored]
-        miou = confusion.mean_iou(matrix)
-        reference = float("nan") if source_miou is None else source_miou
-        metrics = {
-            "miou": miou,
-            "pixel_accuracy": confusion.pixel_accuracy(matrix),
-            "source_miou": reference,
-            "drop": reference - miou,
-        }
-        return numbers(metrics if unmapped is None else {**metrics, "unmapped_mass": unmapped})
-
-    @classmethod
-    def _on_source(cls, evaluation: Evaluation, mapping: Mapping, target: Target) -> dict[str, float]:
-        """mIoU on the headline split of the source, in the target's classes, by reading; none if it is not there."""
-        source = evaluation.source
-        split = source.eval_splits[0]
-        if target.class_map is None and evaluation.closed_set is not None:
-            known = evaluation.closed_set.targets[split]
-            mious = {OWN: known.metrics["miou"], **{r: m["miou"] for r, m in known.by_reading.items()}}
-            return {reading: float("nan") if miou is None else miou for reading, miou in mious.items()}
-        try:
-            dataset = evaluation.open(source.name, split)
-        except MissingData:  # as that of a checkpoint from elsewhere may be
-            return {}
-        measured = cls._measure(evaluation, dataset, mapping, labels_are_source=True)
-        return {r: float(confusion.mean_iou(m.total[mapping.scored])) for r, m in measured.meters.meters.items()}
-
-    @classmethod
-    def _measure(cls, evaluation: Evaluation, dataset: Dataset, mapping: Mapping, labels_are_source: bool) -> Measured:
-        """Every reading of the method on ``dataset``, among them its answers in the target's classes if it has any."""
-        measured = Measured(mapping.size)
-        for sample in evaluation.samples(dataset, f"cross-domain on {dataset.name}/{dataset.split}"):
-            label = mapping.labels(sample.label) if labels_are_source else sample.label
-            size = (label.shape[0], label.shape[1])
-            for reading, logits in class_scores(evaluation.predictor(sample.image), sample.id, size).items():
-                predicted, unmapped = mapping.predict(logits)
-                measured.update(reading, sample.id, predicted.cpu(), label, unmapped.cpu())
-        method = evaluation.predictor.method
-        if isinstance(method, Relabels) and mapping.is_given:
-            with relabelled(method, mapping):
-                for sample in evaluation.samples(dataset, f"{method.relabelling} on {dataset.name}/{dataset.split}"):
-                    label = mapping.labels(sample.label) if labels_are_source else sample.label
-                    logits = evaluation.predictor(sample.image).logits((label.shape[0], label.shape[1]))
-                    measured.update(method.relabelling, sample.id, mapping.choose(logits).cpu(), label)
-        return evaluation.merge(measured)
 
 
 @contextmanager
@@ -155,41 +152,52 @@ def relabelled(method: Relabels, mapping: Mapping) -> Iterator[None]:
         method.relabel(range(len(mapping.table)), len(mapping.table))
 
 
-class Measured:
-    """Confusion meters and unmapped probability of every reading, which merge together."""
+def _passes(method: Method, dataset: Dataset, mapping: Mapping, labels_are_source: bool) -> list[Pass]:
+    """Those that count every reading on ``dataset``, and the method's answers in the target's classes if it has any."""
+    from methods.capabilities import Relabels
 
-    def __init__(self, size: int) -> None:
-        self.meters = ReadingMeters(partial(confusion.ConfusionMeter, size, size + 1))  # the last column is "no class"
-        self._masses: dict[str, Tensor] = {}
+    passes = [Pass(dataset, ReadingCounts(partial(_count, mapping, labels_are_source)))]
+    if isinstance(method, Relabels) and mapping.is_given:
+        name = method.relabelling
+        answers = ReadingCounts(partial(_count_answers, mapping, labels_are_source, name))
+        passes.append(Pass(dataset, answers, doing=name, within=partial(relabelled, method, mapping)))
+    return passes
 
-    def update(
-        self, reading: str, image_id: str, predicted: Tensor, label: Tensor, unmapped: Tensor | None = None
-    ) -> None:
-        """Count one image: target classes ``predicted`` (H, W), and the ``unmapped`` probability (H, W) if known."""
-        self.meters[reading].update(image_id, predicted, label)
-        if unmapped is not None:
-            valid = label < self.meters.own.num_classes
-            sums = torch.stack([unmapped[valid].double().sum(), valid.sum().double()])
-            self._masses[reading] = self._masses.get(reading, 0) + sums
 
-    def unmapped_mass(self, reading: str) -> float | None:
-        """Mean unmapped probability of a pixel, NaN without pixels, None where it has no meaning."""
-        if reading not in self._masses:
-            return None if reading != OWN else float("nan")
-        mass, pixels = self._masses[reading].tolist()
-        return mass / pixels if pixels else float("nan")
+def _count(mapping: Mapping, labels_are_source: bool, image: Image) -> dict[str, Counts]:
+    """The confusion matrix and the unmapped probability of every reading of an image, summed over its pixels."""
+    label = mapping.labels(image.label) if labels_are_source else image.label
+    valid = label < mapping.size
+    counts: dict[str, Counts] = {}
+    for name, reading in image.readings.items():
+        predicted, unmapped = mapping.predict(reading.scores)
+        mass = unmapped.cpu()[valid].double().sum()
+        counts[name] = {**mapping.count(predicted, label), "unmapped": np.array([float(mass), float(valid.sum())])}
+    return counts
 
-    def merge(self, other: Measured) -> None:
-        """Add the images of another shard."""
-        self.meters.merge(other.meters)
-        for reading, sums in other._masses.items():
-            self._masses[reading] = self._masses.get(reading, 0) + sums
+
+def _count_answers(mapping: Mapping, labels_are_source: bool, name: str, image: Image) -> dict[str, Counts]:
+    """The confusion matrix of a method that answers in the target's classes."""
+    label = mapping.labels(image.label) if labels_are_source else image.label
+    return {name: mapping.count(mapping.choose(image.prediction.logits(image.size)), label)}
+
+
+def _closed_set(evaluation: Evaluation) -> dict[str, float] | None:
+    """mIoU by reading on the headline split of the source, if the closed-set protocol has it."""
+    result, split = evaluation.results.get("closed-set"), evaluation.source.eval_splits[0]
+    if result is None or split not in result.targets:
+        return None
+    scores = result.targets[split]
+    mious = {reading: values["miou"] for reading, values in {OWN: scores.metrics, **scores.by_reading}.items()}
+    return {reading: np.nan if miou is None else miou for reading, miou in mious.items()}
 
 
 class Mapping:
     """A class map as a lookup table for labels and a sum of probabilities for predictions."""
 
     def __init__(self, class_map: ClassMap | None, source: ClassSet, target: ClassSet) -> None:
+        import torch
+
         table = tuple(range(len(source))) if class_map is None else class_map.table
         if class_map is None and source.names != target.names:
             raise ValueError(f"{source.name} and {target.name} differ, so a class map is needed")
@@ -207,12 +215,16 @@ class Mapping:
 
     def labels(self, label: Tensor) -> Tensor:
         """Source label map (H, W) in target ids; void, unlabelled and unmapped become ``IGNORE``."""
+        import torch
+
         lookup = torch.full((256,), IGNORE, dtype=torch.int64)
         lookup[: len(self.table)] = self.table
         return lookup[label]
 
     def predict(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Target class (H, W), ``size`` for "no class", and unmapped probability (H, W), of logits (C, H, W)."""
+        import torch
+
         posterior = logits.float().softmax(0)
         mapped = self.mapped.to(logits.device)
         sums = posterior.new_zeros(self.size, *logits.shape[1:])
@@ -220,7 +232,14 @@ class Mapping:
         best, predicted = sums.max(0)
         return torch.where(best > 0, predicted, self.size), (1 - sums.sum(0)).clamp_(min=0)
 
+    def count(self, predicted: Tensor, label: Tensor) -> Counts:
+        """The confusion matrix of target classes ``predicted`` (H, W), of those scored; the last column is no class."""
+        matrix = confusion.confusion_matrix(predicted.cpu(), label, self.size, self.size + 1)
+        return {"confusion": matrix.numpy()[self.scored].astype(np.int32)}
+
     def choose(self, logits: Tensor) -> Tensor:
         """Target class (H, W) of class scores (size, H, W) of a method that answers in the target's classes."""
+        import torch
+
         kept = torch.tensor(self.kept, device=logits.device)
         return kept[logits[kept].argmax(0)]

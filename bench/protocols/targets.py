@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.errors import UserError
-from datasets.base import ClassMap, Dataset, Target
+
+if TYPE_CHECKING:
+    from datasets.base import ClassMap, Dataset, Target
 
 
 def cross_domain(source: type[Dataset]) -> list[Target]:
@@ -14,6 +17,8 @@ def cross_domain(source: type[Dataset]) -> list[Target]:
 
     Raises UserError if the class map of one of these does not fit.
     """
+    from datasets.base import Target
+
     declared = []
     for dataset, class_map in _declaring(source):
         if dataset.eval_splits:
@@ -24,6 +29,8 @@ def cross_domain(source: type[Dataset]) -> list[Target]:
 
 def anomaly(source: type[Dataset]) -> list[Target]:
     """The source's own anomaly targets, then the anomaly splits of data sets that declare themselves its targets."""
+    from datasets.base import Target
+
     declared = [
         Target(dataset.name, split)
         for dataset, _ in _declaring(source)

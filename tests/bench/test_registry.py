@@ -5,6 +5,7 @@ import pytest
 
 from bench import registry
 from bench.errors import UserError
+from methods.base import Method
 from methods.softmax import Softmax
 
 PLUGIN = """
@@ -148,7 +149,7 @@ def leave():
         (lambda: Doubled, ["two methods are named"]),
         (lambda: Mine, ["'mine_of_a_package'", "the same name"]),
         (lambda: NoMethod, ["NoMethod", "methods.base.Method"]),
-        (lambda: registry.Method, ["methods.base.Method"]),
+        (lambda: Method, ["methods.base.Method"]),
         (lambda: "text", ["'text'", "methods.base.Method"]),
         (leave, ["a package that exits"]),
     ],
@@ -156,7 +157,7 @@ def leave():
 def test_an_entry_point_that_cannot_be_registered_disables_itself_alone(monkeypatch, load, words):
     entries = [types.SimpleNamespace(name="bad_one", load=load)]
     monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
-    fresh = registry.Registry("method", registry.Method, "methods", "bench.methods")
+    fresh = registry.Registry("method", "methods.base.Method", "methods", "bench.methods")
     assert {"softmax", "gmmseg"} <= set(fresh.names())
     assert fresh.get("gmmseg").__module__ == "methods.gmmseg.method"
     with pytest.raises(UserError) as caught:
@@ -169,7 +170,7 @@ def test_an_entry_point_that_cannot_be_registered_disables_itself_alone(monkeypa
 def test_an_entry_point_of_another_name_than_its_class_is_explained_under_both(monkeypatch):
     entries = [types.SimpleNamespace(name="my_idea", load=lambda: Mine)]
     monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
-    fresh = registry.Registry("method", registry.Method, "methods", "bench.methods")
+    fresh = registry.Registry("method", "methods.base.Method", "methods", "bench.methods")
     for name in ("my_idea", "mine_of_a_package"):
         with pytest.raises(UserError, match=r"'my_idea'.*'mine_of_a_package'"):
             fresh.get(name)
@@ -188,7 +189,7 @@ def test_entry_points_are_read(monkeypatch):
         types.SimpleNamespace(name="shattered", load=broken),
     ]
     monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
-    fresh = registry.Registry("method", registry.Method, "methods", "bench.methods")
+    fresh = registry.Registry("method", "methods.base.Method", "methods", "bench.methods")
     assert fresh.get("entered") is Entered
     with pytest.raises(UserError, match="no such library"):
         fresh.get("shattered")

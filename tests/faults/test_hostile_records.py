@@ -24,9 +24,8 @@ from bench.metrics.boundary import BoundaryMeter
 from bench.metrics.calibration import CalibrationMeter
 from bench.metrics.confusion import class_iou
 from bench.metrics.ranking import NegativeCounts, PositiveScores
-from bench.protocols.boundary import _metrics as boundary_metrics
-from bench.protocols.calibration import _metrics as calibration_metrics
-from bench.protocols.closed_set import closed_set_metrics
+from bench.protocols import Boundary, Calibration, ClosedSet
+from bench.protocols.base import numbers
 from bench.records import ProtocolResult, Record, Scores, Store
 from bench.verification import problem
 from tests.bench.leaderboard.conftest import Bench, confusions, info
@@ -52,13 +51,18 @@ def ids(count):
     return np.array([f"image {i}" for i in range(count)])
 
 
+def of(protocol, **counts):
+    """The numbers of a protocol from summed counts."""
+    return numbers(protocol.metrics(protocol.condensed(counts)))
+
+
 def believable() -> tuple[Record, dict[str, np.ndarray]]:
     """A record with every protocol, and the statistics that its numbers follow from."""
     generator = torch.Generator().manual_seed(0)
     arrays: dict[str, np.ndarray] = {}
     confusion = confusions(0.7, images=12)
     total = confusion.sum(0)
-    own = closed_set_metrics(total)
+    own = of(ClosedSet, confusion=total)
     iou = dict(zip(CLASSES, class_iou(total).tolist()))
     arrays |= {"closed-set/test/confusion": confusion, "closed-set/test/ids": ids(12)}
     arrays |= {"cross-domain/toyscapes/night/confusion": confusion, "cross-domain/toyscapes/night/ids": ids(12)}
@@ -88,7 +92,8 @@ def believable() -> tuple[Record, dict[str, np.ndarray]]:
     }
     ranked = {"auroc": outcome.auroc, "ap": outcome.ap, "fpr95": outcome.fpr95, "best_f1_oracle": outcome.best_f1}
     described = {key: float(getattr(outcome, key)) for key in ("prevalence", "positives", "negatives")}
-    calibrated, along = calibration_metrics(calibration), boundary_metrics(boundary)
+    calibrated = of(Calibration, bins=calibration.bin_sums.sum(0), losses=calibration.losses.sum(0))
+    along = of(Boundary, contours=boundary.per_image.sum(0))
     results = {
         "closed-set": ("test", {"metrics": own, "per_class": {"iou": iou}}, {"miou": own["miou"]}),
         "cross-domain": (
@@ -155,7 +160,7 @@ def test_honest_record_is_believed(store, notes):
 
 
 @pytest.mark.parametrize("value", ["below", "above", float("nan"), float("inf"), -float("inf"), 1e308, -5.0])
-@pytest.mark.parametrize("known", catalogue._METRICS, ids=lambda m: m.key)
+@pytest.mark.parametrize("known", catalogue.metrics().values(), ids=lambda m: m.key)
 def test_numbers_that_a_metric_cannot_have_are_named_and_in_no_table(store, notes, known, value):
     value = {"below": known.low - 0.001, "above": known.high + 0.001}.get(value, value)
     if known.allows(value):

@@ -52,7 +52,7 @@ SEGSORT = [
     ("forking the bank's loader", At("bench.data.reader"), while_forking),
     ("building the bank", At("methods.segsort.method.SegSort._bank_rows", 2), None),
     ("writing the weights", At("bench.training.save_model"), None),
-    ("forking the scores' loader", At("bench.protocols.base.Evaluation.samples"), while_forking),
+    ("forking the scores' loader", At("bench.score.samples"), while_forking),
     ("scoring", At("bench.inference.Predictor.__call__", 3), None),
     ("writing the record", At("bench.records.Store.write"), None),
     ("showing the scores", At("bench.cli._summary"), None),

@@ -11,6 +11,13 @@ from bench.leaderboard import statistics as stats
 from bench.metrics import confusion
 from bench.metrics.boundary import BoundaryMeter
 from bench.metrics.calibration import CalibrationMeter
+from bench.metrics.ranking import histogram_metrics
+from bench.protocols import Boundary, Calibration, ClosedSet
+
+
+def resampled(protocol, weights, **counts):
+    """A protocol's numbers of every bootstrap sample."""
+    return protocol.metrics(stats.resampled(protocol.condensed(counts), weights))
 
 
 def test_std_is_that_of_a_sample():
@@ -45,7 +52,7 @@ def test_resampled_confusion_is_brute_force(columns):
     counts[1:, 2] = 0
     counts[1:, :, 2] = 0  # a class that most samples lack
     weights = stats.resampling_weights([str(i) for i in range(6)], 20)
-    found = stats.resampled_confusion(counts, weights)
+    found = resampled(ClosedSet, weights, confusion=counts)
     for b, weight in enumerate(weights):
         total = sum(n * image for n, image in zip(weight, counts))
         assert found["miou"][b] == pytest.approx(float(confusion.mean_iou(total)))
@@ -61,7 +68,7 @@ def test_resampled_calibration_is_brute_force():
         images.append((posterior, torch.randint(0, 5, (5, 6), generator=generator)))
         meter.update(str(i), *images[-1])
     weights = stats.resampling_weights(meter.ids, 10)
-    found = stats.resampled_calibration(meter.bin_sums, meter.losses, weights)
+    found = resampled(Calibration, weights, bins=meter.bin_sums, losses=meter.losses)
     for b, weight in enumerate(weights):
         drawn = CalibrationMeter()
         for i, times in enumerate(weight):
@@ -79,7 +86,7 @@ def test_resampled_contours_are_brute_force():
         images.append(rng.integers(0, 3 + (i == 0), (2, 9, 12)))  # most samples lack the last class
         meter.update(str(i), *images[-1])
     weights = stats.resampling_weights(meter.ids, 10)
-    found = stats.resampled_contours(meter.per_image, weights)
+    found = resampled(Boundary, weights, contours=meter.per_image)
     for b, weight in enumerate(weights):
         drawn = BoundaryMeter(4)
         for i, times in enumerate(weight):
@@ -94,7 +101,8 @@ def test_resampled_histograms_are_brute_force():
     scores = [(rng.integers(0, 4, 30), rng.integers(2, 6, 5)) for _ in range(8)]  # negatives, positives
     histograms = np.array([[np.bincount(s, minlength=6) for s in image] for image in scores])
     weights = stats.resampling_weights([str(i) for i in range(8)], 10)
-    found = stats.resampled_histograms(histograms, weights, np.ones(6, bool))
+    sums = stats.resampled({"histogram": histograms}, weights)["histogram"]
+    found = histogram_metrics(sums[:, 1], sums[:, 0], np.ones(6, bool))._asdict()
     for b, weight in enumerate(weights):
         negatives = np.concatenate([np.tile(s[0], n) for n, s in zip(weight, scores)])
         positives = np.concatenate([np.tile(s[1], n) for n, s in zip(weight, scores)])
@@ -173,7 +181,7 @@ def test_bootstrap_pairs_images():
     def counts(right):
         return np.stack([np.stack([right, 1000 - right], -1), np.stack([1000 - right, right], -1)], 1)
 
-    better, worse = (stats.resampled_confusion(counts(base + shift), weights)["miou"] for shift in (5, 0))
+    better, worse = (resampled(ClosedSet, weights, confusion=counts(base + shift))["miou"] for shift in (5, 0))
     found = stats.paired_bootstrap(better[1:], worse[1:])
     assert found is not None
     assert found.low > 0

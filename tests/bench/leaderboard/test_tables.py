@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.leaderboard import build, protocols, render
+from bench.leaderboard import build, render
 from bench.metrics import confusion
-from bench.protocols import PROTOCOLS
+from bench.protocols import ClosedSet
 from bench.records import DatasetInfo, Environment, ProtocolResult, Scores, Store
 
 
@@ -511,18 +511,10 @@ def test_a_protocol_on_request_has_a_table_of_the_runs_that_have_it(bench, make)
     assert cell(second, "a", "nll").place == 1, "lower is better"
 
 
-def test_tables_know_the_protocols_that_the_harness_has():
-    assert {name: (p.title, p.by_default) for name, p in PROTOCOLS.items()} == {
-        name: (shown.title, shown.by_default) for name, shown in protocols.PROTOCOLS.items()
-    }
-    for name, protocol in PROTOCOLS.items():
-        assert getattr(protocol, "headline", None) == protocols.shown(name).headline
-
-
 def test_seeds_are_averaged_on_the_same_resample(bench, make):
     records = pair(bench, make, 0.85, 0.8)
     (table,) = tables(bench, records, resamples=200)
-    from bench.leaderboard.statistics import paired_bootstrap, resampled_confusion, resampling_weights
+    from bench.leaderboard.statistics import paired_bootstrap, resampled, resampling_weights
 
     ids = sorted(str(i) for i in range(40))
     weights = resampling_weights(ids, 200)
@@ -532,7 +524,8 @@ def test_seeds_are_averaged_on_the_same_resample(bench, make):
         for record in (r for r in records if r.config.method_name == method):
             arrays = bench.arrays[record.run_id]
             by_id = dict(zip(map(str, arrays["closed-set/test/ids"]), arrays["closed-set/test/confusion"]))
-            found.append(resampled_confusion(np.stack([by_id[i] for i in ids]), weights)["miou"])
+            images = ClosedSet.condensed({"confusion": np.stack([by_id[i] for i in ids])})
+            found.append(ClosedSet.metrics(resampled(images, weights))["miou"])
         means[method] = np.mean(found, axis=0)
     expected = paired_bootstrap(means["a"], means["b"])
     assert expected is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import errno
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,13 +18,15 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from bench.config import InferenceConfig
 from bench.errors import RunFailed
 from bench.inference import Predictor
+from bench.merging import in_order, summarise, target_names
 from bench.metrics.boundary import F1_TOLERANCE, boundary_f1, boundary_f1_counts, boundary_iou, boundary_iou_counts
 from bench.metrics.components import component_f1, image_components
-from bench.metrics.confusion import ConfusionMeter
 from bench.metrics.decomposition import DecompositionMeter
 from bench.protocols import Anomaly, Boundary, Calibration, ClosedSet, CrossDomain, Evaluation
+from bench.protocols.base import Image, ReadingCounts
 from bench.protocols.cross_domain import Mapping
-from bench.protocols.readings import ReadingMeters
+from bench.records import ProtocolResult
+from bench.score import score
 from datasets.base import IGNORE, ClassMap, ClassSet, ComponentSizes, Item, Sample, Target
 from methods.base import Losses, Method, Prediction, upsample
 from methods.capabilities import Diagnoses, Diagnosis, Relabels
@@ -104,6 +105,18 @@ def evaluation(tmp_path):
     return make
 
 
+def run(protocol, e, targets):
+    """The result of one protocol alone; ``e.statistics`` gets its arrays."""
+    result, e.statistics = ProtocolResult(version=protocol.version), {}
+    for outcome in (outcome for outcomes in score(e, {protocol: targets}) for outcome in outcomes):
+        assert outcome.scores is not None, outcome.reason
+        result.targets[outcome.target] = outcome.scores
+        e.statistics |= outcome.statistics
+    result.targets = in_order(result.targets, target_names(protocol, e.source))
+    summarise(protocol, result, e.results)
+    return result
+
+
 def source(**fields):
     defaults = {"name": "src", "classes": SOURCE, "eval_splits": ("test",), "cross_domain": (), "anomaly": ()}
     return SimpleNamespace(**{**defaults, **fields})
@@ -129,7 +142,7 @@ def miou(matrix):
 def test_closed_set_counts_every_valid_pixel_once(evaluation):
     content = samples(0)
     e = evaluation({("src", "test"): (SOURCE, content)}, source())
-    result = ClosedSet.run(e, [("src", "test")])
+    result = run(ClosedSet, e, [("src", "test")])
     matrix = sum(count(s.image.float().argmax(0), s.label, 3, 3) for s in content)
     scores = result.targets["test"]
     assert scores.metrics["miou"] == pytest.approx(miou(matrix), abs=1e-12)
@@ -150,7 +163,7 @@ class Explained(Diagnoses, Oracle):
 def test_closed_set_adds_up_what_a_method_says_of_its_errors(evaluation):
     content = samples(0)
     e = evaluation({("src", "test"): (SOURCE, content)}, source(), Explained)
-    scores = ClosedSet.run(e, [("src", "test")]).targets["test"]
+    scores = run(ClosedSet, e, [("src", "test")]).targets["test"]
     found = scores.decomposition
     matrix = sum(count(s.label.clamp(max=1), s.label, 3, 3) for s in content)
     right = np.trace(matrix) / matrix.sum()
@@ -170,7 +183,7 @@ class Undeclared(Oracle):
 
 def test_a_method_that_does_not_declare_the_ability_is_not_asked(evaluation):
     e = evaluation({("src", "test"): (SOURCE, samples(0))}, source(), Undeclared)
-    assert ClosedSet.run(e, [("src", "test")]).targets["test"].decomposition == {}
+    assert run(ClosedSet, e, [("src", "test")]).targets["test"].decomposition == {}
 
 
 def test_the_parts_of_two_shards_add_up_to_the_whole(evaluation):
@@ -199,12 +212,12 @@ def test_split_within_a_split_is_not_predicted_twice(evaluation, monkeypatch, pr
     predict = Predictor.__call__
     monkeypatch.setattr(Predictor, "__call__", lambda self, image: calls.append(1) or predict(self, image))
     e.open = lambda n, s: whole if s == "test" else part
-    result = protocol.run(e, [("src", "test"), ("src", "part")])
+    result = run(protocol, e, [("src", "test"), ("src", "part")])
     assert len(calls) == 4
     alone = evaluation({("src", "test"): (SOURCE, [content[2], content[0]])}, source())
-    expected = protocol.run(alone, [("src", "test")]).targets["test"]
+    expected = run(protocol, alone, [("src", "test")]).targets["test"]
     assert result.targets["part"].metrics == pytest.approx(expected.metrics, abs=1e-12)
-    assert result.summary[protocol.headline] == result.targets["test"].metrics[protocol.headline]
+    assert result.summary[protocol.headline()] == result.targets["test"].metrics[protocol.headline()]
     of_the_part = {k.removeprefix(f"{protocol.name}/part/"): v for k, v in e.statistics.items() if "/part/" in k}
     of_it_alone = {k.removeprefix(f"{protocol.name}/test/"): v for k, v in alone.statistics.items()}
     assert of_the_part["ids"].tolist() == ["i2", "i0"]
@@ -215,7 +228,7 @@ def test_split_within_a_split_is_not_predicted_twice(evaluation, monkeypatch, pr
 def test_calibration_is_that_of_the_softmax_of_all_valid_pixels(evaluation):
     content = samples(3)
     e = evaluation({("src", "test"): (SOURCE, content)}, source(), TwoReadings)
-    result = Calibration.run(e, [("src", "test")])
+    result = run(Calibration, e, [("src", "test")])
     scores = result.targets["test"]
     for found, flip in ((scores.metrics, False), (scores.by_reading["reversed"], True)):
         logits = torch.cat([(s.image.double() - 128).div(16).flatten(1).T for s in content])
@@ -231,7 +244,7 @@ def test_calibration_is_that_of_the_softmax_of_all_valid_pixels(evaluation):
 def test_boundaries_are_those_of_the_counts_of_all_images(evaluation):
     content = samples(4)
     e = evaluation({("src", "test"): (SOURCE, content)}, source(), TwoReadings)
-    scores = Boundary.run(e, [("src", "test")]).targets["test"]
+    scores = run(Boundary, e, [("src", "test")]).targets["test"]
     for found, channels in ((scores.metrics, (0, 1, 2)), (scores.by_reading["reversed"], (2, 1, 0))):
         predicted = [s.image[list(channels)].int().argmax(0) for s in content]
         near = sum(boundary_iou_counts(p, s.label, 3) for p, s in zip(predicted, content))
@@ -248,7 +261,7 @@ def test_probabilities_that_are_not_numbers_fail_the_run_and_name_the_image(eval
 
     e = evaluation({("src", "test"): (SOURCE, samples(1))}, source(), Infinite)
     with pytest.raises(RunFailed, match="'i0': non-finite probability"):
-        Calibration.run(e, [("src", "test")])
+        run(Calibration, e, [("src", "test")])
 
 
 def test_cross_domain_sums_probabilities_over_the_classes_that_map(evaluation):
@@ -256,7 +269,7 @@ def test_cross_domain_sums_probabilities_over_the_classes_that_map(evaluation):
     content = {("src", "test"): (SOURCE, samples(0)), ("far", "val"): (OTHER, samples(1, prefix="f"))}
     far = Target("far", "val", table)
     e = evaluation(content, source(cross_domain=(far,)))
-    scores = CrossDomain.run(e, [("far", "val")]).targets["far/val"]
+    scores = run(CrossDomain, e, [("far", "val")]).targets["far/val"]
 
     def expected(content, to_other):
         matrix = np.zeros((2, 3), int)
@@ -302,9 +315,9 @@ def test_map_that_does_not_fit_is_an_error():
 def test_identity_target_takes_the_source_from_the_closed_set(evaluation):
     content = {("src", "test"): (SOURCE, samples(0)), ("src", "night"): (SOURCE, samples(2, prefix="n"))}
     e = evaluation(content, source(cross_domain=(Target("src", "night"),)))
-    e.closed_set = ClosedSet.run(e, [("src", "test")])
-    result = CrossDomain.run(e, [("src", "night")])
-    assert result.targets["src/night"].metrics["source_miou"] == e.closed_set.summary["miou"]
+    e.results = {"closed-set": run(ClosedSet, e, [("src", "test")])}
+    result = run(CrossDomain, e, [("src", "night")])
+    assert result.targets["src/night"].metrics["source_miou"] == e.results["closed-set"].summary["miou"]
     assert result.summary["harmonic_mean"] == pytest.approx(result.targets["src/night"].metrics["miou"])
 
 
@@ -313,17 +326,17 @@ def test_every_reading_is_scored_beside_the_methods_own_prediction(evaluation):
     data = {("src", "test"): (SOURCE, content), ("oth", "val"): (OTHER, samples(12))}
     table = ClassMap("source", "other", (0, 1, IGNORE))
     e = evaluation(data, source(cross_domain=(Target("oth", "val", table),)), TwoReadings)
-    closed = ClosedSet.run(e, [("src", "test")])
+    closed = run(ClosedSet, e, [("src", "test")])
     expected = sum(count(s.image.flip(0).int().argmax(0), s.label, 3, 3) for s in content)
     assert closed.targets["test"].by_reading["reversed"]["miou"] == pytest.approx(miou(expected))
     assert np.array_equal(e.statistics["closed-set/test/reversed/confusion"].sum(0), expected)
-    plain = ClosedSet.run(evaluation(data, source()), [("src", "test")])
+    plain = run(ClosedSet, evaluation(data, source()), [("src", "test")])
     assert closed.targets["test"].metrics == plain.targets["test"].metrics
 
-    crossed = CrossDomain.run(e, [("oth", "val")])
+    crossed = run(CrossDomain, e, [("oth", "val")])
     reading = crossed.targets["oth/val"].by_reading["reversed"]
     mirrored = Target("oth", "val", ClassMap("source", "other", (IGNORE, 1, 0)))
-    posterior = CrossDomain.run(evaluation(data, source(cross_domain=(mirrored,))), [("oth", "val")])
+    posterior = run(CrossDomain, evaluation(data, source(cross_domain=(mirrored,))), [("oth", "val")])
     unmapped = posterior.targets["oth/val"].metrics["unmapped_mass"]
     # Channel 2 of the reversed scores is road's, which the mirrored map leaves out.
     assert reading["unmapped_mass"] == pytest.approx(unmapped)
@@ -354,7 +367,7 @@ def test_a_method_that_can_be_relabelled_is_also_scored_in_the_targets_classes(e
     table = ClassMap("source", "other", (1, 1, IGNORE))
     data = {("src", "test"): (SOURCE, samples(21)), ("oth", "val"): (OTHER, samples(22))}
     e = evaluation(data, source(cross_domain=(Target("oth", "val", table),)), Relabelled)
-    result = CrossDomain.run(e, [("oth", "val")])
+    result = run(CrossDomain, e, [("oth", "val")])
     swap = result.targets["oth/val"].by_reading["bank swap"]
     matrix = sum(count(torch.ones_like(s.label), s.label, 3, 4) for s in samples(22))[[1]][:, [1, 3]]
     assert swap["miou"] == pytest.approx(matrix[0, 0] / matrix.sum())
@@ -376,21 +389,21 @@ def test_relabelling_is_undone_although_the_evaluation_fails(evaluation):
         data, source(cross_domain=(Target("oth", "val", ClassMap("source", "other", (1, 1, IGNORE))),)), Breaks
     )
     with pytest.raises(RuntimeError, match="broken"):
-        CrossDomain.run(e, [("oth", "val")])
+        run(CrossDomain, e, [("oth", "val")])
     assert e.predictor.method.table == [0, 1, 2]
 
 
 def test_identity_target_has_no_bank_swap(evaluation):
     data = {("src", "test"): (SOURCE, samples(21)), ("src", "night"): (SOURCE, samples(22))}
     e = evaluation(data, source(cross_domain=(Target("src", "night", None),)), Relabelled)
-    assert CrossDomain.run(e, [("src", "night")]).targets["src/night"].by_reading == {}
+    assert run(CrossDomain, e, [("src", "night")]).targets["src/night"].by_reading == {}
 
 
 def test_readings_of_ranks_merge_though_one_saw_no_image():
-    with_image, without = (ReadingMeters(partial(ConfusionMeter, 2)) for _ in range(2))
-    with_image["b"].update("i0", torch.tensor([[0, 1]]), torch.tensor([[0, 0]]))
+    with_image, without = (ReadingCounts(lambda image: {"b": {"right": np.array([image.label.sum()])}}) for _ in "ab")
+    with_image.update(Image(samples(0)[0], None))
     without.merge(with_image)
-    assert without["b"].total.tolist() == [[1, 1], [0, 0]]
+    assert without.readings["b"].stacked(["i0"])["right"].tolist() == [[int(samples(0)[0].label.sum())]]
 
 
 def anomaly_samples(seed, count=3):
@@ -400,7 +413,7 @@ def anomaly_samples(seed, count=3):
 def test_anomaly_equals_scikit_learn_on_pooled_pixels(evaluation):
     content = anomaly_samples(5)
     e = evaluation({("odd", "val"): (SOURCE, content)}, source(anomaly=(Target("odd", "val"),)))
-    scores = Anomaly.run(e, [("odd", "val")]).targets["odd/val"]
+    scores = run(Anomaly, e, [("odd", "val")]).targets["odd/val"]
     labels = np.concatenate([s.label[s.label != IGNORE].numpy() for s in content])
     maps = {"nll": [s.image.float().amin(0) for s in content], "red": [s.image[0].float() for s in content]}
     maps["max_logit"] = [-s.image.float().amax(0) for s in content]
@@ -445,10 +458,10 @@ def test_components_are_matched_above_the_threshold_of_the_best_f1(evaluation, m
     content = anomaly_samples(5)
     data = {("odd", "val"): (SOURCE, content)}
     ends = source(anomaly=(Target("odd", "val"),))
-    plain = Anomaly.run(evaluation(data, ends), [("odd", "val")]).targets["odd/val"].by_score["red"]
+    plain = run(Anomaly, evaluation(data, ends), [("odd", "val")]).targets["odd/val"].by_score["red"]
     assert "f1_star_oracle" not in plain
     monkeypatch.setattr(InMemory, "components", ComponentSizes(predicted=3, labelled=2))
-    found = Anomaly.run(evaluation(data, ends), [("odd", "val")]).targets["odd/val"].by_score["red"]
+    found = run(Anomaly, evaluation(data, ends), [("odd", "val")]).targets["odd/val"].by_score["red"]
     assert {name: found[name] for name in plain} == plain
 
     reds = [s.image[0].float().numpy() / 255 for s in content]
@@ -476,7 +489,7 @@ def test_whichever_is_smaller_waits_on_disk_for_the_second_pass(evaluation, monk
             torch, "save", lambda state, path, m=method: kept.update({m: set(state)}) or save(state, path)
         )
         e = evaluation({("odd", "val"): (SOURCE, content)}, source(anomaly=(Target("odd", "val"),)), method)
-        found[method] = Anomaly.run(e, [("odd", "val")]).targets["odd/val"]
+        found[method] = run(Anomaly, e, [("odd", "val")]).targets["odd/val"]
     assert kept == {Coarse: {"logits", "log_density", "anomaly", "size"}, Enlarged: {"scores"}}
     assert found[Coarse].by_score.keys() == found[Enlarged].by_score.keys()
     for name, numbers in found[Coarse].by_score.items():
@@ -490,7 +503,7 @@ def test_a_full_disk_between_the_passes_is_told_as_one(evaluation, monkeypatch):
     e = evaluation({("odd", "val"): (SOURCE, anomaly_samples(5))}, source(anomaly=(Target("odd", "val"),)))
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        Anomaly.run(e, [("odd", "val")])
+        run(Anomaly, e, [("odd", "val")])
     assert [p.name for p in e.scratch.glob("predictions-*")] == []
 
 
@@ -503,7 +516,7 @@ def test_non_finite_score_names_the_image(evaluation):
 
     e = evaluation({("odd", "val"): (SOURCE, anomaly_samples(5))}, source(anomaly=(Target("odd", "val"),)), Broken)
     with pytest.raises(RunFailed, match="i0"):
-        Anomaly.run(e, [("odd", "val")])
+        run(Anomaly, e, [("odd", "val")])
     assert [p.name for p in Path(e.scratch).glob("predictions-*")] == []
 
 
@@ -520,15 +533,13 @@ def test_a_rank_without_an_image_has_the_scores_of_all(evaluation, monkeypatch, 
         gathered.append(copy.deepcopy(value))
         return [value]
 
-    for module in ("base", "anomaly"):
-        monkeypatch.setattr(f"bench.protocols.{module}.gather_one", record)
-    first = protocol.run(evaluation(data, ends), targets)
+    monkeypatch.setattr("bench.score.gather_one", record)
+    first = run(protocol, evaluation(data, ends), targets)
     of_the_first = iter(gathered)
-    for module in ("base", "anomaly"):
-        monkeypatch.setattr(f"bench.protocols.{module}.gather_one", lambda value: [next(of_the_first), value])
+    monkeypatch.setattr("bench.score.gather_one", lambda value: [next(of_the_first), value])
     idle = evaluation(data, ends)
     idle.rank, idle.world = len(content), len(content) + 1
-    assert protocol.run(idle, targets).targets == first.targets
+    assert run(protocol, idle, targets).targets == first.targets
 
 
 @pytest.mark.parametrize("protocol", [*OF_THE_SOURCE, CrossDomain])
@@ -547,11 +558,11 @@ def test_class_scores_that_are_not_numbers_fail_the_run_and_name_the_image(evalu
     table = ClassMap("source", "other", (0, 1, IGNORE))
     e = evaluation(data, source(cross_domain=(Target("oth", "val", table),)), Broken)
     with pytest.raises(RunFailed, match=f"'i0': class scores{f' .{reading}.' if reading else ''} that are not numbers"):
-        protocol.run(e, [("src", "test")] if protocol in OF_THE_SOURCE else [("oth", "val")])
+        run(protocol, e, [("src", "test")] if protocol in OF_THE_SOURCE else [("oth", "val")])
 
 
 def test_split_without_anomalies_is_an_error_not_a_number(evaluation):
     content = [s._replace(label=torch.zeros_like(s.label)) for s in samples(1)]
     e = evaluation({("odd", "val"): (SOURCE, content)}, source(anomaly=(Target("odd", "val"),)))
     with pytest.raises(RunFailed, match="odd/val"):
-        Anomaly.run(e, [("odd", "val")])
+        run(Anomaly, e, [("odd", "val")])
