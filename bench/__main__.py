@@ -15,7 +15,7 @@ def main() -> None:
 
 
 def _command_line() -> None:
-    from bench.cli import main as command_line
+    from bench.commands.cli import main as command_line
 
     command_line()
 

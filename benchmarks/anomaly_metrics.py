@@ -46,7 +46,7 @@ def with_scikit_learn(scores: np.ndarray, labels: np.ndarray) -> tuple[float, fl
 
 def with_two_passes(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
     """Frame by frame, as a protocol does."""
-    from bench.metrics.ranking import NegativeCounts, PositiveScores
+    from bench.scoring.metrics.ranking import NegativeCounts, PositiveScores
 
     frames = [slice(start, start + FRAME) for start in range(0, len(scores), FRAME)]
     positives = PositiveScores()

@@ -15,9 +15,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench.metrics.boundary import BoundaryMeter
-from bench.metrics.calibration import CalibrationMeter
-from bench.metrics.confusion import ConfusionMeter
+from bench.scoring.metrics.boundary import BoundaryMeter
+from bench.scoring.metrics.calibration import CalibrationMeter
+from bench.scoring.metrics.confusion import ConfusionMeter
 
 
 def milliseconds(call: Callable[[int], object], repeats: int) -> float:

@@ -182,8 +182,8 @@ def print_peak(section: str, name: str, size: Size, device: torch.device) -> Non
 
 def training_step(arguments: argparse.Namespace) -> None:
     """The codec's share of a step of the quick recipe on Toyscapes: encoding the labels, and decoding as prediction."""
-    from bench.config import build
-    from bench.models import build_method
+    from bench.config.tables import build
+    from bench.model.weights import build_method
     from methods.gss import GSS
 
     device = arguments.device
@@ -253,9 +253,10 @@ def candidates(names: list[str], window_depth: int) -> Iterator[CodecSettings]:
 
 
 def bounds(arguments: argparse.Namespace) -> None:
-    from bench import environment, registry
-    from bench.console import progress
-    from bench.errors import UserError
+    from bench.common.console import progress
+    from bench.common.errors import UserError
+    from bench.plugins import registry
+    from bench.records import environment
     from datasets.base import DataError
 
     try:

@@ -19,11 +19,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import planning, registry, sweeps
-from bench.inference import Predictor
-from bench.models import build_method
-from bench.protocols.base import Evaluation, Protocol
-from bench.score import score
+from bench.config import grid as sweeps
+from bench.model.predictor import Predictor
+from bench.model.weights import build_method
+from bench.plugins import registry
+from bench.runs import plan as planning
+from bench.scoring.protocols.base import Evaluation, Protocol
+from bench.scoring.score import score
 
 
 def timed(protocol: type[Protocol]) -> type[Protocol]:

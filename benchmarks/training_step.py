@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
-from bench import registry
-from bench.config import NetworkConfig
-from bench.network import SegmentationNetwork
+from bench.config.tables import NetworkConfig
+from bench.model.network import SegmentationNetwork
+from bench.plugins import registry
 from datasets.class_sets import CITYSCAPES_19
 from methods.base import Batch, Collectives, Context, Method
 

@@ -1,7 +1,9 @@
 """What can be wrong with data; here, apart from the contract, so that the names cost no import of torch."""
 
+from bench.common.errors import UserError
 
-class DataError(Exception):
+
+class DataError(UserError):
     """Missing, incomplete or damaged data: one sentence with the remedy, shown without a traceback."""
 
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench.config import RunConfig
-from bench.leaderboard.columns import metric
-from bench.leaderboard.statistics import mean_and_std
-from bench.ledger import ledger, parts, rows
-from bench.naming import flat
-from bench.records import Record, Store
-from bench.registry import methods
+from bench.config.tables import RunConfig
+from bench.plugins.registry import methods
+from bench.records.ledger import ledger, parts, rows
+from bench.records.naming import flat
+from bench.records.store import Record, Store
+from bench.report.leaderboard.columns import metric
+from bench.report.leaderboard.statistics import mean_and_std
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "results" / "README.md")

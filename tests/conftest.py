@@ -31,7 +31,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
     """``bench("run", "--method", ...)`` in process; data root and results folder are added where a command has them."""
-    from bench.cli import main
+    from bench.commands.cli import main
 
     def call(*arguments: str, results: Path | None = None) -> Result:
         extra: list[str] = []

@@ -1,31 +1,108 @@
-"""What methods and data sets show on standard error while work is long."""
+"""What the user sees while work is long: progress bars on a terminal, sparse lines elsewhere."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
+from bench.common import interruption
 from bench.common.text import visible
+
+T = TypeVar("T")
+
+console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+"""Progress and notes go to standard error, so that tables on standard output can be piped; the first rank speaks."""
+
+QUIET_INTERVAL = 30.0
+"""Seconds between lines where there is no terminal to draw a bar on."""
 
 
 def note(text: str) -> None:
-    """Print one line unless BENCH_QUIET is 1."""
-    Console(stderr=True, quiet=_is_quiet()).print(visible(text), soft_wrap=True, markup=False, highlight=False)
+    """Print one line."""
+    console.print(visible(text), soft_wrap=True, markup=False)
+
+
+def remark(text: str) -> None:
+    """``note`` of a method or a data set, which BENCH_QUIET=1 silences."""
+    if not _is_quiet():
+        note(text)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """``text`` for a table of rich, which would read square brackets in a string as markup."""
+    return Text(visible(text), style)
+
+
+def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a progress bar, or with a line every half minute where output is not a terminal."""
+    with Ticker(description, total) as ticker:
+        for item in items:
+            yield item
+            ticker.advance()
 
 
 @contextmanager
 def progress_bar(title: str, count: int) -> Iterator[Callable[[], None]]:
     """Yield what advances a progress bar, which is drawn on a terminal unless BENCH_QUIET is 1."""
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=_is_quiet() or not console.is_terminal) as progress:
-        task = progress.add_task(visible(title), total=count)
-        yield lambda: progress.advance(task)
+    with Progress(*columns, console=console, disable=_is_quiet() or not console.is_terminal) as bar:
+        task = bar.add_task(visible(title), total=count)
+        yield lambda: bar.advance(task)
 
 
 def _is_quiet() -> bool:
     return os.environ.get("BENCH_QUIET") == "1"
+
+
+class Ticker:
+    """A progress bar that also works where output is not a terminal. Use as a context manager."""
+
+    def __init__(self, description: str, total: int | None, done: int = 0) -> None:
+        self.description, self.total, self.done = visible(description), total, done
+        self._bar: Progress | None = None
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Ticker:
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}", markup=False),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self.description, total=self.total, completed=self.done, detail="")
+            self._bar.start()
+        return self
+
+    def advance(self, detail: str = "") -> None:
+        """One more item is done. Raises Interrupted if a signal asked for it."""
+        interruption.check()
+        self.done += 1
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, detail=visible(detail))
+        elif time.monotonic() - self._last > QUIET_INTERVAL:
+            self._last = time.monotonic()
+            of = f"/{self.total}" if self.total else ""
+            note(f"{self.description}: {self.done}{of} {detail}".rstrip())
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

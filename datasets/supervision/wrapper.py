@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from bench.common import files
-from bench.common.console import note, progress_bar
+from bench.common.console import progress_bar, remark
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
 from datasets.loading import follow_parent
 from datasets.supervision import cache, official
@@ -98,7 +98,7 @@ class SparseDataset(Dataset):
         except FileNotFoundError:
             pass
         except files.Damaged as error:
-            note(f"{error}: the labelled pixels are counted again")
+            remark(f"{error}: the labelled pixels are counted again")
         counts = self._counts(SAMPLED)
         labelled, valid = int(counts[: len(self.classes)].sum()), int(counts[:IGNORE].sum())
         cache.write_sealed(path, json.dumps({"labelled": labelled, "valid": valid}).encode(), about)
@@ -220,7 +220,7 @@ class DerivedLabels(SparseDataset):
         except FileNotFoundError:
             pass
         except files.Damaged as error:
-            note(f"{error}: these labels are derived again")
+            remark(f"{error}: these labels are derived again")
         return torch.from_numpy(self.write(index).astype(np.int64))
 
     def write(self, index: int) -> np.ndarray:
@@ -252,7 +252,7 @@ class DerivedLabels(SparseDataset):
                 "for results"
             ) from error
         try:
-            missing = self._missing(note)
+            missing = self._missing(remark)
             if workers is None and missing:
                 pixels = len(missing) * self.dense.label(missing[0]).numel()
                 workers = min(os.cpu_count() or 1, 8, pixels // _PIXELS_PER_WORKER)

@@ -22,7 +22,7 @@ from filelock import FileLock
 from PIL import Image
 
 from bench.common import files
-from bench.common.console import note, progress_bar
+from bench.common.console import progress_bar, remark
 from datasets.base import DataError
 from datasets.toyscapes.render import render_scene
 
@@ -52,9 +52,9 @@ def ensure_split(folder: Path, split: str, count: int, size: tuple[int, int], wo
             found = damage(folder, count, size)
             if found is not None:
                 if new:
-                    note(f"there is no toyscapes in {folder.parent}: rendering it there")
+                    remark(f"there is no toyscapes in {folder.parent}: rendering it there")
                 elif folder.exists():
-                    note(f"{found}: rendering toyscapes {split} again")
+                    remark(f"{found}: rendering toyscapes {split} again")
                 _render_split(folder, split, count, size, workers)
     except OSError as error:
         raise DataError(

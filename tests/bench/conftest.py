@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import ranks
+from bench.training import ranks
 from datasets.toyscapes_mini import ToyscapesMini
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from bench import registry, sweeps, training
+from bench.config import grid as sweeps
+from bench.plugins import registry
+from bench.training import loop as training
 
 
 def build(*assignments, method="softmax"):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from bench.cli import main
+from bench.commands.cli import main
 from methods.gss import generation
 
 RUN = "toyscapes_mini-dense-gss"

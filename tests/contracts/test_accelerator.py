@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import contract, registry
-from bench.config import InferenceConfig
-from bench.inference import Predictor, score_maps
+from bench.checks import method as contract
+from bench.config.tables import InferenceConfig
+from bench.model.predictor import Predictor, score_maps
+from bench.plugins import registry
 from methods.agmm import losses as agmm_losses
 from methods.base import IGNORE, Batch, Collectives, Context, Losses, Method, MethodError, Prediction
 from methods.capabilities import DrawsLabelMaps, Explains, NotTrained, Relabels

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import contract, registry
-from bench.config import InferenceConfig
-from bench.inference import Predictor
+from bench.checks import method as contract
+from bench.config.tables import InferenceConfig
+from bench.model.predictor import Predictor
+from bench.plugins import registry
 from methods.base import Batch, Context, Losses, Method, Prediction
 from methods.capabilities import Evidence, Explains, Explanation, LearnsWithoutLabels, Relabels, TrainedElsewhere
 from methods.segsort import SegSort

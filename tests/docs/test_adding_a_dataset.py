@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import registry
+from bench.plugins import registry
 from datasets.base import DataError
 from tests.datasets.miniatures import MINIATURES, assert_one_sentence, grey, photo
 

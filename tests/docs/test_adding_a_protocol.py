@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import registry
+from bench.plugins import registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-protocol.md"
 
@@ -75,7 +75,7 @@ def test_what_new_protocol_writes_works_as_it_stands(bench, tmp_path):
 def test_a_protocol_shows_up_everywhere_without_an_edit(
     bench, plugin, tmp_path, monkeypatch, protocol, title, heading, key
 ):
-    monkeypatch.setattr("bench.leaderboard.statistics.MIN_IMAGES", 3)
+    monkeypatch.setattr("bench.report.leaderboard.statistics.MIN_IMAGES", 3)
     outcome = run(bench, plugin, "closed-set", protocol, methods=("majority", "softmax"))
     assert outcome.exit_code == 0, outcome.output
     assert protocol in outcome.stderr

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import registry
-from bench.inference import LOG_ZERO
+from bench.model.predictor import LOG_ZERO
+from bench.plugins import registry
 from tests.datasets.miniatures import MINIATURES, assert_one_sentence
 
 PAGE = Path(__file__).parents[2] / "docs" / "wrapping-a-checkpoint.md"
@@ -122,7 +122,7 @@ def test_another_data_set_is_scored_in_its_classes(run, tmp_path):
 
 
 def test_probabilities_of_classes_are_summed_through_the_map():
-    from bench.elsewhere import Translated
+    from bench.runs.elsewhere import Translated
     from datasets.base import IGNORE, ClassMap, ClassSet
     from methods.base import Prediction
     from methods.softmax import Softmax

@@ -64,12 +64,6 @@ def numbers(results: Path) -> dict[str, Any]:
 @pytest.fixture(scope="session", autouse=True)
 def _imported():
     """Import here, once, what children would import each."""
-    import bench.contract
-    import bench.explanation
-    import bench.leaderboard
-    import bench.pictures
-    import bench.runs
-    import bench.sampling  # noqa: F401
 
 
 @pytest.fixture

@@ -21,13 +21,20 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from bench import checkpoints, config, console, data, models, progress, records, registry, runs
-from bench.checkpoints import Checkpoint
-from bench.common import files
-from bench.console import progress as bar
-from bench.errors import USER_ERRORS
-from bench.protocols import anomaly
-from bench.tensors import serialised
+from bench.common import console, files
+from bench.common.console import progress as bar
+from bench.common.errors import UserError
+from bench.common.tensors import serialised
+from bench.config import tables as config
+from bench.data import batches as data
+from bench.model import weights as models
+from bench.plugins import registry
+from bench.records import store as records
+from bench.runs import execute as runs
+from bench.runs import resume as progress
+from bench.scoring.protocols import anomaly
+from bench.training import checkpoint as checkpoints
+from bench.training.checkpoint import Checkpoint
 from datasets.supervision import supervise
 from datasets.toyscapes.cache import ensure_split
 from datasets.toyscapes_mini import ToyscapesMini
@@ -46,7 +53,7 @@ class Kind:
 
     path: Path
     read: Callable[[], Any]
-    """What the file says, in a form that compares. Raises USER_ERRORS."""
+    """What the file says, in a form that compares. Raises UserError."""
     notes: Callable[[], str]
     """What was said since this was asked last."""
     remedy: str = ""
@@ -300,7 +307,7 @@ def test_every_damage_is_named_or_mended(kinds, name, record_property):
     for damage, content in tried:
         kind.path.write_bytes(content)
         if kind.remedy:
-            with pytest.raises(USER_ERRORS) as caught:
+            with pytest.raises(UserError) as caught:
                 kind.read()
             assert_sentence(caught.value, kind.path, kind.remedy)
             continue
@@ -365,7 +372,7 @@ def test_a_checkpoint_that_makes_no_sense_is_refused(run_config, fabric, tmp_pat
     made.save(method, optimiser, 3, 1.5)
     state = torch.load(io.BytesIO(files.read_sealed(made.path, checkpoints.ABOUT)), weights_only=True)
     files.write_sealed(made.path, serialised(HOSTILE[what](state)), checkpoints.ABOUT)
-    with pytest.raises(USER_ERRORS) as caught:
+    with pytest.raises(UserError) as caught:
         made.resume(method, optimiser)
     assert_sentence(caught.value, made.path, "--force")
 
@@ -374,7 +381,7 @@ def test_a_checkpoint_of_before_there_were_seals_is_refused(run_config, fabric, 
     made, method, optimiser = a_checkpoint(run_config, fabric, tmp_path)
     made.save(method, optimiser, 3, 1.5)
     made.path.write_bytes(files.read_sealed(made.path, checkpoints.ABOUT))
-    with pytest.raises(USER_ERRORS, match=r"older version.*--force"):
+    with pytest.raises(UserError, match=r"older version.*--force"):
         made.resume(method, optimiser)
 
 
@@ -391,7 +398,7 @@ def test_statistics_of_another_model_are_not_taken(kinds, record, notes):
 def test_statistics_that_are_whole_but_not_those_of_the_record_are_refused(kinds, store, record):
     kind = kinds["statistics"]()
     kind.path.write_bytes(records.compressed({"closed-set/test/confusion": np.ones(3)}))
-    with pytest.raises(USER_ERRORS) as caught:
+    with pytest.raises(UserError) as caught:
         kind.read()
     assert_sentence(caught.value, kind.path, "bench evaluate")
 
@@ -444,7 +451,7 @@ def scored(data_root, tmp_path_factory):
     """A results folder with a run of majority under closed-set."""
     from click.testing import CliRunner
 
-    from bench.cli import main
+    from bench.commands.cli import main
 
     results = tmp_path_factory.mktemp("damage") / "results"
     where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
@@ -544,7 +551,7 @@ def test_a_leaderboard_says_which_statistics_are_not_those_of_the_record(bench, 
     if outcome.exit_code:  # a single run is compared with nothing, so that none may be read
         assert outcome.exit_code == 2
         assert str(path) in outcome.stderr
-    with pytest.raises(USER_ERRORS, match="bench evaluate"):
+    with pytest.raises(UserError, match="bench evaluate"):
         records.Store(results).read_statistics(run_id)
     assert bench("evaluate", run_id, "--protocol", "closed-set").exit_code == 0
     assert records.Store(results).read_statistics(run_id)
@@ -568,7 +575,7 @@ def test_a_run_that_is_being_computed_loses_nothing_to_another(results):
     store, run_id = records.Store(results), the_record(results).run_id
     with runs.locked(store.run_folder(run_id), run_id):
         (store.run_folder(run_id) / "predictions-x").mkdir()
-        with pytest.raises(USER_ERRORS, match="another process"), runs.locked(store.run_folder(run_id), run_id):
+        with pytest.raises(UserError, match="another process"), runs.locked(store.run_folder(run_id), run_id):
             pass
     assert (store.run_folder(run_id) / "predictions-x").exists()
 
@@ -604,7 +611,7 @@ def test_no_flip_in_a_real_checkpoint_or_model_is_read(mini, fabric, tmp_path, m
     tried = 0
     for _ in flips(unfinished.path):
         tried += 1
-        with pytest.raises(USER_ERRORS, match=str(unfinished.path)):
+        with pytest.raises(UserError, match=str(unfinished.path)):
             unfinished.resume(method, optimiser)
     record_property("flips of a checkpoint", tried)
     assert tried > 500
@@ -614,7 +621,7 @@ def test_no_flip_in_a_real_checkpoint_or_model_is_read(mini, fabric, tmp_path, m
     monkeypatch.setattr(models, "build_method", lambda *_: method)
     for _ in flips(path):
         tried += 1
-        with pytest.raises(USER_ERRORS, match=str(path)):
+        with pytest.raises(UserError, match=str(path)):
             models.load_model(type(method), made, mini.classes, path, trained.digest)
     record_property("flips of a model", tried)
     assert tried > 150

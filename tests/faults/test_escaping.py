@@ -15,17 +15,18 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from bench import leaderboard, registry
-from bench.cli import main
+from bench.commands.cli import main
 from bench.common import console as common_console
+from bench.common.console import Ticker, note
 from bench.common.text import cell, drawn, lines, visible
-from bench.console import Ticker, note
-from bench.leaderboard import curves
-from bench.leaderboard.latex import _SPECIAL, tex
-from bench.losslog import LossLog
-from bench.records import DatasetInfo, ProtocolResult, Record, Scores, Store
+from bench.plugins import registry
+from bench.records.store import DatasetInfo, ProtocolResult, Record, Scores, Store
+from bench.report import leaderboard
+from bench.report.leaderboard import curves
+from bench.report.leaderboard.latex import _SPECIAL, tex
+from bench.training.loss_log import LossLog
 from methods.softmax import Softmax
-from tests.bench.leaderboard.conftest import Bench, info
+from tests.bench.report.leaderboard.conftest import Bench, info
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")
 
@@ -208,7 +209,7 @@ def test_latex(tables):
 def test_lines_on_the_terminal(name, capsys):
     payload = {**SEQUENCES, **SURROGATES}[name]
     note(payload)
-    common_console.note(payload)
+    common_console.remark(payload)
     with Ticker(payload, 1) as ticker:
         assert harmless(ticker.description)
     out = capsys.readouterr()

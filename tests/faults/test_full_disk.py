@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import checkpoints, models, progress, records, templates
 from bench.common import files
-from bench.errors import USER_ERRORS, describe_os_error, disk_is_full
-from bench.losslog import LossLog
-from bench.protocols import anomaly
+from bench.common.errors import UserError, describe_os_error, disk_is_full
+from bench.model import weights as models
+from bench.plugins import templates
+from bench.records import store as records
+from bench.runs import resume as progress
+from bench.scoring.protocols import anomaly
+from bench.training import checkpoint as checkpoints
+from bench.training.loss_log import LossLog
 from datasets.base import DataError
 from datasets.toyscapes.cache import ensure_split, write_picture
 
@@ -85,7 +89,7 @@ def finished(data_root, tmp_path_factory):
     """The id and the scores of a run of majority that nothing disturbed."""
     from click.testing import CliRunner
 
-    from bench.cli import main
+    from bench.commands.cli import main
 
     results = tmp_path_factory.mktemp("undisturbed") / "results"
     where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
@@ -263,6 +267,6 @@ def test_a_run_on_a_disk_that_fills_names_a_file_of_it(bench, small_disk, tmp_pa
 def test_errors_of_other_kinds_name_the_file_too(tmp_path):
     (tmp_path / "file").write_text("")
     for target in (tmp_path / "file" / "below", tmp_path):
-        with pytest.raises((*USER_ERRORS, OSError)) as caught:
+        with pytest.raises((UserError, OSError)) as caught:
             files.write(target, b"")
         assert str(tmp_path) in describe_os_error(caught.value)

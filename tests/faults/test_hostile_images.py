@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench import registry
-from bench.errors import UserError
-from bench.pictures import panel, read_image
+from bench.common.errors import UserError
+from bench.plugins import registry
+from bench.report.pictures import panel, read_image
 from datasets.base import DataError
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS

@@ -16,19 +16,20 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import leaderboard, records
-from bench.errors import UserError
-from bench.leaderboard import curves
-from bench.metrics import catalogue
-from bench.metrics.boundary import BoundaryMeter
-from bench.metrics.calibration import CalibrationMeter
-from bench.metrics.confusion import class_iou
-from bench.metrics.ranking import NegativeCounts, PositiveScores
-from bench.protocols import Boundary, Calibration, ClosedSet
-from bench.protocols.base import numbers
-from bench.records import ProtocolResult, Record, Scores, Store
-from bench.verification import problem
-from tests.bench.leaderboard.conftest import Bench, confusions, info
+from bench.common.errors import UserError
+from bench.records import store as records
+from bench.records.store import ProtocolResult, Record, Scores, Store
+from bench.records.verification import problem
+from bench.report import leaderboard
+from bench.report.leaderboard import curves
+from bench.scoring.metrics import catalogue
+from bench.scoring.metrics.boundary import BoundaryMeter
+from bench.scoring.metrics.calibration import CalibrationMeter
+from bench.scoring.metrics.confusion import class_iou
+from bench.scoring.metrics.ranking import NegativeCounts, PositiveScores
+from bench.scoring.protocols import Boundary, Calibration, ClosedSet
+from bench.scoring.protocols.base import numbers
+from tests.bench.report.leaderboard.conftest import Bench, confusions, info
 
 CLASSES = ("road", "sky", "car")
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from bench.cli import main
+from bench.commands.cli import main
 
 HUGE = 10**12
 RUN = "run --method softmax --dataset toyscapes_mini --encoder resnet18"

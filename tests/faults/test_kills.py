@@ -25,11 +25,11 @@ def test_kills_at_every_kind_of_step_change_no_number(forked, finished, data_roo
     command = arguments("gmmseg", data_root, results)
     for at in (
         At("os.fsync"),  # of the first checkpoint
-        At("bench.training.schedule", 4),  # past it
-        At("bench.training.save_model"),
-        At("bench.progress.save"),  # a model without a word about it
-        At("bench.inference.Predictor.__call__", 9),
-        At("bench.records.Store.write"),
+        At("bench.training.loop.schedule", 4),  # past it
+        At("bench.training.loop.save_model"),
+        At("bench.runs.resume.save"),  # a model without a word about it
+        At("bench.model.predictor.Predictor.__call__", 9),
+        At("bench.records.store.Store.write"),
     ):
         assert forked(command, at=at, action=KILL).code == -signal.SIGKILL, at
         assert not list((results / "records").glob("*.json"))
@@ -44,9 +44,9 @@ POINTS = {
     "os.fsync": 8,
     "os.fork": 4,
     "os.mkdir": 2,
-    "bench.training.schedule": 4,
+    "bench.training.loop.schedule": 4,
     "torch.optim.AdamW.step": 8,
-    "bench.inference.Predictor.__call__": 12,
+    "bench.model.predictor.Predictor.__call__": 12,
     "datasets.supervision.wrapper.derive": 8,
     "methods.segsort.method.SegSort._bank_rows": 8,
     "methods.base.Method.load_state_dict": 2,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import names
-from bench.errors import UserError
-from bench.records import Store, read_record
+from bench.common import names
+from bench.common.errors import UserError
+from bench.records.store import Store, read_record
 from datasets.base import DataError, Item
 from datasets.toyscapes_mini import ToyscapesMini
 

@@ -15,7 +15,7 @@ from tests.faults import injection
 from tests.faults.conftest import arguments, numbers
 
 KILL, INT, TERM = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
-TRAINING, SCORING = "bench.training.schedule", "bench.inference.Predictor.__call__"
+TRAINING, SCORING = "bench.training.loop.schedule", "bench.model.predictor.Predictor.__call__"
 NEVER = (TERM, "call", TRAINING, 0, 0)
 
 
@@ -38,10 +38,10 @@ def test_a_run_of_two_ranks_of_which_some_are_killed_ends_in_the_same_bits(data_
         ("stopped at step 1 of 4", TERM, "call", TRAINING, 1, 1),
         ("rank 1 of 2 is gone", KILL, "call", TRAINING, 3, 1),
         ("stopped at step 4 of 4", INT, "launcher", TRAINING, 2, 0),
-        ("rank 0 of 2 is gone", KILL, "call", "bench.training.save_model", 1, 0),
+        ("rank 0 of 2 is gone", KILL, "call", "bench.training.loop.save_model", 1, 0),
         ("rank 1 of 2 is gone", KILL, "call", SCORING, 3, 1),
         ("rank 0 of 2 is gone", KILL, "call", SCORING, 5, 0),
-        ("rank 0 of 2 is gone", KILL, "call", "bench.progress.save", 1, 0),
+        ("rank 0 of 2 is gone", KILL, "call", "bench.runs.resume.save", 1, 0),
     ):
         ended = two_ranks(command, tuple(struck))
         assert ended.returncode != 0, struck

@@ -43,26 +43,26 @@ def while_forking(number: int) -> None:
 
 
 SEGSORT = [
-    ("start-up", At("bench.cli.load_plugins"), None),
-    ("planning", At("bench.runs._opened"), None),
+    ("start-up", At("bench.commands.cli.load_plugins"), None),
+    ("planning", At("bench.runs.execute._opened"), None),
     ("rendering", At("datasets.toyscapes.cache.write_picture", 3), None),
     ("deriving labels", At("datasets.supervision.wrapper.derive", 2), None),
-    ("building the network", At("bench.network.SegmentationNetwork.__init__"), None),
-    ("the first step", At("bench.training.schedule"), "step 1 of 4"),
-    ("forking the bank's loader", At("bench.data.reader"), while_forking),
+    ("building the network", At("bench.model.network.SegmentationNetwork.__init__"), None),
+    ("the first step", At("bench.training.loop.schedule"), "step 1 of 4"),
+    ("forking the bank's loader", At("bench.data.batches.reader"), while_forking),
     ("building the bank", At("methods.segsort.method.SegSort._bank_rows", 2), None),
-    ("writing the weights", At("bench.training.save_model"), None),
-    ("forking the scores' loader", At("bench.score.samples"), while_forking),
-    ("scoring", At("bench.inference.Predictor.__call__", 3), None),
-    ("writing the record", At("bench.records.Store.write"), None),
-    ("showing the scores", At("bench.cli._summary"), None),
+    ("writing the weights", At("bench.training.loop.save_model"), None),
+    ("forking the scores' loader", At("bench.scoring.score.samples"), while_forking),
+    ("scoring", At("bench.model.predictor.Predictor.__call__", 3), None),
+    ("writing the record", At("bench.records.store.Store.write"), None),
+    ("showing the scores", At("bench.commands.cli._summary"), None),
 ]
 GSS = [
     ("reading labels", At("methods.gss.method.read_labels"), None),
     ("fitting the codec", At("torch.optim.AdamW.step", 2), None),
-    ("forking the training's loader", At("bench.data.training_batches"), while_forking),
-    ("writing a checkpoint", At("bench.checkpoints.serialised"), "step 3 of 4"),
-    ("the last step", At("bench.training.schedule"), "step 4 of 4"),
+    ("forking the training's loader", At("bench.data.batches.training_batches"), while_forking),
+    ("writing a checkpoint", At("bench.training.checkpoint.serialised"), "step 3 of 4"),
+    ("the last step", At("bench.training.loop.schedule"), "step 4 of 4"),
     ("writing the weights", At("os.fsync"), None),
 ]
 
@@ -108,15 +108,23 @@ def written(data_root, tmp_path_factory):
 @pytest.mark.parametrize(
     ("number", "command", "at"),
     [
-        (INT, "evaluate RUN --results RESULTS --data-root DATA --device cpu", At("bench.inference.Predictor.__call__")),
-        (TERM, "predict RUN IMAGE --results RESULTS --out OUT --device cpu", At("bench.pictures.save")),
-        (INT, "explain RUN test/0000 --results RESULTS --data-root DATA --out OUT", At("bench.explanation.explain")),
-        (TERM, "leaderboard RESULTS --out OUT --format md", At("bench.leaderboard.write")),
-        (INT, "pictures RESULTS --data-root DATA --out OUT", At("bench.pictures.panel")),
-        (TERM, "list methods", At("bench.documentation.listing")),
-        (INT, "show RUN --results RESULTS", At("bench.documentation.page")),
-        (TERM, "check softmax --data-root DATA", At("bench.contract.check")),
-        (INT, "new method proto --out OUT", At("bench.templates.new_method")),
+        (
+            INT,
+            "evaluate RUN --results RESULTS --data-root DATA --device cpu",
+            At("bench.model.predictor.Predictor.__call__"),
+        ),
+        (TERM, "predict RUN IMAGE --results RESULTS --out OUT --device cpu", At("bench.report.pictures.save")),
+        (
+            INT,
+            "explain RUN test/0000 --results RESULTS --data-root DATA --out OUT",
+            At("bench.report.explanation.explain"),
+        ),
+        (TERM, "leaderboard RESULTS --out OUT --format md", At("bench.report.leaderboard.write")),
+        (INT, "pictures RESULTS --data-root DATA --out OUT", At("bench.report.pictures.panel")),
+        (TERM, "list methods", At("bench.commands.catalogue.listing")),
+        (INT, "show RUN --results RESULTS", At("bench.commands.catalogue.page")),
+        (TERM, "check softmax --data-root DATA", At("bench.checks.method.check")),
+        (INT, "new method proto --out OUT", At("bench.plugins.templates.new_method")),
     ],
 )
 def test_other_commands_end_alike_and_leave_no_half_a_file(forked, written, data_root, tmp_path, number, command, at):
@@ -145,7 +153,7 @@ def test_a_signal_that_is_delivered_twice_is_one(forked, data_root, tmp_path):
         send(INT)
 
     command = arguments("softmax", data_root, tmp_path / "results")
-    assert_one_line(forked(command, at=At("bench.training.schedule"), action=twice), INT)
+    assert_one_line(forked(command, at=At("bench.training.loop.schedule"), action=twice), INT)
     assert list((tmp_path / "results").glob("runs/*/training.ckpt"))
 
 
@@ -156,12 +164,12 @@ def test_a_second_signal_ends_the_process_within_the_step(forked, data_root, tmp
         send(TERM)
 
     command = arguments("softmax", data_root, tmp_path / "results")
-    outcome = forked(command, at=At("bench.training.schedule"), action=again)
+    outcome = forked(command, at=At("bench.training.loop.schedule"), action=again)
     assert outcome.code == 128 + TERM
     assert not list((tmp_path / "results").glob("runs/*/training.ckpt"))
 
 
-TRAINING, SCORING = At("bench.training.schedule", 3), At("bench.inference.Predictor.__call__", 3)
+TRAINING, SCORING = At("bench.training.loop.schedule", 3), At("bench.model.predictor.Predictor.__call__", 3)
 
 
 @pytest.mark.parametrize(("number", "at"), [(signal.SIGKILL, TRAINING), (signal.SIGKILL, SCORING), (TERM, SCORING)])
@@ -183,7 +191,7 @@ def test_a_failed_row_is_not_left_by_what_a_signal_brought_about(forked, data_ro
         raise RuntimeError("DataLoader worker is killed by signal: Terminated.")
 
     command = arguments("softmax", data_root, tmp_path / "results")
-    assert_one_line(forked(command, at=At("bench.network.SegmentationNetwork.forward"), action=break_off), TERM)
+    assert_one_line(forked(command, at=At("bench.model.network.SegmentationNetwork.forward"), action=break_off), TERM)
     assert not list((tmp_path / "results" / "records").iterdir())
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from bench import leaderboard
-from bench.records import Store
+from bench.records.store import Store
+from bench.report import leaderboard
 from results import summary
 
 

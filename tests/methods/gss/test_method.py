@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench import config as configuration
-from bench import contract, models, optimisation, ranks, training
+from bench.checks import method as contract
 from bench.common import files
-from bench.config import InferenceConfig
-from bench.inference import Predictor
-from bench.protocols.cross_domain import Mapping
+from bench.config import tables as configuration
+from bench.config.tables import InferenceConfig
+from bench.model import weights as models
+from bench.model.predictor import Predictor
+from bench.scoring.protocols.cross_domain import Mapping
+from bench.training import loop as training
+from bench.training import optimiser as optimisation
+from bench.training import ranks
 from datasets.base import IGNORE, ClassMap, ClassSet
 from datasets.toyscapes_mini import ToyscapesMini
 from methods.base import UNLABELLED, Batch, MethodError, upsample

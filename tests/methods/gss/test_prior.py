@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.contract import TinyNetwork
+from bench.checks.method import TinyNetwork
 from methods.base import Features, upsample
 from methods.gss.prior import AggregationHead, LinearHead, Prior, resample
 

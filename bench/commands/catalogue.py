@@ -1,0 +1,216 @@
+"""``bench list`` and ``bench show``: names, documentation and fields, read from the classes, and runs from records."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from bench.common.errors import UserError, near
+from bench.common.text import visible
+from bench.config import tables as config
+from bench.plugins import registry
+from bench.records.store import Record, Store
+from methods.base import Method
+from methods.capabilities import Ability, LearnsWithoutLabels
+
+INDENT = " " * 6
+
+
+def first_line(thing: Any) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def listing(kind: str) -> list[dict[str, str]]:
+    """Name and summary of everything of a kind."""
+    if kind == "methods":
+        return [{"name": n, "summary": first_line(registry.methods.get(n))} for n in registry.methods.names()]
+    if kind == "datasets":
+        rows = []
+        for name in registry.datasets.names():
+            dataset = registry.datasets.get(name)
+            rows.append({"name": name, "summary": f"{dataset.title}; splits {', '.join(dataset.splits)}"})
+        return rows
+    if kind == "protocols":
+        protocols = {name: registry.protocols.get(name) for name in registry.protocols.names()}
+        return [{"name": n, "summary": f"version {p.version}: {first_line(p)}"} for n, p in protocols.items()]
+    if kind == "recipes":
+        tables = {n: config.recipe_tables(n, "") for n in config.recipe_names()}
+        return [{"name": n, "summary": t["recipe"].get("description", "")} for n, t in tables.items()]
+    from bench.model.network import architectures
+
+    return [{"name": n, "summary": first_line(c)} for n, c in architectures().items()]
+
+
+def page(name: str, store: Store | None = None) -> str:
+    """Everything there is to know of a method, data set, protocol or recipe of that name, or of a run in ``store``.
+
+    Raises UserError if there is none.
+    """
+    if name in registry.methods.names():
+        return _method(name)
+    if name in registry.datasets.names():
+        return _dataset(name)
+    if name in registry.protocols.names():
+        return _protocol(name)
+    if name in config.recipe_names():
+        return _recipe(name)
+    if store is not None and store.matching(name):
+        return _run(store.find(name))
+    known = [name for kind in registry.KINDS for name in kind.names()] + config.recipe_names()
+    raise UserError(
+        f"there is no method, data set, protocol, recipe or run {name!r}: {near(name, known)}; {registry.FROM_A_FILE}"
+    )
+
+
+def fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """One line for each configuration field: key, type, bound, default, meaning; tables are entered."""
+    for name, field in model.model_fields.items():
+        key = f"{prefix}.{name}"
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from fields(annotation, key)
+            continue
+        kind, bounds = _kind(annotation), _bounds(field.metadata)
+        default = "required" if field.default is PydanticUndefined else f"default {field.default!r}"
+        meaning = textwrap.fill(
+            " ".join((field.description or "").split()), 110, initial_indent=INDENT, subsequent_indent=INDENT
+        )
+        yield f"  {key}: {kind}{bounds}, {default}" + (f"\n{meaning}" if meaning else "")
+
+
+def _kind(annotation: Any) -> str:
+    """A type as its reader names it, with the bounds of its parts."""
+    if get_origin(annotation) is Annotated:
+        kind, *fields_ = get_args(annotation)
+        return _kind(kind) + _bounds([m for field in fields_ for m in getattr(field, "metadata", ())])
+    if get_origin(annotation) is tuple:
+        return f"tuple[{', '.join('...' if part is ... else _kind(part) for part in get_args(annotation))}]"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+
+
+def _bounds(metadata: Sequence[Any]) -> str:
+    bounds = ", ".join(filter(None, map(_bound, metadata)))
+    return f" ({bounds})" if bounds else ""
+
+
+def _bound(metadata: Any) -> str:
+    signs = {
+        "ge": ">=",
+        "gt": ">",
+        "le": "<=",
+        "lt": "<",
+        "multiple_of": "multiple of",
+        "min_length": "length >=",
+        "max_length": "length <=",
+    }
+    return " ".join(
+        f"{sign} {getattr(metadata, n)}" for n, sign in signs.items() if getattr(metadata, n, None) is not None
+    )
+
+
+def _method(name: str) -> str:
+    method = registry.methods.get(name)
+    lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
+    if method.reference:
+        lines += ["", f"Reference: {method.reference}"]
+    if issubclass(method, LearnsWithoutLabels):
+        settings = ", ".join(f"method.{key}={value}" for key, value in method.without_labels.items())
+        lines += ["", f"Learns without labels (--supervision none){f', with {settings}' if settings else ''}."]
+    abilities = [a for a in method.__mro__ if issubclass(a, Ability) and a is not Ability and not issubclass(a, Method)]
+    if abilities:
+        lines += ["", *(f"{ability.__name__}: {first_line(ability)}" for ability in abilities)]
+    module = inspect.getmodule(method.Config)
+    lines += ["", "Configuration (--set KEY=VALUE):"]
+    shown = list(fields(method.Config, "method"))
+    lines += shown or ["  none"]
+    if module is not None and inspect.getdoc(method.Config):
+        lines += ["", inspect.getdoc(method.Config) or ""]
+    return "\n".join(lines)
+
+
+def _protocol(name: str) -> str:
+    protocol = registry.protocols.get(name)
+    lines = [f"protocol {name}, version {protocol.version}", "", inspect.getdoc(protocol) or "", "", "Columns:"]
+    for column in protocol.columns:
+        better = f", {column.better} is better" if column.better else ""
+        scale = " (shares, printed in %)" if column.percent else f" {column.unit}".rstrip()
+        lines.append(f"  {column.key}: {column.label}, {column.low:g} to {column.high:g}{scale}{better}")
+    lines += ["", "Scored by default." if protocol.by_default else f"Scored where --protocol {name} asks for it."]
+    return "\n".join(lines)
+
+
+def _dataset(name: str) -> str:
+    dataset = registry.datasets.get(name)
+    lines = [f"data set {name}: {dataset.title}", "", inspect.getdoc(dataset) or "", "", "Splits:"]
+    for split, facts in dataset.splits.items():
+        count = "any number of" if facts.count is None else str(facts.count)
+        lines.append(f"  {split}: {count} images, {facts.task}" + (f"; {facts.note}" if facts.note else ""))
+    lines += ["", f"Classes ({len(dataset.classes)}): {', '.join(dataset.classes.names)}"]
+    for protocol in map(registry.protocols.get, registry.protocols.names()):
+        if not protocol.on_source and (targets := protocol.targets(dataset)):
+            lines.append(f"{protocol.name.capitalize()} targets: {', '.join(map('/'.join, targets))}")
+    if dataset.target_of:
+        lines.append(f"Target of: {', '.join(dataset.target_of)}")
+    for label in ("home", "licence", "layout", "citation"):
+        if getattr(dataset, label):
+            lines += ["", f"{label.capitalize()}: {getattr(dataset, label)}"]
+    return "\n".join(lines)
+
+
+def _recipe(name: str) -> str:
+    tables = config.recipe_tables(name, "")
+    lines = [f"recipe {name}", "", "As it stands (data sets may change it, see below):"]
+    lines += _flat(tables)
+    import tomllib
+    from importlib import resources
+
+    recipe = resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text()
+    special = tomllib.loads(recipe).get("datasets", {})
+    for dataset, table in special.items():
+        lines += ["", f"On {dataset}:", *_flat(table)]
+    lines += ["", "Every key of a recipe (--set KEY=VALUE):", *fields(config.Recipe, "recipe")]
+    lines += ["", "Of the network:", *fields(config.NetworkConfig, "network")]
+    lines += ["", "Of the data:", *fields(config.DataConfig, "data")]
+    return "\n".join(lines)
+
+
+def _run(record: Record) -> str:
+    config = record.config
+    lines = [f"run {record.run_id}, {record.status}" + (f": {record.reason}" if record.reason else "")]
+    lines += [f"{config.method_name} on {config.data.name} ({config.data.supervision}), seed {config.seed}"]
+    if record.method_facts:
+        lines += ["", f"Of {config.method_name}:", *_flat(record.method_facts)]
+    for name, result in record.protocols.items():
+        lines += ["", f"{name}: {result.reason or result.status}"]
+        for target, scores in result.targets.items():
+            lines += [f"  {target}", *_table({"": scores.metrics})]
+            lines += _table(scores.by_score)
+            lines += _table({f"reading {reading}": values for reading, values in scores.by_reading.items()})
+            if scores.decomposition:
+                lines += ["    decomposition", *_table(scores.decomposition)]
+    lines += ["", "Configuration of the method:", *_flat(config.method)]
+    return "\n".join(map(visible, lines))  # a line break in a record makes no line here
+
+
+def _table(rows: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """One line for each row of named values."""
+    return [
+        f"    {name:<18}" + "  ".join(f"{n} {'n/a' if v is None else f'{v:.4f}'}" for n, v in values.items())
+        for name, values in rows.items()
+        if values
+    ]
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key, value in table.items():
+        path = f"{prefix}.{key}" if prefix else key
+        lines += _flat(value, path) if isinstance(value, dict) else [f"  {path} = {json.dumps(value)}"]
+    return lines

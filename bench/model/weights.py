@@ -1,0 +1,77 @@
+"""The method of a run as a thing of its own: built anew, written after training, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+
+from bench.common import files
+from bench.common.console import note
+from bench.common.errors import UserError
+from bench.config.tables import RunConfig
+from bench.model.network import UNREADABLE, SegmentationNetwork
+from methods.base import Classes, Method
+from methods.capabilities import BringsNetwork
+
+MODEL = "model.safetensors"
+"""In the run's folder: the final weights."""
+
+
+def build_method(method_class: type[Method], config: RunConfig, classes: Classes) -> Method:
+    """A new method on a new network, or on the one that it brings, initialised from the run's seed."""
+    torch.manual_seed(config.seed)
+    settings = method_class.Config.model_validate(config.method)
+    if issubclass(method_class, BringsNetwork):
+        return method_class(settings, method_class.build_network(settings), classes)
+    network = SegmentationNetwork(config.network)
+    if network.weights_report is not None:
+        note(str(network.weights_report))
+    return method_class(settings, network, classes)
+
+
+def save_model(method: Method, path: Path) -> str:
+    """Write the final weights, without what only training needs; returns the SHA-256 of the file."""
+    state = {n: t.contiguous().cpu() for n, t in method.state_dict().items() if n not in set(method.training_only)}
+    # One entry: the format does not keep the order of several, and equal weights shall be equal files.
+    content = save(state, metadata={"method": f"{method.name} version {method.version}"})
+    files.write(path, content)
+    return files.digest(content)
+
+
+def load_model(
+    method_class: type[Method], config: RunConfig, classes: Classes, path: Path, digest: str | None
+) -> Method:
+    """The method of a finished run, from its configuration and its weights, on the CPU and in ``eval`` mode.
+
+    Raises UserError for weights that do not fit, or are not those whose SHA-256 is ``digest``: None, as the record of a
+    failed run has it, is that of none.
+    """
+    network = config.network.model_copy(update={"encoder_weights": None})
+    method = build_method(method_class, config.model_copy(update={"network": network}), classes)
+    try:
+        state = load(files.read_checked(path, digest or "unknown"))
+    except FileNotFoundError:
+        raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
+    except files.Damaged as error:
+        raise UserError(
+            f"model {path} is not the one that its run trained and scored ({error.reason}); put that one back, or "
+            "train anew with `bench run` and --force"
+        ) from None
+    except UNREADABLE as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
+    try:
+        missing, unexpected = method.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # which sizes differ stands in the lines after the first
+        sizes = " ".join(str(error).split()).partition(": ")[2]
+        raise UserError(
+            f"model {path} does not fit a new {method.name} ({sizes}); run the run again with --force, and if your "
+            "method sizes buffers in `finish`, let its `_load_from_state_dict` size them, as segsort's bank does"
+        ) from None
+    absent = [n for n in missing if n not in set(method.training_only)]
+    if absent or unexpected:
+        problem = f"lacks {absent[0]}" if absent else f"holds the unknown {unexpected[0]}"
+        raise UserError(f"model {path} {problem}: it was made by another version; run the run again with --force")
+    return method.eval()

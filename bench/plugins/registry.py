@@ -1,0 +1,273 @@
+"""Names to classes: the methods, data sets and protocols that come with the suite, entry points, a user's own files.
+
+Built-in plugins are found by scanning the ``methods``, ``datasets`` and ``bench.scoring.protocols`` packages, so a new
+file needs no edit anywhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from bench.common import names
+from bench.common.errors import UserError, near
+
+T = TypeVar("T")
+
+FROM_A_FILE = "or pass --plugin FILE if a file of yours defines it"
+"""The end of the sentence about a name that nothing has registered."""
+
+
+REINSTALL = "`pip install --force-reinstall --no-deps genseg-bench`"
+
+
+def require_own_datasets() -> None:
+    """Stop if another package named ``datasets`` (Hugging Face's, say) shares the place of this suite's.
+
+    Whichever was installed last has overwritten files of the other, and uninstalling one removes files of both. Looks
+    at the files alone: importing the other package would cost seconds.
+    """
+    found = importlib.util.find_spec("datasets")
+    origin = None if found is None else found.origin
+    if origin is None:
+        raise UserError(
+            "this suite's package 'datasets' has lost its __init__.py, as happens when another package of that name is "
+            f"uninstalled; run {REINSTALL}"
+        )
+    initial = Path(origin)
+    remedy = (
+        f"run `pip uninstall -y datasets` and then {REINSTALL}, or install genseg-bench into an environment that the "
+        "other package is not in, for example with `uv tool install` or `pipx install`"
+    )
+    if "GENSEG_BENCH" not in initial.read_text(errors="replace"):
+        raise UserError(f"the package 'datasets' at {initial.parent} hides this suite's package of that name; {remedy}")
+    try:
+        other = importlib.metadata.distribution("datasets")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    if Path(str(other.locate_file("datasets/__init__.py"))) == initial:
+        raise UserError(f"another package 'datasets' is installed over this suite's in {initial.parent}; {remedy}")
+
+
+require_own_datasets()
+
+if TYPE_CHECKING:
+    from bench.scoring.protocols.base import Protocol
+    from datasets.base import Dataset
+    from methods.base import Method
+
+
+class Registry(Generic[T]):
+    """The plugins of one kind, by name.
+
+    Args:
+        kind: what messages call them.
+        contract: module and class that all derive from, imported when the first is asked for: it may bring torch.
+        package: every module of it holds plugins that come with the suite.
+        group: of entry points.
+        require: raises UserError for a plugin with which nothing could be done; rules beyond that are `bench check`'s.
+        key: sorts the classes; by default their names do.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        contract: str,
+        package: str,
+        group: str,
+        require: Callable[[type[T]], None] = lambda plugin: None,
+        key: Callable[[type[T]], Any] = lambda plugin: plugin.name,  # type: ignore[attr-defined]
+    ) -> None:
+        self.kind, self.contract, self.package, self.group = kind, contract, package, group
+        self.require, self.key = require, key
+        self._classes: dict[str, type[T]] = {}
+        self._broken: dict[str, str] = {}
+        self._scanned = False
+
+    @cached_property
+    def base(self) -> type[T]:
+        """The class that all derive from."""
+        module, _, name = self.contract.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        package = importlib.import_module(self.package)
+        for info in pkgutil.iter_modules(package.__path__):
+            if info.name != "base" and not info.name.startswith("_"):
+                self._register_all(importlib.import_module(f"{self.package}.{info.name}"))
+        for entry in importlib.metadata.entry_points(group=self.group):
+            # What is wrong with one stranger's package must not keep anyone from all the others.
+            try:
+                found = entry.load()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything on import
+                cause = (str(error).splitlines() or [""])[0]
+                self._broken[entry.name] = (
+                    f"{self.kind} {entry.name!r} cannot be imported ({type(error).__name__}: {cause}); reinstall its "
+                    "package"
+                )
+                continue
+            try:
+                self._register_entry(entry.name, found)
+            except UserError as error:
+                sentence = f"entry point {entry.name!r} of {self.group} cannot be used: {error}"
+                self._broken |= {entry.name: sentence, str(getattr(found, "name", entry.name)): sentence}
+
+    def _register_entry(self, key: str, found: object) -> None:
+        """A module of plugins, or one class of the right base whose name is that of the entry."""
+        if isinstance(found, ModuleType):
+            self._register_all(found)
+        elif isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found):
+            name = self._name_of(found)
+            if name != key:
+                raise UserError(
+                    f"the class {found.__module__}.{found.__qualname__} is named {name!r}; give both the same name"
+                )
+            self.register(found)
+        else:
+            raise UserError(
+                f"{getattr(found, '__qualname__', repr(found))} is no complete subclass of {self.base.__module__}."
+                f"{self.base.__name__}; name one, or the module that holds it"
+            )
+
+    def _register_all(self, module: ModuleType) -> int:
+        own = [c for c in self._plugins(module) if c.__module__.startswith(module.__name__)]
+        for plugin in own:
+            self.register(plugin)
+        return len(own)
+
+    def _plugins(self, module: ModuleType) -> Iterator[type[T]]:
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, self.base) and not inspect.isabstract(value):
+                yield value
+
+    def register(self, plugin: type[T]) -> None:
+        """Add a class under its ``name``; two different classes of one name are an error."""
+        self._classes[self._name_of(plugin)] = plugin
+
+    def _name_of(self, plugin: type[T]) -> str:
+        name = getattr(plugin, "name", None)
+        where = f"{plugin.__module__}.{plugin.__qualname__}"
+        if not isinstance(name, str) or not name:
+            raise UserError(f"{self.kind} {where} has no name; set `name = ...` in it")
+        names.require(f"the name of {self.kind} {where}", name)
+        self.require(plugin)
+        known = self._classes.get(name)
+        if known is not None and known is not plugin and known.__module__ != plugin.__module__:
+            raise UserError(
+                f"two {self.kind}s are named {name!r}: {known.__module__} and {plugin.__module__}; rename one"
+            )
+        return name
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._scan()
+        return [plugin.name for plugin in sorted(self._classes.values(), key=self.key)]  # type: ignore[attr-defined]
+
+    def known(self, name: str) -> type[T] | None:
+        """The class of that name, if there is one."""
+        self._scan()
+        return self._classes.get(name)
+
+    def get(self, name: str) -> type[T]:
+        """The class of that name. Raises UserError with near matches, or with what is wrong with its entry point."""
+        self._scan()
+        if name in self._classes:
+            return self._classes[name]
+        if name in self._broken:
+            raise UserError(self._broken[name])
+        raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}; {FROM_A_FILE}")
+
+
+def _require_method(method: type[Method]) -> None:
+    if not (isinstance(method.Config, type) and issubclass(method.Config, BaseModel)):
+        raise UserError(f"Config of method {method.name} is no pydantic model; derive it from MethodConfig")
+    if not isinstance(method.version, str):
+        raise UserError(f"version of method {method.name} is {method.version!r}, not a text; write version = '1'")
+    for score in (method.density_score, method.headline_score):
+        if score is not None:
+            names.require(f"an anomaly score of method {method.name}", score)
+
+
+def _require_dataset(dataset: type[Dataset]) -> None:
+    for split in getattr(dataset, "splits", ()):
+        names.require(f"a split of data set {dataset.name}", split)
+
+
+def _require_protocol(protocol: type[Protocol]) -> None:
+    if not isinstance(protocol.version, str):
+        raise UserError(f"version of protocol {protocol.name} is {protocol.version!r}, not a text; write version = '1'")
+    if not isinstance(getattr(protocol, "title", None), str):
+        raise UserError(f"protocol {protocol.name} has no title; set `title = ...` in it")
+
+
+methods: Registry[Method] = Registry("method", "methods.base.Method", "methods", "bench.methods", _require_method)
+datasets: Registry[Dataset] = Registry(
+    "data set", "datasets.base.Dataset", "datasets", "bench.datasets", _require_dataset
+)
+protocols: Registry[Protocol] = Registry(
+    "protocol",
+    "bench.scoring.protocols.base.Protocol",
+    "bench.scoring.protocols",
+    "bench.protocols",
+    _require_protocol,
+    key=lambda protocol: (protocol.place, protocol.name),
+)
+KINDS: tuple[Registry[Any], ...] = (methods, datasets, protocols)
+
+
+def load_plugin(path: Path) -> list[str]:
+    """Import a user's own ``.py`` file and register the methods, data sets and protocols in it.
+
+    It may import files beside it, except where an installed package has the same name.
+
+    Returns their names. Raises UserError for a file that is missing, does not import, or holds no plugin.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no plugin file {path}; check --plugin")
+    name = f"bench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugin {path} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    # At the end: a file beside the plugin must not hide a package that the suite has yet to import.
+    beside = [folder for folder in [str(path.resolve().parent)] if folder not in sys.path]
+    sys.path += beside
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"plugin {path} has a syntax error in line {error.lineno} ({error.msg}); correct it") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's file may raise anything on import
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = f" in line {frames[-1].lineno}" if frames else ""
+        raise UserError(
+            f"plugin {path} cannot be imported ({type(error).__name__}{line}: {error}); correct it"
+        ) from None
+    finally:
+        for folder in beside:
+            sys.path.remove(folder)
+    before = {name for kind in KINDS for name in kind.names()}
+    if not sum(kind._register_all(module) for kind in KINDS):
+        raise UserError(
+            f"plugin {path} defines no Method, Dataset or Protocol; see `bench new method NAME` or `bench new protocol "
+            "NAME` for a working one"
+        )
+    return sorted({name for kind in KINDS for name in kind.names()} - before)

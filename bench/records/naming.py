@@ -1,0 +1,120 @@
+"""What people call a configuration: the method, and the settings that tell it from the method's others beside it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.config.tables import RunConfig
+
+NAMED_SETTINGS = 3
+"""A label names all settings in which a method's rows differ if they are at most this many."""
+
+PARTIAL = " on partial data"
+"""After the name of runs that accepted fewer images than a data set's release has."""
+
+_ABSENT = "\0absent"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Everything but the seed that the runs of a row share."""
+
+    method: str
+    version: str
+    config: str
+    """The method's configuration as canonical JSON."""
+    keys: tuple[str, ...] = field(default=(), compare=False)
+    """Its settings in the order in which the method declares them."""
+    partial: bool = False
+    """Whether fewer images than a data set's release has were accepted."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Variant:
+        """The variant that a run of ``config`` is of."""
+        regions = {} if config.regions_hash is None else {"region_maps": config.regions_hash[:8]}
+        files = {key: f"{config.method[key]}@{digest[:8]}" for key, digest in config.method_files.items()}
+        settings, partial = {**config.method, **files, **regions}, config.data.allow_partial
+        return cls(config.method_name, config.method_version, canonical(settings), tuple(flat(settings)), partial)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the rows of a table are called."""
+
+    label: dict[Variant, str]
+    """The method's name, and the settings that tell a variant from the method's others in the table."""
+    notes: list[str]
+    """The settings in which variants differ and which their labels leave out."""
+
+
+def named(variants: Iterable[Variant]) -> Naming:
+    """Names for the ``variants`` that stand beside each other, all different."""
+    by_method: dict[str, list[Variant]] = defaultdict(list)
+    for variant in sorted(set(variants), key=lambda v: (v.method, v.version, v.config, v.partial)):
+        by_method[variant.method].append(variant)
+    naming = Naming({}, [])
+    for method, members in by_method.items():
+        settings = {v: flat(json.loads(v.config)) for v in members}
+        if len({v.version for v in members}) > 1:
+            settings = {v: {"version": v.version, **found} for v, found in settings.items()}
+        keys = list(dict.fromkeys(k for v in members for k in ("version", *v.keys, *settings[v])))
+        varying = [k for k in keys if len({_text_of(found, k) for found in settings.values()}) > 1]
+        many = len(varying) > NAMED_SETTINGS
+        telling = _fewest_that_tell(list(settings.values()), varying) if many else varying
+        for variant, found in settings.items():
+            parts = _listed(found, telling)
+            naming.label[variant] = (f"{method} ({parts})" if parts else method) + PARTIAL * variant.partial
+            if rest := _listed(found, [k for k in varying if k not in telling]):
+                naming.notes.append(f"{naming.label[variant]} differs from other rows of {method} also in {rest}")
+    return naming
+
+
+def _fewest_that_tell(settings: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
+    """A small choice of the ``varying`` keys, in their order, by which all ``settings`` are told apart.
+
+    Greedy: always the key that leaves the fewest alike, the first declared of equals.
+    """
+    chosen: list[str] = []
+
+    def kinds(keys: Sequence[str]) -> int:
+        return len({tuple(_text_of(found, key) for key in keys) for found in settings})
+
+    while kinds(chosen) < kinds(varying):
+        chosen.append(max((k for k in varying if k not in chosen), key=lambda k: kinds([*chosen, k])))
+    return [key for key in varying if key in chosen]
+
+
+def _text_of(settings: Mapping[str, Any], key: str) -> str:
+    return canonical(settings.get(key, _ABSENT))
+
+
+def _listed(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return ", ".join(
+        f"version {settings[key]}" if key == "version" else f"{key}={_plain(settings[key])}"
+        for key in keys
+        if key in settings
+    )
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else canonical(value)
+
+
+def canonical(value: Any) -> str:
+    """``value`` as the one JSON text that equal values share."""
+    return json.dumps(value, sort_keys=True)
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, by dotted key."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result

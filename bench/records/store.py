@@ -1,0 +1,410 @@
+"""What a run leaves behind, and how it is read back.
+
+``<results>/records/<run id>.json`` is the record; ``<run id>.npz`` beside it holds statistics per image, so that
+confidence intervals and paired tests need no second inference. The record names its hash.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tempfile
+import tokenize
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.common import files
+from bench.common.console import note
+from bench.common.errors import UserError
+from bench.common.names import RunId
+from bench.config.tables import RunConfig
+
+SCHEMA_VERSION = 1
+
+RECORD_BYTES = 2**24
+"""No record is larger: those of a dozen targets and hundreds of classes take a hundredth of it."""
+ARRAYS_BYTES = 2**32
+"""No file of statistics is larger, packed or unpacked."""
+DEPTH = 32
+"""Of tables in tables in a record."""
+
+
+class Environment(BaseModel):
+    """Where and with what a run was made."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+    packages: dict[str, str] = {}
+    python: str = ""
+    platform: str = ""
+    hardware: str = ""
+    device: str = "cpu"
+    ranks: int = 1
+    threads: int | None = None
+    """Of the processor that computed one operation: another number rounds otherwise. None in older records."""
+
+
+class Training(BaseModel):
+    """What training cost."""
+
+    steps: int
+    seconds: float
+    images_per_second: float
+    parameters: int
+    """Trainable parameters of network and head."""
+    peak_memory_mb: float
+    final_losses: dict[str, float] = {}
+
+
+class DatasetInfo(BaseModel):
+    """Which data a split was: number of images and a hash over names and sampled label bytes."""
+
+    name: str
+    split: str
+    images: int
+    fingerprint: str
+    content: str | None = None
+    """Hash over the sizes of all image and label files and the bytes of some; None in older records."""
+
+
+class Scores(BaseModel):
+    """The scores of one protocol on one target (a split, or a data set's split)."""
+
+    dataset: DatasetInfo
+    metrics: dict[str, float | None]
+    """Flat metric values in [0, 1] or stated units; None where undefined."""
+    per_class: dict[str, dict[str, float | None]] = {}
+    """For example ``{"iou": {"road": 0.93, ...}}``."""
+    by_score: dict[str, dict[str, float | None]] = {}
+    """Anomaly protocol: metrics of each anomaly score, ``{"msp": {"auroc": ..., "ap": ...}}``."""
+    by_reading: dict[str, dict[str, float | None]] = {}
+    """Other protocols: metrics of the same checkpoint read in another way, ``{"bank swap": {"miou": ...}}``."""
+    decomposition: dict[str, dict[str, float | None]] = {}
+    """Closed-set protocol: what the method says its errors are made of, ``{"miou": {"codec_bound": ...}}``."""
+    notes: list[str] = []
+
+
+class ProtocolResult(BaseModel):
+    """What one protocol found."""
+
+    version: str
+    status: Literal["complete", "skipped", "failed"] = "complete"
+    reason: str | None = None
+    targets: dict[str, Scores] = {}
+    """By target id: a split of the source (``test``), or ``dataset/split``."""
+    summary: dict[str, float | None] = {}
+    summary_by_reading: dict[str, dict[str, float | None]] = {}
+    """The summary of each other reading of the checkpoint."""
+    seconds: float | None = None
+
+
+class Record(BaseModel):
+    """The record of one run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: RunId
+    fingerprint: str
+    status: Literal["complete", "failed"]
+    reason: str | None = None
+    created: str
+    """UTC, ISO 8601."""
+    config: RunConfig
+    encoder_weights: str = "scratch"
+    """The encoder weights as tables show them."""
+    inference: str = "whole@native"
+    """Scale, windows and test-time augmentation as tables show them."""
+    supervision: dict[str, Any] = {}
+    """Kind of labels and the share of the pixels that they label."""
+    data: DatasetInfo | None = None
+    environment: Environment = Field(default_factory=Environment)
+    scoring_environment: Environment | None = None
+    """Where and with what the model was scored, if not in the process that trained it."""
+    training: Training | None = None
+    plugins: dict[str, str] = {}
+    """By name the SHA-256 of the files that a method and a data set from outside the suite were trained with."""
+    checkpoint_hash: str | None = None
+    """SHA-256 of the file of the model that was scored."""
+    statistics_hash: str | None = None
+    """SHA-256 of the file of statistics per image; None in older records."""
+    protocols: dict[str, ProtocolResult] = {}
+    method_facts: dict[str, Any] = {}
+    """What the method reports of itself (a codec's bound, a bank's purity)."""
+
+
+class Store:
+    """The results folder: ``records/`` is kept and committed, ``runs/`` holds checkpoints, logs and pictures."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    @property
+    def records_folder(self) -> Path:
+        """Where records and their statistics lie."""
+        return self.root / "records"
+
+    @property
+    def cache(self) -> Path:
+        """What outlives a run: sparse labels, codecs, class indices."""
+        return self.root / "runs" / "cache"
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where a run's checkpoints, log and pictures lie."""
+        return self.root / "runs" / run_id
+
+    def record_path(self, run_id: str) -> Path:
+        """The record of a run."""
+        return self.records_folder / f"{run_id}.json"
+
+    def statistics_path(self, run_id: str) -> Path:
+        """The per-image statistics of a run."""
+        return self.records_folder / f"{run_id}.npz"
+
+    def require_writable(self) -> None:
+        """Create the folders; a folder that cannot be written is the user's mistake."""
+        try:
+            for name in ("records", "runs"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.root / name):
+                    pass
+        except OSError as error:
+            raise UserError(
+                f"results folder {self.root} cannot be written ({error.strerror}); choose another with --results"
+            ) from None
+
+    def read(self, run_id: str) -> Record | None:
+        """The record of ``run_id``, or None if there is none. Raises UserError if it is damaged."""
+        path = self.record_path(run_id)
+        return read_record(path) if path.exists() else None
+
+    def write(self, record: Record) -> None:
+        """Write a record, whole or not at all."""
+        files.write(self.record_path(record.run_id), json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
+
+    def read_statistics(self, run_id: str, under: str = "") -> dict[str, np.ndarray]:
+        """Arrays per image by key ``protocol/target/kind``, of keys that begin with ``under``; empty if there are none.
+
+        Raises UserError if they are damaged, or not those that the record names.
+        """
+        record = self.read(run_id)
+        return self._statistics(run_id, None, under) if record is None else self._statistics_of(record, under)
+
+    def _statistics_of(self, record: Record, under: str = "") -> dict[str, np.ndarray]:
+        return self._statistics(record.run_id, record.statistics_hash, under)
+
+    def _statistics(self, run_id: str, digest: str | None, under: str) -> dict[str, np.ndarray]:
+        try:
+            return read_arrays(self.statistics_path(run_id), digest, under)
+        except DamagedArrays as error:
+            raise UserError(
+                f"{error}; renew it with `bench evaluate {run_id}`, or delete it to have tables without what it adds"
+            ) from None
+
+    def write_statistics(self, run_id: str, arrays: Mapping[str, np.ndarray]) -> str:
+        """Write per-image statistics, compressed; returns the SHA-256 of the file, for the record to name."""
+        content = compressed(arrays)
+        files.write(self.statistics_path(run_id), content)
+        return files.digest(content)
+
+    def records(self) -> list[Record]:
+        """All records of the folder that make sense, by run id; a note names each that does not.
+
+        Those are records with numbers that no metric can have, or that their own statistics contradict. Raises
+        UserError naming every file that cannot be read.
+        """
+        from bench.records.verification import problem  # here: it takes SciPy
+
+        found, problems = [], []
+        for path in sorted(self.records_folder.glob("*.json")):
+            try:
+                record = read_record(path)
+                fault = problem(record, self._statistics_of(record))
+            except SenselessRecord as error:
+                note(f"left out: {error}")
+            except UserError as error:
+                problems.append(str(error))
+            else:
+                if fault is None:
+                    found.append(record)
+                else:
+                    note(f"left out: {SenselessRecord(path, fault)}")
+        if len(problems) > 1:
+            named = ", ".join(problem.rpartition(";")[0] for problem in problems)  # without the remedy of each
+            raise UserError(f"{len(problems)} records cannot be read: {named}; move them away or run their runs again")
+        if problems:
+            raise UserError(problems[0])
+        return found
+
+    def _ids(self) -> list[str]:
+        return sorted(path.stem for path in self.records_folder.glob("*.json"))
+
+    def matching(self, name: str) -> list[str]:
+        """The run ids that are ``name`` or begin with it, or whose file or folder ``name`` is."""
+        stem = Path(name).name.removesuffix(".json")
+        if not stem:
+            return []
+        ids = self._ids()
+        return [i for i in ids if i == stem] or [i for i in ids if i.startswith(stem)]
+
+    def find(self, name: str) -> Record:
+        """The one record that ``name`` is ``matching``. Raises UserError if it is none or several."""
+        matches = self.matching(name)
+        if len(matches) == 1:
+            return read_record(self.record_path(matches[0]))
+        known = ", ".join(self._ids()) or "none"
+        problem = "is ambiguous, it begins" if matches else "is not in"
+        listing = f": {', '.join(matches)}" if matches else f" {self.root}; its runs are {known}"
+        raise UserError(f"run {name!r} {problem}{listing}")
+
+
+DAMAGES = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    SyntaxError,
+    AttributeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+"""What NumPy raises for a damaged archive: from the archive, its compression, or the header of an array."""
+
+
+class DamagedArrays(Exception):
+    """A file of arrays that cannot be read, named in the words of a sentence's first half."""
+
+
+def compressed(arrays: Mapping[str, np.ndarray]) -> memoryview:
+    """The bytes of an ``.npz`` file of ``arrays``; equal arrays have equal bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getbuffer()
+
+
+class _Claim(ValueError):
+    """What an archive says of itself and cannot be."""
+
+
+def read_arrays(path: Path, digest: str | None = None, under: str = "") -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file by name, where it begins with ``under``; none if there is no file.
+
+    Raises DamagedArrays, too if ``digest`` is given and not the SHA-256 of the file.
+    """
+    try:
+        content = files.read(path, ARRAYS_BYTES) if digest is None else files.read_checked(path, digest)
+        return arrays_of(content, under)
+    except FileNotFoundError:
+        return {}
+    except files.Damaged as error:
+        raise DamagedArrays(f"statistics file {error}") from None
+    except DAMAGES as error:
+        # NumPy takes what is no archive for pickled objects, and its advice to allow these helps none.
+        named = str(error) if isinstance(error, _Claim) else "it is cut off or no archive"
+        raise DamagedArrays(f"statistics file {path} is damaged ({named})") from None
+
+
+def arrays_of(content: bytes, under: str = "") -> dict[str, np.ndarray]:
+    """The arrays of what ``compressed`` gave, by name, where it begins with ``under``. Raises ``DAMAGES``.
+
+    Memory is only asked for what the archive holds, and for no more than ``ARRAYS_BYTES``.
+    """
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if (claimed := sum(member.file_size for member in members)) > ARRAYS_BYTES:
+            raise _Claim(f"it claims {claimed / 2**30:.0f} GiB of arrays")
+        for member in members:
+            if not member.filename.startswith(under):
+                continue
+            with archive.open(member) as file:
+                read_header = _HEADERS[np.lib.format.read_magic(file)]
+                shape, _, dtype = read_header(file)
+                size = file.tell() + math.prod(shape) * dtype.itemsize
+            if dtype.kind not in "biufU" or not dtype.itemsize or size != member.file_size:
+                raise _Claim(f"{member.filename} says that it is {dtype} of shape {shape}, which it cannot be")
+            with archive.open(member) as file:
+                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class SenselessRecord(UserError):
+    """A record that can be read, but with numbers that cannot be."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"record {path} is not to be believed ({fault}); move it away and run the run again")
+
+
+def read_record(path: Path) -> Record:
+    """Read one record; a damaged one is an error that names the file, never a silent gap in a table.
+
+    Raises UserError, and SenselessRecord for numbers that no metric can have.
+    """
+    from bench.records.verification import out_of_range
+
+    try:
+        content = parsed(files.read(path, RECORD_BYTES))
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"record {path} has schema version {version!r:.40}, this suite reads {SCHEMA_VERSION}; "
+                "move it away or run the run again"
+            )
+        record = Record.model_validate(content)
+    except files.Damaged as error:
+        raise UserError(f"record {error}; move it away and run the run again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(f"record {path} is damaged ({cause}); move it away and run the run again") from None
+    if record.run_id != path.stem:
+        raise UserError(f"record {path} is of run {record.run_id}; give it back that name, or move it away")
+    if (fault := next(out_of_range(record), None)) is not None:
+        raise SenselessRecord(path, fault)
+    return record
+
+
+def parsed(content: bytes) -> Any:
+    """The value of JSON that says one thing and can be worked with.
+
+    Raises ValueError or RecursionError for what is not, has a key twice, numbers beyond 64 bits, halves of surrogate
+    pairs, or tables in tables without end.
+    """
+    value = json.loads(content.decode(), object_pairs_hook=_table, parse_int=_integer)
+    json.dumps(value, ensure_ascii=False).encode()
+    level = [value]
+    for _ in range(DEPTH):
+        level = [part for whole in level for part in _parts(whole)]
+    if level:
+        raise ValueError(f"it is nested over {DEPTH} deep")
+    return value
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice!r:.40} stands twice in one table")
+    return table
+
+
+def _integer(text: str) -> int:
+    if len(text) > 19:
+        raise ValueError(f"it has an integer of {len(text)} digits")
+    return int(text)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -1,0 +1,425 @@
+"""A metric against a swept setting: from records to points, a picture, a table in the terminal and a CSV file.
+
+Runs share a panel if they were scored on the same images and classes by the same version of the protocol, after
+training on the same images; they share a line if nothing differs but the swept setting, what follows from it, and the
+seed. A method's preset fills other settings of it, and training without labels asks for some: left at what the swept
+value gives them, these are no difference of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+from pydantic import ValidationError
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from bench.common import files
+from bench.common.console import styled
+from bench.common.errors import UserError, near
+from bench.common.text import cell, drawn, visible
+from bench.config.tables import NOT_OF_THE_RESULT
+from bench.records.ledger import ledger, parts, rows
+from bench.records.naming import PARTIAL, flat
+from bench.records.naming import canonical as _canonical
+from bench.records.store import Record
+from bench.report.leaderboard import layout
+from bench.report.leaderboard.columns import Column, Metric, metric
+from bench.report.leaderboard.model import Cell
+from bench.report.leaderboard.selection import headline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PROTOCOL = "closed-set"
+DECADE = 10
+"""Values that span more than this factor stand on a logarithmic axis."""
+_MOST_TICKS = 12
+"""With more values than these, the ticks are matplotlib's."""
+_ASIDE = 5
+"""Points of print between the marks of two lines."""
+_LABELS = "labels"
+"""Where sparse labels come from, beside the settings."""
+_TABLES = ("method.", "recipe.", "network.", "data.")
+_CSV_COLUMNS = (
+    "data_set", "protocol", "target", "setting", "value", "line", "method", "metric",
+    "mean", "std", "n", "values", "runs",
+)  # fmt: skip
+
+_ALSO = "differing from other runs also in"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of the setting on a line."""
+
+    x: Any
+    cell: Cell
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Runs that differ in the swept setting and the seed alone."""
+
+    label: str
+    method: str
+    points: tuple[Point, ...]
+    """At least two, in the order of an axis."""
+
+
+class Place(NamedTuple):
+    """What the runs of a panel share."""
+
+    dataset: str
+    target: str
+    version: str
+    data: str
+    """What was scored, and what training saw."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines that may be compared."""
+
+    setting: str
+    metric: Metric
+    place: Place
+    title: str
+    lines: tuple[Line, ...]
+    left_out: tuple[str, ...] = ()
+    """A sentence for each set of runs of this place that is on no line, and why."""
+
+
+def build(records: Sequence[Record], setting: str, measure: str = "miou") -> list[Panel]:
+    """``measure``, on the split that the closed-set protocol summarises, against ``setting`` (a key of ``--set``).
+
+    Raises UserError if no record has one of the two, or if no line has two values.
+    """
+    if not records:
+        raise UserError("there is no record to draw; make some with `bench run`")
+    frame = ledger(records)
+    runs = frame.drop_duplicates("run")
+    following = _following(runs, setting)
+    settings = {run.run: _settings(run, setting, following) for run in rows(runs)}
+    having = runs[[setting in settings[run] for run in runs["run"]]]
+    if setting in {f"recipe.{key}" for key in NOT_OF_THE_RESULT}:
+        raise UserError(f"{setting} cannot change a result; draw a curve of another setting")
+    if having.empty:
+        known = {key for own in settings.values() for key in own if key.startswith(_TABLES)}
+        raise UserError(f"no record has a setting {setting!r}: {near(setting, known)}")
+    scored = _scored(frame[frame["run"].isin(having["run"])])
+    measures = {*scored["metric"]}
+    if measures and measure not in measures:
+        raise UserError(f"no record has a closed-set metric {measure!r}: {near(measure, measures)}")
+    incomplete = having[~having["run"].isin(scored["run"])]
+    measured = scored[(scored["metric"] == measure) & scored["value"].notna()].sort_values(["created", "run"])
+    # Other supervision is other labels: their source is no difference of its own then.
+    aside = {setting, _LABELS} if setting == "data.supervision" else {setting}
+    measured = measured.assign(
+        line=[_canonical({k: v for k, v in settings[run].items() if k not in aside}) for run in measured["run"]],
+        x=[_canonical(settings[run][setting]) for run in measured["run"]],
+        place=measured[["data", "training_images", "training_fingerprint", "training_content"]]
+        .astype(str)
+        .agg(" ".join, axis=1),
+    )
+    # A later run with the same seed replaces an earlier one.
+    measured = measured.drop_duplicates(["dataset", "target", "version", "place", "line", "x", "seed"], keep="last")
+    panels, alone = [], []
+    for key, found in parts(measured, ["dataset", "target", "version", "place"]):
+        place = Place(*key)
+        by_line = {line: dict(parts(of_line, "x")) for line, of_line in parts(found, "line")}
+        alone += _left_out(setting, by_line, by_line)
+        drawn = {line: by_x for line, by_x in by_line.items() if len(by_x) > 1}
+        if drawn:
+            title, labels = _words(place, {line: json.loads(line) for line in drawn})
+            lines = [Line(labels[line], json.loads(line)["method_name"], _points(drawn[line])) for line in drawn]
+            lines.sort(key=lambda line: _natural(line.label))
+            left_out = _left_out(setting, by_line, drawn)
+            methods = {line.method for line in lines}
+            kin = incomplete[(incomplete["dataset"] == place.dataset) & incomplete["method"].isin(methods)]
+            left_out += [
+                f"{run.run}, whose closed-set scores are not complete"
+                + (f" ({run.run_reason})" if run.run_reason else "")
+                for run in rows(kin.sort_values("run"))
+            ]
+            panels.append(Panel(setting, metric(measure), place, title, tuple(lines), tuple(left_out)))
+    panels.sort(key=lambda panel: panel.place)
+    if not panels:
+        values = ", ".join(sorted({_text(settings[run][setting]) for run in having["run"]}))
+        why = [text for text in alone if _ALSO in text]
+        remedy = f"the nearest is {why[0]}" if why else f"sweep it with `bench run --set {setting}=A,B,C`"
+        raise UserError(
+            f"there is nothing to draw: no two complete runs differ in {setting} alone, whose values are {values}; "
+            + remedy
+        )
+    return panels
+
+
+def _left_out(setting: str, by_line: Mapping[str, Mapping[str, pd.DataFrame]], others: Iterable[str]) -> list[str]:
+    """A sentence for each line with a single value: its runs, and in what it differs from the nearest of ``others``."""
+    sentences = []
+    among = {line: json.loads(line) for line in others}
+    for line, by_x in sorted(by_line.items()):
+        if len(by_x) > 1:
+            continue
+        ((value, alike),) = by_x.items()
+        own = json.loads(line)
+        told = [
+            [key for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)]
+            for name, other in among.items()
+            if other["method_name"] == own["method_name"] and {*by_line[name]} != {value}
+        ]
+        runs = ", ".join(alike["run"])
+        text = f"{runs} with {setting}={_text(json.loads(value))}"
+        if told:
+            keys = min(told, key=len)
+            said = ", ".join(f"{key}={_text(own[key]) if key in own else 'not set'}" for key in keys)
+            text += f", {_ALSO} {said}; give all runs of a line the same"
+        else:
+            text += f", the only value of {own['method_name']} in its line"
+        sentences.append(text)
+    return sentences
+
+
+def _following(runs: pd.DataFrame, setting: str) -> dict[str, set[str]]:
+    """Settings of each method that ``setting`` decides where they are not given."""
+    found: dict[str, set[str]] = defaultdict(set)
+    values: dict[str, dict[str, Any]] = defaultdict(dict)
+    for run in rows(runs):
+        if setting == "data.supervision":
+            found[run.method] |= set(run.without_labels)
+        elif setting.startswith("method."):
+            key = setting.split(".")[1]
+            if key in run.config.method:
+                values[run.method][_canonical(run.config.method[key])] = {key: run.config.method[key]}
+    for method, given in values.items():
+        filled = [table for table in (_filled(method, one) for one in given.values()) if table]
+        keys = {key for table in filled for key in table} - {setting.split(".")[1]}
+        found[method] = {key for key in keys if len({_canonical(table.get(key)) for table in filled}) > 1}
+    return found
+
+
+def _filled(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of ``method`` where these are ``given``; empty if it is not installed or refuses them."""
+    from bench.plugins import registry
+
+    if method not in registry.methods.names():
+        return {}
+    try:
+        return registry.methods.get(method).Config.model_validate(dict(given)).model_dump(mode="json")
+    except ValidationError:
+        return {}
+
+
+def _settings(run: Any, swept: str, following: Mapping[str, set[str]]) -> dict[str, Any]:
+    """Everything that makes the result of ``run``, a row of the ledger, but its seed, by dotted key.
+
+    Settings that are as the ``swept`` one makes them where they are not given say so in place of their value.
+    """
+    content = run.config.content()
+    method: dict[str, Any] = content["method"]
+    keys = following.get(run.method, set()) & method.keys()
+    if keys:
+        filled = _filled(run.method, {k: v for k, v in method.items() if k not in keys})
+        if swept == "data.supervision":
+            filled |= run.without_labels
+        content["method"] = method | {k: f"by {swept}" for k in keys if k in filled and method[k] == filled[k]}
+    settings = {key: value for key, value in flat(content).items() if key != "seed" and value != {}}
+    if run.supervision != "dense":
+        settings[_LABELS] = run.labels
+    return settings
+
+
+def _scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """The closed-set numbers of every complete run on its headline split."""
+    complete = (frame["run_status"] == "complete") & (frame["status"] == "complete")
+    own = (frame["reading"] == "") & (frame["part"] == "") & (frame["target"] != "")
+    found = frame[(frame["protocol"] == PROTOCOL) & complete & own]
+    judged = {run: headline(numbers) for run, numbers in parts(found, "run")}
+    return found[found["target"] == found["run"].map(judged)]
+
+
+def _points(by_x: Mapping[str, pd.DataFrame]) -> tuple[Point, ...]:
+    points = []
+    for text, found in by_x.items():
+        in_order = found.sort_values("seed")
+        cell = Cell(dict(zip(in_order["seed"], in_order["value"])))
+        points.append(Point(json.loads(text), cell, tuple(in_order["run"])))
+    return tuple(sorted(points, key=lambda point: _order(point.x)))
+
+
+def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
+    """A title of what all lines share, and for each line its method and what tells it from the others."""
+
+    def varies(key: str, among: Sequence[Mapping[str, Any]]) -> bool:
+        return len({_canonical(line.get(key)) for line in among}) > 1
+
+    everyone = list(lines.values())
+    labels = {}
+    for name, own in lines.items():
+        same_method = [line for line in everyone if line["method_name"] == own["method_name"]]
+        of_method = ("method.", "method_version")
+        parts = [
+            f"{key.removeprefix('method.')}={_text(value)}"
+            for key, value in sorted(own.items())
+            if key != "method_name" and varies(key, same_method if key.startswith(of_method) else everyone)
+        ]
+        labels[name] = own["method_name"] + (f" ({', '.join(parts)})" if parts else "")
+    first = everyone[0]
+    named = ("data.supervision", "network.architecture", "network.encoder", "recipe.name")
+    shared = [_text(first[key]) for key in named if key in first and not varies(key, everyone)]
+    if first["data.allow_partial"] and not varies("data.allow_partial", everyone):
+        shared.append(PARTIAL.strip())
+    return ", ".join([place.dataset, *shared]), labels
+
+
+def show(panels: Sequence[Panel], console: Console) -> None:
+    """Print the numbers of ``panels``."""
+    for panel in panels:
+        table = RichTable(title=styled(panel.title), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        table.add_column("method")
+        for heading in (panel.setting, "n", f"{panel.metric.heading} on {panel.place.target}"):
+            table.add_column(styled(heading), justify="right")
+        column = Column(("", "", panel.metric.key), "", "", panel.metric)
+        for line in panel.lines:
+            for point in line.points:
+                text = layout.styled(column, point.cell, point.cell.n).text
+                table.add_row(*map(styled, (line.label, _text(point.x), str(point.cell.n), text)))
+        console.print(table)
+        for sentence in panel.left_out:
+            console.print(visible(f"left out: {sentence}"), soft_wrap=True, markup=False, highlight=False)
+
+
+def write(panels: Sequence[Panel], path: Path) -> list[Path]:
+    """Draw ``panels`` below each other into ``path`` (its suffix is the format) and write their numbers beside it.
+
+    Returns picture and CSV file. Raises UserError for a format that matplotlib cannot write, or a folder that cannot
+    be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": path.stem, "font.size": 9}):
+        figure = Figure(figsize=(6.4, 4.4 * len(panels)), dpi=150, layout="constrained")
+        for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels):
+            _draw(axes, panel)
+        kinds = sorted(figure.canvas.get_supported_filetypes())
+        kind = path.suffix.removeprefix(".").lower()
+        if kind not in kinds:
+            raise UserError(f"{path} cannot be drawn, its ending names no format: {near(kind, kinds)}")
+        numbers = path.with_suffix(".csv")
+        try:
+            picture, text = io.BytesIO(), io.StringIO()
+            date = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
+            figure.savefig(picture, format=kind, metadata=date)
+            files.write(path, picture.getbuffer())
+            writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({key: cell(value) for key, value in row.items()} for row in _rows(panels))
+            files.write(numbers, text.getvalue())
+        except OSError as error:
+            sentence = f"{error.filename or path} cannot be written ({error.strerror}); choose another file with --out"
+            raise UserError(sentence) from None
+    return [path, numbers]
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    """One panel: means with their deviation, every seed as a dot."""
+    from matplotlib.transforms import ScaledTranslation
+
+    scale = 100 if panel.metric.percent else 1
+    values = {_canonical(point.x): point.x for line in panel.lines for point in line.points}
+    ordered = sorted(values.values(), key=_order)
+    numeric = all(map(_is_number, ordered))
+    position = {_canonical(x): float(x) if numeric else i for i, x in enumerate(ordered)}
+    for i, line in enumerate(panel.lines):
+        colour = f"C{i % 10}"
+        xs = [position[_canonical(point.x)] for point in line.points]
+        cells = [point.cell for point in line.points]
+        bars = axes.errorbar(
+            xs,
+            [scale * cell.mean for cell in cells],
+            yerr=[scale * (cell.std or 0.0) for cell in cells],
+            color=colour,
+            marker="so^Dv"[i % 5],
+            markersize=5,
+            linewidth=1.2,
+            elinewidth=1,
+            capsize=2,
+            label=drawn(line.label),
+        )
+        seeds = [(x, scale * value) for x, cell in zip(xs, cells) if cell.n > 1 for value in cell.values.values()]
+        x_seeds, y_seeds = [x for x, _ in seeds], [y for _, y in seeds]
+        dots = axes.plot(x_seeds, y_seeds, "o", color=colour, markersize=4, markerfacecolor="white", zorder=3)
+        # Side by side by a few points of print, whatever the axis: bars upon each other hide each other.
+        shift = _ASIDE * (i - (len(panel.lines) - 1) / 2) / 72
+        for artist in (*bars.get_children(), *dots):
+            artist.set_transform(axes.transData + ScaledTranslation(shift, 0, axes.figure.dpi_scale_trans))
+    if numeric and ordered[0] > 0 and ordered[-1] > DECADE * ordered[0]:
+        axes.set_xscale("log")
+    if not numeric or len(ordered) <= _MOST_TICKS:
+        axes.set_xticks([position[_canonical(x)] for x in ordered], [drawn(_text(x)) for x in ordered])
+        axes.minorticks_off()
+    if not numeric:
+        axes.margins(x=0.1)
+    unit = " (%)" if panel.metric.percent else ""
+    axes.set_xlabel(drawn(panel.setting))
+    place = panel.place
+    where = drawn(f"{panel.metric.label}{unit} on {place.dataset}/{place.target}")
+    axes.set_ylabel(f"{where}\n{drawn(f'{PROTOCOL} version {place.version}')}")
+    legend = "mean ± standard deviation over seeds, white dots are seeds"
+    axes.set_title(f"{drawn(panel.title)}\n{legend}", fontsize=9, loc="left")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _rows(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
+    for panel in panels:
+        for line in panel.lines:
+            for point in line.points:
+                yield {
+                    "data_set": panel.place.dataset,
+                    "protocol": f"{PROTOCOL} version {panel.place.version}",
+                    "target": panel.place.target,
+                    "setting": panel.setting,
+                    "value": _text(point.x),
+                    "line": line.label,
+                    "method": line.method,
+                    "metric": panel.metric.key,
+                    "mean": repr(point.cell.mean),
+                    "std": "" if point.cell.std is None else repr(point.cell.std),
+                    "n": point.cell.n,
+                    "values": " ".join(f"{seed}={value!r}" for seed, value in point.cell.values.items()),
+                    "runs": " ".join(point.run_ids),
+                }
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else _canonical(value)
+
+
+def _natural(text: str) -> list[tuple[bool, float, str]]:
+    """Sort key: the numbers in a text by size."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(True, float(part), "") if i % 2 else (False, 0.0, part) for i, part in enumerate(parts)]
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    """Sort key: numbers by size, then everything else by its text."""
+    return (False, value, "") if _is_number(value) else (True, 0.0, _text(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,72 @@
+"""Tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from bench.common.console import styled
+from bench.common.text import visible
+from bench.report.leaderboard import layout
+from bench.report.leaderboard.columns import Column
+from bench.report.leaderboard.model import Table
+
+_STYLES = {"best": "bold", "second": "underline", "plain": ""}
+_WIDTH_OF_A_NUMBER = 15
+
+
+def show(tables: Sequence[Table], console: Console | None = None) -> None:
+    """Print ``tables``; one that is wider than the console comes in parts, a target or two at a time."""
+    console = console or Console()
+    if not tables:
+        console.print("There are no runs to compare; make one with `bench run`.", markup=False)
+    for table in tables:
+        _show(table, console)
+
+
+def _show(table: Table, console: Console) -> None:
+    console.print()
+    console.print(styled(table.title, "bold"))
+    if table.facts:
+        console.print(styled(table.caption, "dim"))
+    for columns in _parts(table, console.width) if table.rows else []:
+        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in layout.identity_headings(table):
+            grid.add_column(styled(heading), justify="right" if heading in "#n" else "left", overflow="fold")
+        above = ""
+        for column in columns:
+            # The target stands over its first column only, or every column would be as wide as its name.
+            group = column.group if column.group != above else ""
+            above = column.group
+            heading = "\n".join(filter(None, (visible(group), visible(column.metric.heading))))
+            grid.add_column(Text(heading), justify="right")
+        for row in table.rows:
+            numbers = [
+                Text.assemble((cell.text, _STYLES[cell.style]), f" {cell.marks}" if cell.marks else "")
+                for cell in layout.cells(columns, row)
+            ]
+            grid.add_row(*map(styled, layout.identity(table, row)), *numbers)
+        console.print(grid)
+    for item in table.incomplete:
+        console.print(Text.assemble((visible(item.label), "bold"), f" {visible(item.text)}", style="yellow"))
+    for note in table.notes:
+        console.print(styled(f"Note: {note}", "yellow"))
+    for rule in table.rules:
+        console.print(styled(rule, "dim"))
+    if table.published:
+        grid = RichTable(title=layout.PUBLISHED_TITLE, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        for heading in layout.PUBLISHED_HEADINGS:
+            grid.add_column(heading, justify="right" if heading == "Value" else "left", overflow="fold")
+        for line in layout.published_rows(table):
+            grid.add_row(*map(styled, line))
+        console.print(grid)
+
+
+def _parts(table: Table, width: int) -> list[list[Column]]:
+    """The columns in parts that fit."""
+    room = (width - 12 - max(len(row.label) + len(row.score) for row in table.rows)) // _WIDTH_OF_A_NUMBER
+    return layout.parts(table.shown, room, lambda column: 1)

@@ -1,0 +1,168 @@
+"""Which images, labels and plugins a run was trained and scored with, and whether these are still what is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.common.errors import UserError
+from bench.common.files import file_digest
+from bench.config.tables import RunConfig
+from bench.data import batches as data
+from bench.plugins import registry
+from bench.records.store import DatasetInfo, Record, Store
+from bench.runs.plan import Opener, Plan, opener
+from datasets.base import Dataset, MissingData
+from datasets.supervision import official, parse, supervise
+from datasets.supervision.derive import VERSIONS
+from datasets.supervision.wrapper import DerivedLabels, SparseDataset
+from methods.base import Method
+from methods.capabilities import LearnsWithoutLabels
+
+OWN = ("methods", "datasets")
+"""The suite's packages of plugins."""
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """The training images of a run."""
+
+    dense: Dataset
+    seen: Dataset
+    """With the labels that training sees."""
+    info: DatasetInfo
+
+    @classmethod
+    def of(cls, dense: Dataset, config: RunConfig, store: Store) -> TrainingLabels:
+        """Those of a run, from its training split with all labels."""
+        return cls(dense, _supervised(dense, config, store), _describe(dense, config))
+
+    def require_published(self, config: RunConfig) -> None:
+        """Raises UserError if the run says how published labels are read, and there are none."""
+        if config.data.void_is_unlabelled and isinstance(self.seen, DerivedLabels):
+            raise UserError(
+                f"data.void_is_unlabelled is about published labels, but those of kind {self.seen.kind} are derived "
+                f"from the dense ones, since {self.seen.folder} has none; put them there, or leave "
+                "data.void_is_unlabelled out"
+            )
+
+    def require_labelled(self, config: RunConfig) -> None:
+        """Raises UserError if no pixel of the training split has a class: every loss would be of nothing."""
+        labels = self.dense if config.data.supervision == "none" else self.seen
+        if not any(bool((labels.label(index) < len(labels.classes)).any()) for index in range(len(labels))):
+            raise UserError(
+                f"no pixel of the {len(labels)} training images of {labels.name} has a class, all are void or without "
+                f"label (the first label is {labels.items[0].label}); correct the labels, or choose another supervision"
+            )
+
+    def supervision(self, method_class: type[Method]) -> dict[str, Any]:
+        """Which labels training saw, where they come from, and how many of the valid pixels they label."""
+        if not isinstance(self.seen, SparseDataset):
+            return {"kind": "dense", "source": "dense", "labelled_fraction": 1.0}
+        facts = {
+            "kind": str(self.seen.kind),
+            "source": self.seen.source,
+            "labelled_fraction": self.seen.labelled_fraction(),
+            "labelled_pixels_per_image": round(self.seen.labelled_pixels_per_image(), 1),
+        }
+        if self.seen.kind.family == "none":
+            assert issubclass(method_class, LearnsWithoutLabels), "a configuration of others is refused"
+            facts |= {"after_training": "dense", "without_labels": dict(method_class.without_labels)}
+        return facts
+
+
+def require_same_labels(record: Record, dense: Dataset, now: DatasetInfo) -> None:
+    """Raises UserError if the run was trained on other images or labels than are there now."""
+    trained = record.data
+    source, source_now = str(record.supervision.get("source", "")), _source(dense, record.config)
+    if trained is not None and trained.images != now.images:
+        change = f"{trained.images} images, now {now.images}"
+    elif trained is not None and trained.fingerprint != now.fingerprint:
+        change = "other labels"
+    elif source and source_now != ("official" if source.startswith("official") else source):
+        change = f"labels that were {source}, now {source_now}"
+    elif trained is not None and trained.content not in (None, now.content):
+        change = "other image or label files"
+    else:
+        return
+    raise UserError(
+        f"run {record.run_id} was trained on other data than {dense.folder} holds now ({change}); restore that data, "
+        "or train anew with `bench run` and --force"
+    )
+
+
+def require_same_data(record: Record, planned: Plan, dense: Dataset | MissingData, open_: Opener) -> None:
+    """Raises UserError if a finished run was trained or scored on other data than is there now.
+
+    Training data that is not there at all has not changed.
+    """
+    if not isinstance(dense, MissingData):
+        require_same_labels(record, dense, _describe(dense, record.config))
+    for name, targets in planned.targets.items():
+        for target in targets:
+            scored = record.protocols[name].targets[registry.protocols.get(name).target_name(target)].dataset
+            now = data.describe(open_(*target))
+            if scored != now.model_copy(update={} if scored.content else {"content": None}):
+                raise UserError(
+                    f"{name} of run {record.run_id} was scored on other data than {'/'.join(target)} holds now; "
+                    f"restore that data, or score it again with `bench evaluate {record.run_id}`"
+                )
+
+
+def plugin_files(*plugins: type) -> dict[str, str]:
+    """By name the SHA-256 of the files that define those of the ``plugins`` that are not the suite's own.
+
+    A commit says what the suite's code was, but nothing of a stranger's.
+    """
+    strangers = [plugin for plugin in plugins if plugin.__module__.split(".")[0] not in OWN]
+    files = [getattr(sys.modules[plugin.__module__], "__file__", None) for plugin in strangers]
+    return {path.name: file_digest(path) for path in (Path(file) for file in files if file is not None)}
+
+
+def changed_plugin(known: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """The name of a plugin file whose hash was another one when it was ``known``; None where nothing differs."""
+    return next((name for name, digest in now.items() if known.get(name, digest) != digest), None)
+
+
+def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:
+    """Raises UserError if a plugin file is another one ``now`` than the run was trained with."""
+    changed = changed_plugin(record.plugins, now)
+    if changed is not None:
+        raise UserError(
+            f"{changed} is not the file that run {record.run_id} was trained with; put that one back, or train anew "
+            "with `bench run` and --force (a method whose `version` is raised is a run of its own)"
+        )
+
+
+def training_set(config: RunConfig, root: Path, store: Store) -> Dataset:
+    """The images of a run with the labels that its training saw. Raises DataError if they are not there."""
+    source = registry.datasets.get(config.data.name)
+    assert source.train_split is not None
+    dense = opener(root, config.data.allow_partial)(source.name, source.train_split)
+    return _supervised(dense, config, store)
+
+
+def _supervised(dense: Dataset, config: RunConfig, store: Store) -> Dataset:
+    kind, seed = config.data.supervision, config.seed
+    return supervise(dense, kind, seed, store.cache, void_is_unlabelled=config.data.void_is_unlabelled)
+
+
+def _describe(dense: Dataset, config: RunConfig) -> DatasetInfo:
+    """Which data training reads: published sparse labels count too, derived ones follow from the dense labels."""
+    info = data.describe(dense)
+    published = official.find(dense, parse(config.data.supervision))
+    if published is None:
+        return info
+    images, labels = [item.image for item in dense.items], [item.label for item in dense.items]
+    return info.model_copy(update={"content": data.content(images, labels, published.files)})
+
+
+def _source(dense: Dataset, config: RunConfig) -> str:
+    """Where the labels of training come from, as far as it can be told without reading them."""
+    kind = parse(config.data.supervision)
+    if kind.family == "dense":
+        return "dense"
+    return "official" if official.find(dense, kind) is not None else f"derived: {kind.family}@{VERSIONS[kind.family]}"
