@@ -20,9 +20,10 @@ from bench.config.tables import RunConfig
 from bench.plugins.registry import methods
 from bench.records.ledger import ledger, parts, rows
 from bench.records.naming import flat
-from bench.records.store import Record, Store
+from bench.records.store import Store
 from bench.report.leaderboard.columns import metric
 from bench.report.leaderboard.statistics import mean_and_std
+from bench.schema.record import Record
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "results" / "README.md")

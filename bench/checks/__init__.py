@@ -1,1 +1,1 @@
-"""TODO room."""
+"""The rules of the three contracts, each a check by name: ``bench check``."""

@@ -27,8 +27,8 @@ from bench.common.errors import UserError
 from bench.config.tables import InferenceConfig
 from bench.model.predictor import Predictor
 from bench.plugins import registry
-from bench.records.store import Scores
 from bench.runs import plan as planning
+from bench.schema.record import Scores
 from bench.scoring.protocols.base import OWN, Counts, Evaluation, Protocol, Reading
 from bench.scoring.score import located, score
 from datasets.base import IGNORE, Dataset

@@ -15,7 +15,8 @@ from bench.common.errors import UserError, near
 from bench.common.text import visible
 from bench.config import tables as config
 from bench.plugins import registry
-from bench.records.store import Record, Store
+from bench.records.store import Store
+from bench.schema.record import Record
 from methods.base import Method
 from methods.capabilities import Ability, LearnsWithoutLabels
 

@@ -19,7 +19,8 @@ from bench.common import interruption
 from bench.common.text import lines, visible
 
 if TYPE_CHECKING:
-    from bench.records.store import Record, Store
+    from bench.records.store import Store
+    from bench.schema.record import Record
     from bench.scoring.protocols.base import Metric
 
 ENDED_BY_A_PLUGIN = "a plugin ended the program (sys.exit({})); let it raise an error instead"
@@ -307,7 +308,7 @@ def _summary(records: list[Record]) -> None:
 
     from bench.common.console import console, note, styled
     from bench.report.leaderboard.columns import metric
-    from bench.report.leaderboard.protocols import primary
+    from bench.scoring.described import primary
 
     for record in records:
         table = Table()

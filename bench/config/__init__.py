@@ -1,1 +1,1 @@
-"""TODO room."""
+"""What a run is: recipes, TOML files and ``--set`` to one validated configuration, or a grid of them."""

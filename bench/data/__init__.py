@@ -1,1 +1,1 @@
-"""TODO room."""
+"""Images and labels of a split as training and scoring read them."""

@@ -23,7 +23,7 @@ from torchvision.transforms.v2 import functional as TF
 from bench.common import files
 from bench.config.tables import AugmentationConfig, InferenceConfig, Recipe
 from bench.model.predictor import resize_labels
-from bench.records.store import DatasetInfo
+from bench.schema.record import DatasetInfo
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
 from datasets.loading import follow_parent
 from datasets.regions import RegionMaps

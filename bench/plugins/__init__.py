@@ -1,1 +1,1 @@
-"""TODO room."""
+"""Methods, data sets and protocols by name, and templates of new ones."""

@@ -1,1 +1,1 @@
-"""TODO room."""
+"""Where records are kept, what they say of each other, and the ledger: one frame of all numbers."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bench.records.store import Environment
+from bench.schema.record import Environment
 
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "timm", "lightning", "numpy", "scipy")
 

@@ -23,7 +23,8 @@ from bench.common.errors import UserError
 from bench.common.text import cell
 from bench.config.tables import NOT_OF_THE_RESULT
 from bench.records.naming import Variant, named
-from bench.records.store import DatasetInfo, ProtocolResult, Record, Scores, Store
+from bench.records.store import Store
+from bench.schema.record import DatasetInfo, ProtocolResult, Record, Scores
 from bench.scoring.metrics.catalogue import metric
 from bench.scoring.metrics.confusion import harmonic_mean
 
@@ -246,7 +247,7 @@ def _of_target(scores: Scores) -> Iterator[tuple[str, str, str, float | None]]:
 
 def _headline_metric(protocol: str) -> str | None:
     """The metric that the protocol's summary repeats from the split it is judged on."""
-    from bench.report.leaderboard.protocols import shown
+    from bench.scoring.described import shown
 
     return shown(protocol).headline()
 

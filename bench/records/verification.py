@@ -23,7 +23,7 @@ from bench.scoring.metrics.images import ratio
 from bench.scoring.metrics.ranking import tied_bins
 
 if TYPE_CHECKING:
-    from bench.records.store import ProtocolResult, Record, Scores
+    from bench.schema.record import ProtocolResult, Record, Scores
 
 BESIDE_A_TIE = 5e-4
 """Share of the pixels that may be counted an ulp beside the tie that the exact metric saw: both passes score anew."""

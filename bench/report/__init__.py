@@ -1,1 +1,1 @@
-"""TODO room."""
+"""What people see of records: tables, curves, pictures, explanations."""

@@ -19,9 +19,10 @@ from bench.common.text import visible
 from bench.model import weights as models
 from bench.model.predictor import ImagePrediction, Predictor, score_maps
 from bench.plugins import registry
-from bench.records.store import Record, Store
+from bench.records.store import Store
 from bench.runs import execute as runs
 from bench.runs import plan as planning
+from bench.schema.record import Record
 from bench.training import ranks
 from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData
 from datasets.images import read_rgb

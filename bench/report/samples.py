@@ -14,10 +14,11 @@ from bench.common.console import note, progress
 from bench.data import whole_images
 from bench.model.predictor import Predictor, draws_nothing
 from bench.plugins import registry
-from bench.records.store import Record, Store
+from bench.records.store import Store
 from bench.report import pictures
 from bench.runs import execute as runs
 from bench.runs import same_data as provenance
+from bench.schema.record import Record
 from bench.training import ranks
 from datasets.base import ClassSet
 from methods.base import Collectives, Context, Method

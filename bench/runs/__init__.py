@@ -1,1 +1,1 @@
-"""TODO room."""
+"""One run from configuration to record: what is planned, done and still to do."""

@@ -14,8 +14,8 @@ from bench.config.tables import RunConfig
 from bench.model import weights as models
 from bench.model.predictor import LOG_ZERO
 from bench.plugins import registry
-from bench.records.store import Training
 from bench.runs.plan import Plan
+from bench.schema.record import Training
 from bench.scoring.protocols.targets import cross_domain
 from bench.training import loop as training
 from bench.training.ranks import FabricCollectives

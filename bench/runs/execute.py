@@ -26,19 +26,20 @@ from bench.config.tables import RunConfig
 from bench.model import weights as models
 from bench.model.predictor import Predictor
 from bench.plugins import registry
+from bench.plugins.files import plugin_files
 from bench.records import environment
-from bench.records.store import ProtocolResult, Record, Store
+from bench.records.store import Store
 from bench.runs import elsewhere
 from bench.runs import resume as progress
 from bench.runs.plan import Opener, Plan, opener, plan, unscored
 from bench.runs.rescore import enter, in_order, judged, merge_statistics, summarise, target_names
 from bench.runs.same_data import (
     TrainingLabels,
-    plugin_files,
     require_same_data,
     require_same_labels,
     require_same_plugins,
 )
+from bench.schema.record import ProtocolResult, Record
 from bench.scoring.protocols.base import Evaluation, Protocol
 from bench.scoring.score import Outcome, gather_one, located, score
 from bench.training import checkpoint as checkpoints

@@ -13,7 +13,7 @@ from bench.common.errors import UserError
 from bench.config.tables import RunConfig
 from bench.model.network import require_buildable
 from bench.plugins import registry
-from bench.records.store import ProtocolResult
+from bench.schema.record import ProtocolResult
 from bench.scoring.score import located
 from bench.training.ranks import require_precision
 from datasets.base import Dataset, MissingData

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.plugins import registry
-from bench.records.store import ProtocolResult, Record, Scores
+from bench.schema.record import ProtocolResult, Record, Scores
 from bench.scoring.protocols.base import Protocol
 from datasets.base import Dataset
 

@@ -14,8 +14,9 @@ from bench.common.errors import UserError
 from bench.config.tables import RunConfig
 from bench.model import weights as models
 from bench.plugins import registry
-from bench.records.store import DamagedArrays, Record, Store, arrays_of, compressed, read_arrays
+from bench.records.store import DamagedArrays, Store, arrays_of, compressed, read_arrays
 from bench.runs.rescore import enter
+from bench.schema.record import Record
 
 PROGRESS = "progress.json"
 """In the run's folder: the record so far."""

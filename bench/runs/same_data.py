@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.common.errors import UserError
-from bench.common.files import file_digest
 from bench.config.tables import RunConfig
 from bench.data import batches as data
 from bench.plugins import registry
-from bench.records.store import DatasetInfo, Record, Store
+from bench.plugins.files import changed_plugin
+from bench.records.store import Store
 from bench.runs.plan import Opener, Plan, opener
+from bench.schema.record import DatasetInfo, Record
 from datasets.base import Dataset, MissingData
 from datasets.supervision import official, parse, supervise
 from datasets.supervision.derive import VERSIONS
 from datasets.supervision.wrapper import DerivedLabels, SparseDataset
 from methods.base import Method
 from methods.capabilities import LearnsWithoutLabels
-
-OWN = ("methods", "datasets")
-"""The suite's packages of plugins."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +107,6 @@ def require_same_data(record: Record, planned: Plan, dense: Dataset | MissingDat
                     f"{name} of run {record.run_id} was scored on other data than {'/'.join(target)} holds now; "
                     f"restore that data, or score it again with `bench evaluate {record.run_id}`"
                 )
-
-
-def plugin_files(*plugins: type) -> dict[str, str]:
-    """By name the SHA-256 of the files that define those of the ``plugins`` that are not the suite's own.
-
-    A commit says what the suite's code was, but nothing of a stranger's.
-    """
-    strangers = [plugin for plugin in plugins if plugin.__module__.split(".")[0] not in OWN]
-    files = [getattr(sys.modules[plugin.__module__], "__file__", None) for plugin in strangers]
-    return {path.name: file_digest(path) for path in (Path(file) for file in files if file is not None)}
-
-
-def changed_plugin(known: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    """The name of a plugin file whose hash was another one when it was ``known``; None where nothing differs."""
-    return next((name for name, digest in now.items() if known.get(name, digest) != digest), None)
 
 
 def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:

@@ -1,1 +1,1 @@
-"""TODO room."""
+"""What is counted of predictions, and the numbers that follow: protocols and metrics."""

@@ -16,7 +16,7 @@ from torch.utils.data import Subset
 from bench.common.console import Ticker
 from bench.common.errors import RunFailed, UserError, disk_is_full
 from bench.data import batches as data
-from bench.records.store import Scores
+from bench.schema.record import Scores
 from bench.scoring.metrics.images import NonFiniteScore
 from bench.scoring.metrics.ranking import UndefinedMetric
 from bench.scoring.protocols.base import Evaluation, Found, Image, Pass, Protocol, Steps, numbers

@@ -1,1 +1,1 @@
-"""TODO room."""
+"""The training loop and what it needs: optimiser, checkpoints, ranks, the log of losses."""

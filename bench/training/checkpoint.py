@@ -17,7 +17,7 @@ from bench.common.errors import UserError
 from bench.common.tensors import serialised
 from bench.config.tables import RunConfig
 from bench.model.network import UNREADABLE
-from bench.runs.same_data import changed_plugin
+from bench.plugins.files import changed_plugin
 from methods.base import Method
 
 CHECKPOINT = "training.ckpt"

@@ -25,7 +25,7 @@ from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
 from bench.data.whole_images import whole_batches, whole_label_maps
 from bench.model.weights import MODEL, build_method, save_model
-from bench.records.store import Training
+from bench.schema.record import Training
 from bench.training.checkpoint import CHECKPOINT, Checkpoint
 from bench.training.loss_log import LossLog
 from bench.training.optimiser import make_optimiser, schedule

@@ -20,10 +20,11 @@ from bench.common import console as common_console
 from bench.common.console import Ticker, note
 from bench.common.text import cell, drawn, lines, visible
 from bench.plugins import registry
-from bench.records.store import DatasetInfo, ProtocolResult, Record, Scores, Store
+from bench.records.store import Store
 from bench.report import leaderboard
 from bench.report.leaderboard import curves
 from bench.report.leaderboard.latex import _SPECIAL, tex
+from bench.schema.record import DatasetInfo, ProtocolResult, Record, Scores
 from bench.training.loss_log import LossLog
 from methods.softmax import Softmax
 from tests.bench.report.leaderboard.conftest import Bench, info

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from bench.common.errors import UserError
 from bench.records import store as records
-from bench.records.store import ProtocolResult, Record, Scores, Store
+from bench.records.store import Store
 from bench.records.verification import problem
 from bench.report import leaderboard
 from bench.report.leaderboard import curves
+from bench.schema.record import ProtocolResult, Record, Scores
 from bench.scoring.metrics import catalogue
 from bench.scoring.metrics.boundary import BoundaryMeter
 from bench.scoring.metrics.calibration import CalibrationMeter

@@ -19,7 +19,6 @@ from bench.common.console import note
 from bench.common.text import in_html
 from bench.model.predictor import Predictor
 from bench.plugins import registry
-from bench.records.store import Record
 from bench.report.explanation.bank import Layout, lay_out, require_sklearn
 from bench.report.explanation.figures import (
     Piece,
@@ -34,6 +33,7 @@ from bench.report.explanation.query import Query, find
 from bench.report.explanation.retrieval import RULE, Retrieved, choose, retrieve, segments_json
 from bench.report.explanation.tiles import Tile, TrainingImages, cut
 from bench.runs import plan as planning
+from bench.schema.record import Record
 from datasets.base import ClassSet
 from methods.base import Method, MethodError
 from methods.capabilities import Explains

@@ -12,9 +12,9 @@ from bench.common.console import note, progress
 from bench.data import batches as data
 from bench.data.whole_images import whole_batch
 from bench.model.predictor import Predictor
-from bench.records.store import Record
 from bench.report.explanation.retrieval import segment_map
 from bench.runs.plan import Opener
+from bench.schema.record import Record
 from datasets.base import DataError, Dataset
 from methods.capabilities import Explains
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.columns import Column, ColumnKey, metric
 from bench.report.leaderboard.model import Cell, Row, Table
-from bench.report.leaderboard.protocols import shown
+from bench.scoring.described import shown
 
 Statistics = Callable[[str, str], Mapping[str, NDArray[Any]]]
 """Arrays per image, by ``protocol/target/kind``, of a run id, and of the keys that begin with the second text."""

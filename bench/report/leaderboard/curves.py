@@ -32,11 +32,11 @@ from bench.config.tables import NOT_OF_THE_RESULT
 from bench.records.ledger import ledger, parts, rows
 from bench.records.naming import PARTIAL, flat
 from bench.records.naming import canonical as _canonical
-from bench.records.store import Record
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column, Metric, metric
 from bench.report.leaderboard.model import Cell
 from bench.report.leaderboard.selection import headline
+from bench.schema.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

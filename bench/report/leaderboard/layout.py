@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
-from bench.report.leaderboard.protocols import shown
+from bench.scoring.described import shown
 
 NOTHING = "–"
 PUBLISHED_TITLE = "Published (other networks and schedules, not comparable)"

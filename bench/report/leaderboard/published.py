@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.report.leaderboard.protocols import shown
+from bench.scoring.described import shown
 
 EVIDENCE = {
     "official repository": "stated in the authors' repository",

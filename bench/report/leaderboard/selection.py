@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.records.ledger import rows
-from bench.report.leaderboard.protocols import shown
+from bench.scoring.described import shown
 
 REASON_LENGTH = 240
 

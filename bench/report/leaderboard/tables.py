@@ -19,8 +19,6 @@ import pandas as pd
 
 from bench.records.ledger import TRAINING, ledger, parts, rows
 from bench.records.naming import Naming, Variant, named
-from bench.records.store import Record
-from bench.report.leaderboard import protocols
 from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.report.leaderboard.comparison import Statistics, compare, rank, sort_rows
@@ -30,6 +28,8 @@ from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.report.leaderboard.published import load, matching, shares_of_supervised
 from bench.report.leaderboard.selection import Selection, headline, select, sentence
 from bench.report.leaderboard.supervision import by_supervision
+from bench.schema.record import Record
+from bench.scoring import described as protocols
 
 COST = "cost"
 """Stands for the data of a column of what training cost."""

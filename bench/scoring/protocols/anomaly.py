@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.model.predictor import ImagePrediction
-    from bench.records.store import ProtocolResult
+    from bench.schema.record import ProtocolResult
     from datasets.base import ComponentSizes, Dataset
 
 SAMPLED = 53

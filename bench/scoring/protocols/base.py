@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.model.predictor import ImagePrediction, Predictor
-    from bench.records.store import ProtocolResult
+    from bench.schema.record import ProtocolResult
     from datasets.base import Dataset, Sample
     from methods.capabilities import Diagnosis
 

@@ -33,7 +33,7 @@ from datasets.errors import MissingData
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.records.store import ProtocolResult
+    from bench.schema.record import ProtocolResult
     from datasets.base import ClassMap, ClassSet, Dataset
     from methods.base import Method
     from methods.capabilities import Relabels

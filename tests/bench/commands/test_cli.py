@@ -18,7 +18,8 @@ from PIL import Image
 
 from bench.config import tables as config
 from bench.plugins import registry
-from bench.records.store import DatasetInfo, ProtocolResult, Record, Scores, Store
+from bench.records.store import Store
+from bench.schema.record import DatasetInfo, ProtocolResult, Record, Scores
 from tests.faults import injection
 
 QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recipe.steps=2")

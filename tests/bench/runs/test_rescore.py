@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from bench.records.store import DatasetInfo, ProtocolResult, Scores
 from bench.runs.rescore import merge, merge_statistics
+from bench.schema.record import DatasetInfo, ProtocolResult, Scores
 from bench.scoring.metrics.confusion import harmonic_mean
 from bench.scoring.protocols import Anomaly, ClosedSet, CrossDomain
 

@@ -17,8 +17,8 @@ from bench.common.errors import RunFailed
 from bench.config.tables import InferenceConfig
 from bench.model.predictor import Predictor
 from bench.plugins import registry
-from bench.records.store import ProtocolResult
 from bench.runs import plan as planning
+from bench.schema.record import ProtocolResult
 from bench.scoring.protocols import ClosedSet, CrossDomain
 from bench.scoring.protocols.base import Evaluation, Found, Image, ImageCounts, Metric, Pass, Protocol
 from bench.scoring.score import score
@@ -254,7 +254,7 @@ def test_descriptions_and_metrics_need_no_torch():
 import sys
 import numpy as np
 from bench import registry
-from bench.report.leaderboard.protocols import shown
+from bench.scoring.described import shown
 protocols = [registry.protocols.get(name) for name in registry.protocols.names()]
 assert len(protocols) >= 5 and all(p.title and p.columns for p in protocols)
 closed = shown("closed-set")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.config.tables import DataConfig, NetworkConfig, Recipe, RunConfig
-from bench.records.store import DatasetInfo, Environment, ProtocolResult, Record, Scores
+from bench.schema.record import DatasetInfo, Environment, ProtocolResult, Record, Scores
 
 TRAINING = DatasetInfo(name="toyscapes", split="train", images=100, fingerprint="feedfacecafe")
 

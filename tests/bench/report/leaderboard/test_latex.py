@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.records.store import Training
 from bench.report.leaderboard import build, render, write
+from bench.schema.record import Training
 
 TARGETS = ("fishyscapes_lost_and_found/val", "road_anomaly/test", "road_obstacle_21/val")
 LONG_NETWORK = {

@@ -16,8 +16,9 @@ from bench.commands.cli import _summary
 from bench.common.errors import UserError
 from bench.common.text import cell
 from bench.records.ledger import COLUMNS, TRAINING, export, ledger
-from bench.records.store import ProtocolResult, Scores, Store, Training
+from bench.records.store import Store
 from bench.report.leaderboard import FILES, build, curves, render, show
+from bench.schema.record import ProtocolResult, Scores, Training
 
 ROOT = Path(__file__).parents[4]
 HEADLINES = ("miou", "ece", "boundary_iou")

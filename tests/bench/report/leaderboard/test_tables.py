@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.records.store import DatasetInfo, Environment, ProtocolResult, Scores, Store
+from bench.records.store import Store
 from bench.report.leaderboard import build, render
+from bench.schema.record import DatasetInfo, Environment, ProtocolResult, Scores
 from bench.scoring.metrics import confusion
 from bench.scoring.protocols import ClosedSet
 

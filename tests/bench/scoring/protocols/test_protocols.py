@@ -18,8 +18,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from bench.common.errors import RunFailed
 from bench.config.tables import InferenceConfig
 from bench.model.predictor import Predictor
-from bench.records.store import ProtocolResult
 from bench.runs.rescore import in_order, summarise, target_names
+from bench.schema.record import ProtocolResult
 from bench.scoring.metrics.boundary import (
     F1_TOLERANCE,
     boundary_f1,

@@ -1,0 +1,1 @@
+"""What a run leaves behind, as types: everything that counts, trains or scores may know them."""
