@@ -75,7 +75,8 @@ def live(method_class: type[Method], settings: Mapping[str, Any], folder: Path, 
     with torch.no_grad():
         method.prepare(context())
     if not isinstance(method, NotTrained):
-        optimiser = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=1e-3)
+        # Not Adam: it takes steps of full length along gradients that are rounding alone, which no two devices share.
+        optimiser = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-2)
         for step in range(2):
             batch = batch_on(device, step)
             if step:
