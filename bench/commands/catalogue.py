@@ -17,8 +17,6 @@ from bench.config import tables as config
 from bench.plugins import registry
 from bench.records.store import Store
 from bench.schema.record import Record
-from methods.base import Method
-from methods.capabilities import Ability, LearnsWithoutLabels
 
 INDENT = " " * 6
 
@@ -54,14 +52,14 @@ def page(name: str, store: Store | None = None) -> str:
 
     Raises UserError if there is none.
     """
+    if name in config.recipe_names():  # in the order of what a look costs: methods and data sets need torch
+        return _recipe(name)
+    if name in registry.protocols.names():
+        return _protocol(name)
     if name in registry.methods.names():
         return _method(name)
     if name in registry.datasets.names():
         return _dataset(name)
-    if name in registry.protocols.names():
-        return _protocol(name)
-    if name in config.recipe_names():
-        return _recipe(name)
     if store is not None and store.matching(name):
         return _run(store.find(name))
     known = [name for kind in registry.KINDS for name in kind.names()] + config.recipe_names()
@@ -121,6 +119,9 @@ def _method(name: str) -> str:
     lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
     if method.reference:
         lines += ["", f"Reference: {method.reference}"]
+    from methods.base import Method
+    from methods.capabilities import Ability, LearnsWithoutLabels
+
     if issubclass(method, LearnsWithoutLabels):
         settings = ", ".join(f"method.{key}={value}" for key, value in method.without_labels.items())
         lines += ["", f"Learns without labels (--supervision none){f', with {settings}' if settings else ''}."]
