@@ -33,13 +33,11 @@ def shown(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error
+        from bench.plugins.own_datasets import require_own_datasets
+
         try:
-            from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error
-        except Exception as error:
-            if type(error).__name__ != "UserError":
-                raise
-            fail(str(error))
-        try:
+            require_own_datasets()
             return command(*args, **kwargs)
         except UserError as error:
             fail(str(error))
