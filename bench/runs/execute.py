@@ -87,16 +87,16 @@ def execute(
     run_id, fingerprint = config.run_id(), config.fingerprint()
     source = registry.datasets.get(config.data.name)
     open_ = opener(root, config.data.allow_partial)
-    planned = plan(source, protocols, open_)
     dense: Dataset | MissingData
     if issubclass(method_class, TrainedElsewhere):
         elsewhere.class_map(method_class, source)
-        planned = elsewhere.narrowed(planned, method_class, source, protocols)
+        planned = elsewhere.narrowed(plan(source, protocols, open_), method_class, source, protocols)
         dense = MissingData(f"{method_class.name} was trained elsewhere")
     elif source.train_split is None:
         raise UserError(f"{source.name} has no training split; train on another data set")
     else:
         dense = _opened(open_, source.name, source.train_split)
+        planned = plan(source, protocols, open_)
     folder = store.run_folder(run_id)
     # Every rank decides alike, from files that none changes before all have read them.
     with ranks.watched(fabric), locked(folder, run_id) if fabric.is_global_zero else nullcontext():

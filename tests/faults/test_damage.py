@@ -32,6 +32,7 @@ from bench.plugins import registry
 from bench.records import store as records
 from bench.runs import execute as runs
 from bench.runs import resume as progress
+from bench.schema.record import Record, Training
 from bench.scoring.protocols import anomaly
 from bench.training import checkpoint as checkpoints
 from bench.training.checkpoint import Checkpoint
@@ -75,7 +76,7 @@ def notes(monkeypatch) -> Callable[[], str]:
     for module in (console, checkpoints, progress, models):
         monkeypatch.setattr(module, "note", told.append)
     for module in ("datasets.supervision.wrapper", "datasets.toyscapes.cache"):
-        monkeypatch.setattr(f"{module}.note", told.append)
+        monkeypatch.setattr(f"{module}.remark", told.append)
 
     def since() -> str:
         text = "\n".join(told)
@@ -103,8 +104,8 @@ def record(run_config, store):
     """Of a run that is trained; its model is there."""
     folder = store.run_folder(run_config.run_id())
     files.write(folder / models.MODEL, b"weights" * 1000)
-    training = records.Training(steps=1, seconds=1, images_per_second=1, parameters=1, peak_memory_mb=1)
-    return records.Record(
+    training = Training(steps=1, seconds=1, images_per_second=1, parameters=1, peak_memory_mb=1)
+    return Record(
         run_id=run_config.run_id(),
         fingerprint=run_config.fingerprint(),
         status="complete",
@@ -466,7 +467,7 @@ def results(scored, tmp_path):
     return tmp_path / "results"
 
 
-def the_record(results: Path) -> records.Record:
+def the_record(results: Path) -> Record:
     (found,) = records.Store(results).records()
     return found
 

@@ -154,7 +154,7 @@ def failed(payload: str) -> Record:
 def tables(request):
     payload = SEQUENCES[request.param]
     records = [loaded(payload), loaded(payload).model_copy(update={"run_id": "second"}), failed(payload)]
-    return SimpleNamespace(payload=payload, built=leaderboard.build(records, lambda run_id: {}))
+    return SimpleNamespace(payload=payload, built=leaderboard.build(records, lambda run_id, under: {}))
 
 
 def test_terminal(tables):

@@ -628,8 +628,8 @@ def test_whatever_a_method_raises_is_a_row_and_the_grid_goes_on(places, tmp_path
     status = {row["config"]["method_name"]: (row["status"], row["reason"]) for row in rows}
     assert status.pop("majority") == ("complete", None)
     assert {*status} == {*faults}
-    for state, reason in status.values():
-        assert state == "failed"
+    for name, (state, reason) in status.items():
+        assert state == "failed", name
         assert "plugin.py line" in reason
 
 

@@ -78,7 +78,7 @@ class _OfTheMethod(Generic[T]):
     def __get__(self, image: Any, owner: type | None = None) -> T:
         try:
             value = image.__dict__[self.name] = self.work(image)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             image.failure = error
             raise
         return value
@@ -87,7 +87,7 @@ class _OfTheMethod(Generic[T]):
 class Image:
     """An image under evaluation. What the checkpoint makes of it is worked out when a protocol asks, once for all."""
 
-    failure: Exception | None = None
+    failure: BaseException | None = None
     """What the method, not a protocol, stumbled over."""
 
     def __init__(self, sample: Sample, predictor: Predictor) -> None:

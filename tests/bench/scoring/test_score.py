@@ -253,7 +253,7 @@ def test_descriptions_and_metrics_need_no_torch():
     code = """
 import sys
 import numpy as np
-from bench import registry
+from bench.plugins import registry
 from bench.scoring.described import shown
 protocols = [registry.protocols.get(name) for name in registry.protocols.names()]
 assert len(protocols) >= 5 and all(p.title and p.columns for p in protocols)
