@@ -46,13 +46,13 @@ def measured(arguments: list[str], checkout: Path) -> Cost:
 
 
 def copies(results: Path, number: int) -> None:
-    """``number`` records in ``results``: the committed ones again and again, every time with other seeds."""
+    """``number`` records in ``results``: the committed ones again and again, with recipes of other names."""
     paths = sorted((HERE / "results" / "records").glob("*.json"))
     (results / "records").mkdir(parents=True)
     for i in range(number):
         path = paths[i % len(paths)]
         record = json.loads(path.read_text())
-        record["config"]["seed"] += 100 * (i // len(paths))
+        record["config"]["recipe"]["name"] += f"-{i // len(paths)}"
         record["run_id"] = f"{path.stem}-{i}"
         (results / "records" / f"{path.stem}-{i}.json").write_text(json.dumps(record))
         shutil.copy(path.with_suffix(".npz"), results / "records" / f"{path.stem}-{i}.npz")
