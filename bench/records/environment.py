@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+import bench
 from bench.schema.record import Environment
 
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "timm", "lightning", "numpy", "scipy")
@@ -17,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "timm", "ligh
 
 def describe(device: torch.device, ranks: int = 1) -> Environment:
     """The environment of this process on ``device``."""
-    commit, dirty = git_state(Path(__file__).resolve().parent.parent)
+    commit, dirty = git_state(Path(bench.__file__).resolve().parent.parent)
     return Environment(
         commit=commit,
         dirty=dirty,
