@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.checks.method import Broken
+from bench.checks.method import ContractViolation
 from bench.common.errors import UserError
 from bench.plugins import registry
 from bench.scoring.protocols.targets import require_fit
@@ -28,7 +28,7 @@ def check(dataset_class: type[Dataset], root: Path) -> Iterator[tuple[str, str |
 def _outcome(name: str, rule: Callable[[], str]) -> tuple[str, str | None]:
     try:
         found = rule()
-    except (Broken, UserError) as error:
+    except (ContractViolation, UserError) as error:
         return name, str(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a data set under check may raise anything
         return name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
@@ -37,7 +37,7 @@ def _outcome(name: str, rule: Callable[[], str]) -> tuple[str, str | None]:
 
 def _require(condition: bool, problem: str) -> None:
     if not condition:
-        raise Broken(problem)
+        raise ContractViolation(problem)
 
 
 def _facts(dataset: type[Dataset]) -> str:

@@ -43,7 +43,7 @@ SIZE = (48, 64)
 STEPS = 6
 
 
-class Broken(AssertionError):
+class ContractViolation(AssertionError):
     """A rule that the method breaks."""
 
 
@@ -184,7 +184,7 @@ def _maps(prediction: Prediction) -> dict[str, Tensor]:
 
 def _require(condition: bool, problem: str) -> None:
     if not condition:
-        raise Broken(problem)
+        raise ContractViolation(problem)
 
 
 def check_losses_are_finite_scalars(subject: Subject) -> None:
@@ -351,7 +351,7 @@ def check_state_dict_round_trip_predicts_the_same(subject: Subject) -> None:
         missing, unexpected = fresh.load_state_dict(final, strict=False)
     except RuntimeError as error:
         sizes = " ".join(str(error).split()).partition(": ")[2]
-        raise Broken(
+        raise ContractViolation(
             f"{sizes}; let _load_from_state_dict size the buffers that finish sizes, as segsort's bank does"
         ) from None
     _require(not unexpected, f"a new method does not know {', '.join(unexpected[:3])}")
@@ -464,7 +464,7 @@ def check(
                 function(subject)
             except NotApplicable as reason:
                 yield name, reason
-            except (Broken, UserError) as error:
+            except (ContractViolation, UserError) as error:
                 yield name, str(error)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a method under check may raise anything
                 text = f"{type(error).__name__}: {' '.join(str(error).split())}"

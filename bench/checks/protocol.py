@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.checks.method import Broken, TinyNetwork
+from bench.checks.method import ContractViolation, TinyNetwork
 from bench.common.errors import UserError
 from bench.config.tables import InferenceConfig
 from bench.model.predictor import Predictor
@@ -102,7 +102,7 @@ class Subject:
         found = {}
         for outcome in (o for outcomes in score(evaluation, {self.protocol: targets}) for o in outcomes):
             if outcome.scores is None:
-                raise Broken(f"{outcome.target}: {outcome.reason}")
+                raise ContractViolation(f"{outcome.target}: {outcome.reason}")
             prefix = f"{self.protocol.name}/{outcome.target}/"
             arrays = {key.removeprefix(prefix): array for key, array in outcome.statistics.items()}
             found[outcome.target] = Scored(outcome.scores, arrays)
@@ -123,9 +123,9 @@ class Subject:
 
 
 def require(condition: bool, problem: str) -> None:
-    """Raises Broken."""
+    """Raises ContractViolation."""
     if not condition:
-        raise Broken(problem)
+        raise ContractViolation(problem)
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -316,7 +316,7 @@ def check(protocol: type[Protocol]) -> Iterator[tuple[str, str | None]]:
             name = function.__name__.removeprefix("check_").replace("_", " ")
             try:
                 function(subject)
-            except (Broken, UserError) as error:
+            except (ContractViolation, UserError) as error:
                 yield name, str(error)
             except Exception as error:  # noqa: BLE001 - a protocol under check may raise anything
                 yield name, located(error)

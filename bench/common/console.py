@@ -49,10 +49,10 @@ def styled(text: str, style: str = "") -> Text:
 
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Iterate with a progress bar, or with a line every half minute where output is not a terminal."""
-    with Ticker(description, total) as ticker:
+    with ProgressBar(description, total) as bar:
         for item in items:
             yield item
-            ticker.advance()
+            bar.advance()
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def _is_quiet() -> bool:
     return os.environ.get("BENCH_QUIET") == "1"
 
 
-class Ticker:
+class ProgressBar:
     """A progress bar that also works where output is not a terminal. Use as a context manager."""
 
     def __init__(self, description: str, total: int | None, done: int = 0) -> None:
@@ -76,7 +76,7 @@ class Ticker:
         self._bar: Progress | None = None
         self._last = time.monotonic()
 
-    def __enter__(self) -> Ticker:
+    def __enter__(self) -> ProgressBar:
         if console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Subset
 
-from bench.common.console import Ticker
+from bench.common.console import ProgressBar
 from bench.common.errors import RunFailed, UserError, disk_is_full
 from bench.data import batches as data
 from bench.schema.record import Scores
@@ -170,12 +170,12 @@ def _pass(evaluation: Evaluation, widest: Pass, together: list[tuple[_Strand, Pa
 def samples(evaluation: Evaluation, dataset: Dataset, description: str) -> Iterator[Sample]:
     """This rank's share of the split, decoded ahead, with a progress bar."""
     share = Subset(data.Whole(dataset), range(evaluation.rank, len(dataset), evaluation.world))
-    with Ticker(description, len(share)) as ticker:
+    with ProgressBar(description, len(share)) as bar:
         for sample in data.reader(share):
             if isinstance(sample, DataError):
                 raise sample
             yield sample
-            ticker.advance()
+            bar.advance()
 
 
 def gather_one(value: Any) -> list[Any]:

@@ -19,7 +19,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from bench.common import interruption
-from bench.common.console import Ticker, note, progress
+from bench.common.console import ProgressBar, note, progress
 from bench.common.errors import RunFailed
 from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
@@ -180,7 +180,7 @@ def _optimise(
     finishes = type(method).finish is not Method.finish  # which may take long, and shall not cost the last steps
     description = f"training {config.method_name} (seed {config.seed})"
     began, before = time.monotonic(), seconds
-    with interruption.held(), Ticker(description, recipe.steps, first) as ticker:
+    with interruption.held(), ProgressBar(description, recipe.steps, first) as bar:
         for step in range(first, recipe.steps):
             factor = schedule(recipe.optimiser, step, recipe.steps)
             for group in optimiser.param_groups:
@@ -214,7 +214,7 @@ def _optimise(
                 log.add(values)
                 if done % recipe.log_every == 0 or done == recipe.steps:
                     means = log.flush(done, optimiser.param_groups[0]["lr"])
-            ticker.advance(f"loss {values['total']:.3f}")
+            bar.advance(f"loss {values['total']:.3f}")
             stopping = asked_to_stop(fabric)
             if stopping or (done % recipe.checkpoint_every == 0 if done < recipe.steps else finishes):
                 if fabric.is_global_zero:

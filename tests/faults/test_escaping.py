@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bench.commands.cli import main
 from bench.common import console as common_console
-from bench.common.console import Ticker, note
+from bench.common.console import ProgressBar, note
 from bench.common.text import cell, drawn, lines, visible
 from bench.plugins import registry
 from bench.records.store import Store
@@ -211,8 +211,8 @@ def test_lines_on_the_terminal(name, capsys):
     payload = {**SEQUENCES, **SURROGATES}[name]
     note(payload)
     common_console.remark(payload)
-    with Ticker(payload, 1) as ticker:
-        assert harmless(ticker.description)
+    with ProgressBar(payload, 1) as bar:
+        assert harmless(bar.description)
     out = capsys.readouterr()
     assert harmless(out.out + out.err)
     assert out.err.count("\n") <= 2
