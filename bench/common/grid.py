@@ -92,7 +92,7 @@ class Grid:
     def sample_labels(self, labels: Tensor) -> Tensor:
         """Labels (B, h, w) int64 of the cells of ``labels`` (B, H, W): those at the centres.
 
-        Where nobody annotated that pixel, a cell takes the nearest label within it: by centres alone, a grid of stride
+        Where that pixel has no annotation, a cell takes the nearest label within it: by centres alone, a grid of stride
         4 would lose 15 of 16 points.
         """
         at_centres = self.sample(labels)

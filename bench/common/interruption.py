@@ -106,7 +106,7 @@ def run(command: Callable[[], Any]) -> Any:
     # Past the handler the traceback is gone, and with it what its frames kept open: progress bars, loading processes.
     code = 128 + _State.received
     if where or os.environ.get("RANK", "0") == "0":  # else as many lines as ranks
-        with contextlib.suppress(OSError, ValueError):  # nobody may be listening any more
+        with contextlib.suppress(OSError, ValueError):  # the listener may be gone
             print(visible(f"interrupted{where}; the same command continues"), file=sys.stderr, flush=True)
     _restore(before, hook)
     sys.exit(code)

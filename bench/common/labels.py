@@ -4,4 +4,4 @@ IGNORE = 255
 """Label of a pixel that does not exist for training or scoring: void, padding, outside."""
 
 UNLABELLED = 254
-"""Label of a valid pixel that nobody annotated (sparse supervision)."""
+"""Label of a valid pixel without annotation (sparse supervision)."""

@@ -480,7 +480,7 @@ def build(
 
 
 def _require_used(data: DataConfig, method: Any, method_config: BaseModel) -> None:
-    """Raises UserError for data that the run would not read, lest it is believed to have been used."""
+    """Raises UserError for data that the run would not read: a user would believe it was used."""
     if data.regions is not None and getattr(method_config, "regions", None) != "files":
         remedy = "pass --set method.regions=files, or leave data.regions out"
         if "regions" not in type(method_config).model_fields:

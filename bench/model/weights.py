@@ -1,4 +1,4 @@
-"""The method of a run as a thing of its own: built anew, written after training, read back."""
+"""The method of a run as a thing of its own: built again, written after training, read back."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def load_model(
     except files.Damaged as error:
         raise UserError(
             f"model {path} is not the one that its run trained and scored ({error.reason}); put that one back, or "
-            "train anew with `bench run` and --force"
+            "train again with `bench run` and --force"
         ) from None
     except UNREADABLE as error:
         cause = str(error).splitlines()[0]

@@ -80,7 +80,7 @@ class Registry(Generic[T]):
             if info.name != "base" and not info.name.startswith("_"):
                 self._register_all(importlib.import_module(f"{self.package}.{info.name}"))
         for entry in importlib.metadata.entry_points(group=self.group):
-            # What is wrong with one stranger's package must not keep anyone from all the others.
+            # What is wrong with one installed package must not keep anyone from all the others.
             try:
                 found = entry.load()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything on import

@@ -269,9 +269,9 @@ def _description(scores: Scores, content: _Content) -> tuple[str, int, str, str]
 
 
 class _Content:
-    """The hash of a data set's files; of data whose files nobody hashed, as older records have it, the one hash known.
+    """The hash of a data set's files; where a record has none, as older ones do, the one hash known.
 
-    Where several are known (a set and a re-encoded copy of it), it stays empty: nobody can tell which it was.
+    Where several are known (a set and a re-encoded copy of it), it stays empty: which it was cannot be told.
     """
 
     def __init__(self) -> None:

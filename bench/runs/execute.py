@@ -79,7 +79,7 @@ def execute(
 ) -> Record:
     """Train and score one run, or what of it is not yet done, and write its record.
 
-    ``force`` starts anew; with ``retrain=False`` it scores anew what ``protocols`` name, and all other scores stay.
+    ``force`` starts over; with ``retrain=False`` it scores again what ``protocols`` name, and all other scores stay.
     Nothing of the run is touched before protocols and data have been checked. Raises UserError, RunFailed
     (ProtocolFailed where all but some protocols is done) or Interrupted.
     """

@@ -30,7 +30,7 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
     """What is known of a run whose model is trained: its record with all scores so far, and their statistics.
 
     None if there is no model, or one that no finished training left. Raises UserError for a model that is not the one
-    that was scored, and where one would be trained anew only because a file beside it is damaged.
+    that was scored, and where one would be trained again only because a file beside it is damaged.
     """
     folder, run_id = store.run_folder(config.run_id()), config.run_id()
     model, path = folder / models.MODEL, folder / PROGRESS
@@ -53,7 +53,7 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
     known = [record for record in (written, progress) if record is not None]
     if known and not any(_is_of(record, digest) for record in known):
         raise UserError(
-            f"model {model} is not the one whose scores {run_id} holds; put that one back, or train anew with "
+            f"model {model} is not the one whose scores {run_id} holds; put that one back, or train again with "
             "`bench run` and --force"
         )
     if written is not None and not _is_of(written, digest):
@@ -62,7 +62,7 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
         progress = None
     if damage:
         if written is None:
-            raise UserError(f"{damage}, and without it the model beside it would be trained anew; --force does so")
+            raise UserError(f"{damage}, and without it the model beside it would be trained again; --force does so")
         note(f"{damage}; going on from the record of the run")
     if written is None:
         return progress, {} if progress is None else _progress_arrays(folder, progress)

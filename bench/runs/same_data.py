@@ -87,7 +87,7 @@ def require_same_labels(record: Record, dense: Dataset, now: DatasetInfo) -> Non
         return
     raise UserError(
         f"run {record.run_id} was trained on other data than {dense.folder} holds now ({change}); restore that data, "
-        "or train anew with `bench run` and --force"
+        "or train again with `bench run` and --force"
     )
 
 
@@ -114,7 +114,7 @@ def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:
     changed = changed_plugin(record.plugins, now)
     if changed is not None:
         raise UserError(
-            f"{changed} is not the file that run {record.run_id} was trained with; put that one back, or train anew "
+            f"{changed} is not the file that run {record.run_id} was trained with; put that one back, or train again "
             "with `bench run` and --force (a method whose `version` is raised is a run of its own)"
         )
 

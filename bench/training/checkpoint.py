@@ -24,7 +24,7 @@ CHECKPOINT = "training.ckpt"
 """In the run's folder; removed when the final model is written."""
 ABOUT = "state of an unfinished training"
 """What its seal says."""
-REMEDY = "use --force to start the run anew"
+REMEDY = "use --force to start the run over"
 
 
 @dataclass
@@ -74,17 +74,17 @@ class Checkpoint:
             if not isinstance(state, dict):
                 raise ValueError(f"it holds a {type(state).__name__}")
             if state["fingerprint"] != self.config.fingerprint():
-                raise UserError(f"checkpoint {self.path} belongs to another run; use --force to start anew")
+                raise UserError(f"checkpoint {self.path} belongs to another run; use --force to start over")
             if None not in (self.content, state.get("content")) and state["content"] != self.content:
                 raise UserError(
                     f"checkpoint {self.path} was trained on other data than is there now; restore that data, or use "
-                    "--force to start the run anew"
+                    "--force to start the run over"
                 )
             changed = changed_plugin(state.get("plugins", {}), self.plugins)
             if changed is not None:
                 raise UserError(
                     f"checkpoint {self.path} was trained with another {changed} than is there now; put that one "
-                    "back, or use --force to start the run anew"
+                    "back, or use --force to start the run over"
                 )
             method.load_state_dict(state["method"])
             optimiser.load_state_dict(state["optimiser"])

@@ -3,7 +3,7 @@
 ``supervise(dataset, kind, seed, cache)`` gives a data set with the labels of that kind. Label files are read where
 they exist, the user's own or published ones (PASCAL VOC's points and scribbles, Cityscapes' clicks; see ``official``),
 and elsewhere labels are derived from the dense ones by the rules in ``derive``. Whatever their origin, three states are
-kept apart: labelled, ``UNLABELLED`` (a valid pixel that nobody annotated) and ``IGNORE`` (void).
+kept apart: labelled, ``UNLABELLED`` (a valid pixel without annotation) and ``IGNORE`` (void).
 
 To see them: ``python -m datasets.supervision --dataset camvid --data-root DIR --out sheet.png``.
 """

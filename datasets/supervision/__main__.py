@@ -1,7 +1,7 @@
 """A contact sheet of sparse labels: ``python -m datasets.supervision --dataset NAME --data-root DIR --out FILE``.
 
 Images are darkened and enlarged, labelled pixels are in their class's colour, void is black. Points, clicks and
-fractions are drawn larger than they are, or nobody would see them.
+fractions are drawn larger than they are, or they would not be seen.
 """
 
 from __future__ import annotations

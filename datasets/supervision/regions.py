@@ -12,7 +12,7 @@ from skimage.measure import label as connected
 from datasets.base import IGNORE
 
 AREA_SHARE = 1 / 2000
-"""Regions below this share of the image are left out (86 pixels at 480x360): nobody annotates such specks."""
+"""Regions below this share of the image are left out (86 pixels at 480x360): annotators leave such specks out."""
 REFERENCE_SIDE = 375
 """The short side of PASCAL VOC's images, on which papers draw strokes 3 pixels wide. Elsewhere the width is in
 proportion, so that a kind labels much the same share of small and large images."""

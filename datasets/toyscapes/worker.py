@@ -1,6 +1,6 @@
 """One rendering process, which the cache starts as ``python -m datasets.toyscapes.worker``.
 
-Renders one worker's share of a split and prints a line after each. It ends when nobody reads the lines
+Renders one worker's share of a split and prints a line after each. It ends when the lines are no longer read
 any more, so that no process outlives the one that started it.
 """
 

@@ -77,8 +77,8 @@ def cross_entropy(log_p: Tensor, labels: Tensor) -> Tensor:
 def absent_classes(log_q: Tensor, tags: Tensor, domain: Tensor, eps: float) -> Tensor:
     """Mean over ``domain`` (B, H, W) bool of -sum_k log(1 - p_k) over the classes that no tag names.
 
-    ``log_q`` (B, C, H, W) is log(1 - p), ``tags`` (B, C) bool. An image without any tag is one that nobody
-    annotated, not one without classes: it has no such term.
+    ``log_q`` (B, C, H, W) is log(1 - p), ``tags`` (B, C) bool. An image without any tag is one without
+    annotation, not one without classes: it has no such term.
     """
     absent = (~tags & tags.any(dim=1, keepdim=True)).to(log_q.dtype)
     weights = domain.flatten(1).to(log_q.dtype).unsqueeze(2)

@@ -161,7 +161,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
         if told is not None and self.codec_hash.any() and not torch.equal(told.cpu(), self.codec_hash.cpu()):
             raise MethodError(
                 f"the checkpoint was trained for codec {_short(told)}, but these settings and labels give codec "
-                f"{_short(self.codec_hash)}: restore the labels that it was fitted on, or use --force to start anew"
+                f"{_short(self.codec_hash)}: restore the labels that it was fitted on, or use --force to start over"
             )
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         if told is not None and told.any() and not torch.equal(told.cpu(), _hash_bytes(self.codec.fingerprint())):

@@ -277,7 +277,7 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
     def _queries(self, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cluster (h * w,) and unit vector (h * w, D) of each pixel of one image, and what each cluster asks (K, D).
 
-        Clusters without pixels ask too, with zero vectors: shapes stay fixed, and nobody reads their answers.
+        Clusters without pixels ask too, with zero vectors: shapes stay fixed, and their answers are not read.
         """
         assignment = self.cluster(embedding[None]).flatten()
         pixels = embedding.flatten(1).t().contiguous()

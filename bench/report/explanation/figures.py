@@ -57,7 +57,7 @@ class Piece:
     cosine: float | None = None
     """Its similarity to the segment of the image, if it was retrieved."""
     right: bool | None = None
-    """Whether the class is the true one; None if nobody knows."""
+    """Whether the class is the true one; None if that is not known."""
 
     def caption(self, classes: ClassSet, width: float) -> str:
         """Mark, class and cosine in ``width`` inches: in two lines, and the class shortened, where they must be."""

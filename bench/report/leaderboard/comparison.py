@@ -29,7 +29,7 @@ def rank(table: Table) -> None:
         cells = ranked_cells(table, column)
         if len(cells) < 2:
             continue
-        # Numbers that print alike rank alike: nobody should look for the invisible digit.
+        # Numbers that print alike rank alike: a difference that is not shown is no reason.
         sign = -1 if column.metric.better == "higher" else 1
         printed = [sign * float(column.metric.text(cell.mean)) for _, cell in cells]
         for (_, cell), value in zip(cells, printed):

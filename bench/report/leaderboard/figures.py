@@ -52,7 +52,7 @@ def per_class_svg(table: Table) -> str:
 
 
 def _compact(svg: str) -> str:
-    """``svg`` without what nobody sees: metadata, line breaks, and digits beyond a hundredth of a point in tags."""
+    """``svg`` without what is not seen: metadata, line breaks, and digits beyond a hundredth of a point in tags."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s+", " ", svg).replace("> <", ">\n<")
     return re.sub(r"<[^<>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", tag[0]), svg)

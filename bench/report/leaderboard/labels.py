@@ -20,7 +20,7 @@ class Labels:
 
     kind: str
     source: str
-    """``derived: <rule>@<version>``, ``official: <folder> (<hash>)`` or ``dense``; empty where nobody says."""
+    """``derived: <rule>@<version>``, ``official: <folder> (<hash>)`` or ``dense``; empty where that is not said."""
     share: float | None
     """Labelled over valid pixels, mean over runs."""
     pixels: float | None

@@ -135,7 +135,7 @@ class PositiveScores:
             positives = chunk[chunk_truth == 1]
             self._pending.append(positives)
             self._pending_size += len(positives)
-        # An odd step, lest every sample of an image come from the same few columns.
+        # An odd step, or every sample of an image would come from the same few columns.
         step = len(values) // NEGATIVES_SAMPLED | 1
         self._negatives.append(values[::step][truth[::step] == 0])
         if self._pending_size > max(_COMPACT_AT, len(self._scores)):

@@ -15,7 +15,7 @@ from methods.base import MethodError
 from methods.gss.codecs.settings import CodecSettings
 
 LabelMaps = Callable[[], Iterator[Tensor]]
-"""Iterates over label maps (H, W) int64, anew with each call."""
+"""Iterates over label maps (H, W) int64, from the first with each call."""
 Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
 """``progress(items, description, total)`` iterates with a progress bar."""
 

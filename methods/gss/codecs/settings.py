@@ -72,7 +72,7 @@ class CodecSettings(MethodConfig):
     rgb_weight: float = Field(default=0.1, ge=0, le=1e6)
     """Weight of the squared colour error beside the cross-entropy of the decoded classes."""
     restart_every: int = Field(default=200, ge=1, le=10_000_000)
-    """``vqvae``: steps after which codes that no token chose are placed anew; at most a twentieth of the fit."""
+    """``vqvae``: steps after which codes that no token chose are placed again; at most a twentieth of the fit."""
     gumbel_temperature: float = Field(default=1 / 16, ge=1e-6, le=1)
     """``dvae``: last temperature of the relaxation, which starts at 1."""
     kl_weight: float = Field(default=0.001, ge=0, le=1e6)

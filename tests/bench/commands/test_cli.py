@@ -253,7 +253,7 @@ def test_results_given_as_an_option_are_read(bench, finished, tmp_path):
 
 
 def renamed(results: Path, method: str, name: str) -> None:
-    """Let the finished run of ``method`` be one of a plugin that nobody passes."""
+    """Let the finished run of ``method`` be one of a plugin that is not passed."""
     for path in (results / "records").glob(f"*-{method}-*.json"):
         record = json.loads(path.read_text())
         record["config"]["method_name"] = name

@@ -163,7 +163,7 @@ def files(root, split, kind) -> list:
 
 
 def replace(path, value) -> None:
-    """Other pixels, and the manifest told so, lest the file is rendered again."""
+    """Other pixels, and the manifest told so, or the file would be rendered again."""
     with Image.open(path) as image:
         other = Image.new(image.mode, image.size, value)
     other.save(path)
