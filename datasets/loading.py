@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+from types import TracebackType
 
 from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
 
@@ -16,3 +18,10 @@ def follow_parent(worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     _prctl_pr_set_pdeathsig(signal.SIGKILL)
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An exception of the thread that hands tensors over, but for a parent that was interrupted while it took one."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
