@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from bench.schema.record import ProtocolResult, Record, Scores
 
 BESIDE_A_TIE = 5e-4
-"""Share of the pixels that may be counted an ulp beside the tie that the exact metric saw: both passes score again."""
+"""Share of the pixels that may be counted an ulp beside the tie that the exact metric saw, as in older records: their
+first pass scored fewer pixels at a time than the second, and rounded otherwise."""
 
 Arrays = Mapping[str, NDArray[Any]]
 Values = Mapping[str, float | None]

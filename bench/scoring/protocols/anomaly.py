@@ -221,15 +221,6 @@ class _Matching(_Scores):
             self.scores[name].update(image.id, score_map, image.label)
 
 
-def _thinned(label: Tensor) -> Tensor:
-    """The label map with most in-distribution pixels void: the first pass wants the others, and these for bins."""
-    import torch
-
-    flat = torch.full_like(label.flatten(), IGNORE)
-    flat[::SAMPLED] = label.flatten()[::SAMPLED]
-    return torch.where(label == 1, label, flat.view_as(label))
-
-
 def _scores(prediction: ImagePrediction, label: Tensor, density_score: str) -> ScoredPixels:
     """The scores of the valid pixels of an image, and their labels."""
     from bench.model.predictor import score_maps
@@ -255,13 +246,15 @@ def _keep(path: Path, prediction: ImagePrediction, label: Tensor, density_score:
     import torch
 
     maps = prediction.maps
-    if tuple(maps.logits.shape[-2:]) != prediction.size:
+    # All pixels, as in the second pass: among fewer, a pixel's score would be rounded otherwise, and ties would part.
+    scores, labels = _scores(prediction, label, density_score)
+    if tuple(maps.logits.shape[-2:]) == prediction.size:
+        _write(path, {"scores": {name: torch.from_numpy(values) for name, values in scores.items()}})
+    else:
         state = {"logits": maps.logits, "log_density": maps.log_density, "anomaly": maps.anomaly}
         _write(path, {**state, "size": prediction.size})
-        return _scores(prediction, _thinned(label), density_score)
-    scores, labels = _scores(prediction, label, density_score)
-    _write(path, {"scores": {name: torch.from_numpy(values) for name, values in scores.items()}})
-    few = (_thinned(label)[label != IGNORE] != IGNORE).numpy()
+    few = labels == 1
+    few[::SAMPLED] = True
     return {name: values[few] for name, values in scores.items()}, labels[few]
 
 

@@ -502,6 +502,23 @@ def test_whichever_is_smaller_waits_on_disk_for_the_second_pass(evaluation, monk
         assert found[Enlarged].by_score[name] == pytest.approx(numbers, abs=1e-6)
 
 
+class Constant(Oracle):
+    """The same class scores everywhere, as of a method that looks at no image; enlarging them rounds nothing."""
+
+    def predict(self, images):
+        grid = (len(images), -1, images.shape[-2] // 4, images.shape[-1] // 4)
+        return Prediction((torch.arange(15)[None, :, None, None] / 8).expand(grid))
+
+
+def test_pixels_of_equal_class_scores_are_tied_in_both_passes(evaluation):
+    content = [s._replace(label=s.label % 2) for s in samples(5, size=(64, 64))]
+    e = evaluation({("odd", "val"): (SOURCE, content)}, source(anomaly=(Target("odd", "val"),)), Constant)
+    found = run(Anomaly, e, [("odd", "val")]).targets["odd/val"]
+    for numbers in found.by_score.values():
+        assert numbers["auroc"] == 0.5
+        assert numbers["ap"] == pytest.approx(found.metrics["prevalence"], abs=1e-12)
+
+
 def test_a_full_disk_between_the_passes_is_told_as_one(evaluation, monkeypatch):
     def full(self, content):
         raise OSError(errno.ENOSPC, "No space left on device", str(self))
