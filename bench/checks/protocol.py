@@ -11,7 +11,7 @@ import math
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,10 @@ from bench.config.tables import InferenceConfig
 from bench.model.predictor import Predictor
 from bench.plugins import registry
 from bench.runs import plan as planning
+from bench.schema import side_file
 from bench.schema.record import Scores
 from bench.scoring.protocols.base import OWN, Counts, Evaluation, Protocol, Reading
-from bench.scoring.score import located, score
+from bench.scoring.score import Outcome, located, score
 from datasets.base import IGNORE, Dataset
 from methods.base import Method, Prediction
 from methods.capabilities import NotTrained
@@ -68,7 +69,11 @@ class Scored:
     """A target as the harness scored it."""
 
     scores: Scores
-    statistics: dict[str, np.ndarray]
+    outcome: Outcome
+
+    def arrays(self, row: str, kinds: Iterable[str]) -> dict[str, np.ndarray]:
+        """The statistics of a row that are of these ``kinds``."""
+        return side_file.of(self.outcome.statistics, kinds, self.outcome.protocol.name, self.outcome.target, row)
 
 
 class Subject:
@@ -103,9 +108,7 @@ class Subject:
         for outcome in (o for outcomes in score(evaluation, {self.protocol: targets}) for o in outcomes):
             if outcome.scores is None:
                 raise ContractViolation(f"{outcome.target}: {outcome.reason}")
-            prefix = f"{self.protocol.name}/{outcome.target}/"
-            arrays = {key.removeprefix(prefix): array for key, array in outcome.statistics.items()}
-            found[outcome.target] = Scored(outcome.scores, arrays)
+            found[outcome.target] = Scored(outcome.scores, outcome)
         return found
 
     def images(self) -> Iterator[tuple[Scored, str, Counts, Counts]]:
@@ -113,11 +116,10 @@ class Subject:
         for scored in self.scored.values():
             scores = scored.scores
             for row in scores.by_score if self.protocol.rows == "Score" else (OWN, *scores.by_reading):
-                place = f"{row}/" if row else ""
-                missing = [kind for kind in self.protocol.kinds if f"{place}{kind}" not in scored.statistics]
+                found = scored.arrays(row, self.protocol.kinds)
+                missing = [kind for kind in self.protocol.kinds if kind not in found]
                 require(not missing, f"kinds names {', '.join(missing)}, which is not among what is counted")
-                found = {kind: scored.statistics[f"{place}{kind}"] for kind in self.protocol.kinds}
-                shared = {kind: scored.statistics[f"{place}{kind}"] for kind in self.protocol.constants}
+                shared = scored.arrays(row, self.protocol.constants)
                 if found:
                     yield scored, row, self.protocol.condensed(found), shared
 
@@ -247,8 +249,7 @@ def check_metrics_take_leading_axes(subject: Subject) -> None:
 def check_condensing_is_linear(subject: Subject) -> None:
     """Condensed and then added is the same as added and then condensed."""
     for scored, row, images, _ in subject.images():
-        place = f"{row}/" if row else ""
-        total = {kind: scored.statistics[f"{place}{kind}"].sum(0) for kind in subject.protocol.kinds}
+        total = {kind: array.sum(0) for kind, array in scored.arrays(row, subject.protocol.kinds).items()}
         sums = {kind: array.sum(0) for kind, array in images.items()}
         require(same(sums, subject.protocol.condensed(total)), "condensed of a sum is not the sum of condensed counts")
 

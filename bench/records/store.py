@@ -83,7 +83,7 @@ class Store:
         files.write(self.record_path(record.run_id), json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
 
     def read_statistics(self, run_id: str, under: str = "") -> dict[str, np.ndarray]:
-        """Arrays per image by key ``protocol/target/kind``, of keys that begin with ``under``; empty if there are none.
+        """Statistics per image by name, of names that begin with ``under``; empty if there are none.
 
         Raises UserError if they are damaged, or not those that the record names.
         """

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 
 from bench.plugins import registry
+from bench.schema import side_file
+from bench.schema.side_file import IDS, Arrays
 from bench.scoring.metrics import confusion
 from bench.scoring.metrics.boundary import boundary_f1, boundary_iou
 from bench.scoring.metrics.calibration import expected_calibration_error
@@ -29,7 +31,6 @@ BESIDE_A_TIE = 5e-4
 """Share of the pixels that may be counted an ulp beside the tie that the exact metric saw, as in older records: their
 first pass scored fewer pixels at a time than the second, and rounded otherwise."""
 
-Arrays = Mapping[str, NDArray[Any]]
 Values = Mapping[str, float | None]
 Bounds = dict[str, tuple[float, float]]
 """By metric the lowest and the highest value that statistics allow; NaN where it is undefined."""
@@ -63,9 +64,10 @@ def problem(record: Record, arrays: Arrays) -> str | None:
 def _problems(record: Record, arrays: Arrays) -> Iterator[str]:
     yield from out_of_range(record)
     for key, array in arrays.items():
-        if not _of_the_suite(key.partition("/")[0]):
+        protocol, kind = side_file.protocol_and_kind(key)
+        if not _of_the_suite(protocol):
             continue
-        if (fault := _malformed(key.rpartition("/")[2], array)) is not None:
+        if (fault := _malformed(kind, array)) is not None:
             yield f"its statistics {key} {fault}"
             return
     for name, result in record.protocols.items():
@@ -74,16 +76,16 @@ def _problems(record: Record, arrays: Arrays) -> Iterator[str]:
         yield from _of_summary(name, result)
         for target, scores in result.targets.items():
             for reading, values in _readings(scores).items():
-                place = f"{name}/{target}" + (f"/{reading}" if reading else "")
-                found = {kind: arrays[f"{place}/{kind}"] for kind in _SHAPES if f"{place}/{kind}" in arrays}
-                images = {len(array) for kind, array in found.items() if kind != "edges"}
-                if f"{name}/{target}/ids" in arrays:
-                    images.add(len(arrays[f"{name}/{target}/ids"]))
+                place = side_file.under(name, target, reading).rstrip("/")
+                found = side_file.of(arrays, _SHAPES, name, target, reading)
+                named = side_file.of(arrays, [IDS], name, target)
+                images = {len(array) for kind, array in {**found, **named}.items() if kind != "edges"}
                 if len(images) > 1:
                     yield f"its statistics {place} are of {' and '.join(map(str, sorted(images)))} images"
                     continue
                 yield from _differences(place, values, _allowed(found))
-            yield from _of_classes(f"{name}/{target}", scores, arrays)
+            counted = side_file.of(arrays, ("confusion", "contours"), name, target)
+            yield from _of_classes(f"{name}/{target}", scores, counted)
 
 
 def _of_the_suite(name: str) -> bool:
@@ -165,12 +167,12 @@ def _of_summary(name: str, result: ProtocolResult) -> Iterator[str]:
                 yield from _differences(f"{name}/{target}", values, {"drop": (drop, drop)})
 
 
-def _of_classes(place: str, scores: Scores, arrays: Arrays) -> Iterator[str]:
+def _of_classes(place: str, scores: Scores, counted: Arrays) -> Iterator[str]:
     """Metrics by class, in the order of the classes."""
     found: dict[str, NDArray[np.float64]] = {}
-    if (matrices := arrays.get(f"{place}/confusion")) is not None:
+    if (matrices := counted.get("confusion")) is not None:
         found["iou"] = confusion.class_iou(matrices.sum(0, dtype=np.int64))
-    if (contours := arrays.get(f"{place}/contours")) is not None:
+    if (contours := counted.get("contours")) is not None:
         counts = contours.sum(0, dtype=np.int64)
         found |= {"boundary_iou": boundary_iou(counts[:, :3]), "boundary_f1": boundary_f1(counts[:, 3:])}
     for kind, values in found.items():

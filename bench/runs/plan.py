@@ -13,6 +13,7 @@ from bench.common.errors import UserError
 from bench.config.tables import RunConfig
 from bench.model.network import require_buildable
 from bench.plugins import registry
+from bench.schema import side_file
 from bench.schema.record import ProtocolResult
 from bench.scoring.score import located
 from bench.training.ranks import require_precision
@@ -123,6 +124,6 @@ def unscored(
         protocol, done = registry.protocols.get(name), results.get(name)
         known = {*done.targets} if done is not None and done.version == protocol.version else set()
         if statistics is not None:
-            known = {target for target in known if f"{name}/{target}/ids" in statistics}
+            known = {target for target in known if side_file.of(statistics, [side_file.IDS], name, target)}
         missing[name] = [target for target in targets if protocol.target_name(target) not in known]
     return {name: targets for name, targets in missing.items() if targets}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.plugins import registry
+from bench.schema import side_file
 from bench.schema.record import ProtocolResult, Record, Scores
 from bench.scoring.protocols.base import Protocol
 from datasets.base import Dataset
@@ -40,7 +41,7 @@ def merge_statistics(
     old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], protocol: str, scored: Mapping[str, Scores]
 ) -> dict[str, np.ndarray]:
     """``old`` with all arrays of the targets ``scored`` now replaced by those in ``new``."""
-    prefixes = tuple(f"{protocol}/{target}/" for target in scored)
+    prefixes = tuple(side_file.under(protocol, target) for target in scored)
     return {**{key: array for key, array in old.items() if not key.startswith(prefixes)}, **new}
 
 

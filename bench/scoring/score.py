@@ -16,6 +16,7 @@ from torch.utils.data import Subset
 from bench.common.console import ProgressBar
 from bench.common.errors import RunFailed, UserError, disk_is_full
 from bench.data import batches as data
+from bench.schema import side_file
 from bench.schema.record import Scores
 from bench.scoring.metrics.images import NonFiniteScore
 from bench.scoring.metrics.ranking import UndefinedMetric
@@ -34,7 +35,7 @@ class Outcome:
     reason: str = ""
     """Why."""
     statistics: dict[str, np.ndarray] = field(default_factory=dict)
-    """Arrays per image by ``protocol/target/kind``."""
+    """For the side file, by name."""
     seconds: float = 0.0
     """Of the passes that it took part in, shared or not."""
 
@@ -122,8 +123,11 @@ class _Strand:
             self.steps.close()
 
     def _finish(self, found: Found) -> None:
-        prefix = f"{self.protocol.name}/{self.target}/"
-        self.statistics = {f"{prefix}{kind}": array for kind, array in found.statistics.items()}
+        self.statistics = {
+            side_file.under(self.protocol.name, self.target, reading) + kind: array
+            for reading, arrays in found.statistics.items()
+            for kind, array in arrays.items()
+        }
         ordered = self._ordered
         self.scores = Scores(
             dataset=data.describe(self.dataset),

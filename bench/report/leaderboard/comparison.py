@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.columns import Column, ColumnKey, metric
 from bench.report.leaderboard.model import Cell, Row, Table
+from bench.schema import side_file
 from bench.scoring.described import shown
 
-Statistics = Callable[[str, str], Mapping[str, NDArray[Any]]]
-"""Arrays per image, by ``protocol/target/kind``, of a run id, and of the keys that begin with the second text."""
+Statistics = Callable[[str, str], side_file.Arrays]
+"""Statistics per image of a run id, of the names that begin with the second text."""
 
 
 def rank(table: Table) -> None:
@@ -137,7 +137,7 @@ class _Resampled:
         sums: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
         counts: Counter[tuple[int, ColumnKey]] = Counter()
         for run_id, seed in zip(run_ids, rows[0].seeds):
-            arrays = self.statistics(run_id, f"{self.protocol}/")
+            arrays = self.statistics(run_id, side_file.under(self.protocol))
             for row, target in product(rows, targets):
                 found = {
                     key[2]: cell.values[seed]
@@ -157,19 +157,17 @@ class _Resampled:
     def _samples(
         self,
         run_id: str,
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: side_file.Arrays,
         recorded: Mapping[str, float],
         target: tuple[str, str],
         score: str,
     ) -> dict[str, NDArray[np.float64]]:
-        prefix = f"{self.protocol}/{target[0]}"
-        place = f"{prefix}/{score}" if score else prefix
         protocol = shown(self.protocol)
-        found = {kind: arrays[f"{place}/{kind}"] for kind in protocol.kinds if f"{place}/{kind}" in arrays}
+        found = side_file.of(arrays, protocol.kinds, self.protocol, target[0], score)
         if not found or len(found) < len(protocol.kinds):
             return {}
         images = len(next(iter(found.values())))
-        ids = arrays.get(f"{prefix}/ids")
+        ids = side_file.of(arrays, [side_file.IDS], self.protocol, target[0]).get(side_file.IDS)
         names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(images))
         if len(names) != images or len(set(names)) != len(names):
             self.problems.append(f"{run_id}: image ids and statistics of {target[0]} do not match; not compared")
@@ -186,7 +184,7 @@ class _Resampled:
             return {}
         weights = _weights(reference, self.resamples)
         in_turn = np.argsort(np.array(names), kind="stable")
-        shared = {kind: arrays[f"{place}/{kind}"] for kind in protocol.constants if f"{place}/{kind}" in arrays}
+        shared = side_file.of(arrays, protocol.constants, self.protocol, target[0], score)
         try:
             counts = protocol.condensed({kind: array[in_turn] for kind, array in found.items()})
             samples = stats.in_parts(protocol.metrics, stats.resampled(counts, weights), shared)

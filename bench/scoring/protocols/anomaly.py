@@ -14,9 +14,10 @@ import numpy as np
 
 from bench.common import files
 from bench.common.errors import UserError
+from bench.schema.side_file import IDS
 from bench.scoring.metrics import ranking
 from bench.scoring.metrics.images import VOID as IGNORE
-from bench.scoring.protocols.base import Counts, Evaluation, Found, Image, Metric, Pass, Protocol, Steps, Values
+from bench.scoring.protocols.base import OWN, Counts, Evaluation, Found, Image, Metric, Pass, Protocol, Steps, Values
 from bench.scoring.protocols.targets import anomaly
 
 if TYPE_CHECKING:
@@ -118,11 +119,9 @@ class Anomaly(Protocol):
             found = Found({}, by_score=by_score)  # type: ignore[arg-type]
             thresholds: dict[str, float] = {}
             for name, counts in second.meter.scores.items():
-                found.statistics |= {
-                    f"{name}/histogram": counts.histogram.counts,
-                    f"{name}/edges": counts.histogram.edges,
-                    "ids": np.array(counts.ids),
-                }
+                histogram = counts.histogram
+                found.statistics[name] = {"histogram": histogram.counts, "edges": histogram.edges}
+                found.statistics[OWN] = {IDS: np.array(counts.ids)}
                 outcome = counts.result()
                 found.metrics = {key: getattr(outcome, key) for key in ("prevalence", "positives", "negatives")}
                 by_score[name] = {key: getattr(outcome, key) for key in ("auroc", "ap", "fpr95")}

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common.errors import RunFailed
+from bench.schema.side_file import IDS
 from bench.scoring.metrics.catalogue import Metric
 from bench.scoring.metrics.images import ImageIds
 
@@ -247,8 +248,8 @@ class Found:
     per_class: dict[str, dict[str, Any]] = field(default_factory=dict)
     decomposition: dict[str, Values] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    statistics: dict[str, NDArray[Any]] = field(default_factory=dict)
-    """For the side file: ``ids`` (n,), ``kind`` (n, ...) of the method's own prediction, ``reading/kind``."""
+    statistics: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
+    """For the side file, by reading and kind: (n, ...). With ``OWN`` stand the ``IDS``."""
 
 
 Steps = Generator[Sequence[Pass], None, Found]
@@ -365,13 +366,12 @@ class Protocol(ABC):
     @classmethod
     def found(cls, counted: Mapping[str, ImageCounts], ids: Sequence[str], names: Sequence[str]) -> Found:
         """The numbers of every reading from the ``counted`` images ``ids`` of a split; ``names`` are of its classes."""
-        found = Found({}, statistics={"ids": np.array(ids)})
+        found = Found({}, statistics={OWN: {IDS: np.array(ids)}})
         for reading, images in counted.items():
             stacked = images.stacked(ids)
             total = {kind: array.sum(0) for kind, array in stacked.items()}
             found.by_reading[reading] = cls.metrics(cls.condensed(total))
-            prefix = f"{reading}/" if reading else ""
-            found.statistics |= {f"{prefix}{kind}": stacked[kind] for kind in cls.kinds}
+            found.statistics.setdefault(reading, {}).update({kind: stacked[kind] for kind in cls.kinds})
             if reading == OWN:
                 per_class = cls.per_class(total)
                 found.per_class = {metric: dict(zip(names, values)) for metric, values in per_class.items()}
