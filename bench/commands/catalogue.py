@@ -186,7 +186,7 @@ def _recipe(name: str) -> str:
 def _run(record: Record) -> str:
     config = record.config
     lines = [f"run {record.run_id}, {record.status}" + (f": {record.reason}" if record.reason else "")]
-    lines += [f"{config.method_name} on {config.data.name} ({config.data.supervision}), seed {config.seed}"]
+    lines += [f"{record.configuration} on {config.data.name} ({config.data.supervision}), seed {config.seed}"]
     if record.method_facts:
         lines += ["", f"Of {config.method_name}:", *_flat(record.method_facts)]
     for name, result in record.protocols.items():

@@ -575,6 +575,18 @@ def export(results: Path, format_: str, out: Path, plugins: tuple[Path, ...]) ->
 @main.command()
 @results_argument
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
+@main.command()
+@results_argument
+@shown
+def migrate(results: Path) -> None:
+    """Rewrite the records of RESULTS that an earlier version of the suite wrote, in today's schema."""
+    from bench.records.store import Store
+    from bench.schema.record import SCHEMA_VERSION
+
+    count = len(Store(results).migrate())
+    say(f"{count} record{'s' * (count != 1)} rewritten in schema {SCHEMA_VERSION}")
+
+
 @click.option("--y", default="miou", show_default=True, help="A metric of the closed-set protocol.")
 @click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")
 @shown

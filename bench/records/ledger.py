@@ -22,9 +22,9 @@ from bench.common import files
 from bench.common.errors import UserError
 from bench.common.text import cell
 from bench.config.tables import NOT_OF_THE_RESULT
-from bench.records.naming import Variant, named
+from bench.records.naming import Variant
 from bench.records.store import Store
-from bench.schema.record import DatasetInfo, ProtocolResult, Record, Scores
+from bench.schema.record import DatasetInfo, Record, Scores
 from bench.scoring.metrics.catalogue import metric
 from bench.scoring.metrics.confusion import harmonic_mean
 
@@ -69,14 +69,14 @@ COLUMNS: dict[str, str] = {
     "scoring_commit": "the same of a later scoring",
     "method": "name of the method",
     "method_version": "its version",
-    "configuration": "what people call the run's settings: the method, and what tells it from others of its group",
+    "configuration": "what people call the run's settings: the method, and those that are not its defaults",
     "seed": "of training",
     "protocol": f"how it was scored; '{TRAINING}' for what training cost",
     "version": "of the protocol",
     "status": "of the protocol: complete, failed or skipped",
     "reason": "why it is not complete",
     "target": "what was scored: a split of the data set, or data set/split; empty for means over targets",
-    "headline": "whether the protocol's summary is of this target",
+    "headline": "whether the protocol is judged on this target",
     "data": "what makes numbers the same measurement: the target's data and classes; of a mean, those of all targets",
     "over": "the targets of a mean",
     "images": "images of the target",
@@ -115,10 +115,6 @@ def ledger(source: Store | Iterable[Record]) -> pd.DataFrame:
         return pd.DataFrame(columns=[*COLUMNS, *_OBJECTS])
     runs["group"] = [_digest(key) for key in runs[list(GROUP)].itertuples(index=False, name=None)]
     runs = _sheltered(runs).sort_values([*GROUP], kind="stable")
-    runs["configuration"] = ""
-    for _, members in runs.groupby("group", sort=False):
-        label = named(members["variant"]).label
-        runs.loc[members.index, "configuration"] = [label[variant] for variant in members["variant"]]
     numbers["value"] = numbers["value"].astype(float)
     derived = [_drops(numbers), _closed_set_beside_anomalies(numbers)]
     numbers = pd.concat([*derived, numbers]).drop_duplicates(_KEY)
@@ -166,6 +162,7 @@ def _run(record: Record, content: _Content) -> dict[str, Any]:
         "scoring_commit": "" if scoring is None else _commit(scoring.commit, scoring.dirty),
         "method": config.method_name,
         "method_version": config.method_version,
+        "configuration": record.configuration,
         "seed": config.seed,
         "variant": Variant.of(config),
         "config": config,
@@ -199,12 +196,13 @@ def _numbers(record: Record, content: _Content) -> Iterator[tuple[Any, ...]]:
         state = (record.run_id, name, result.version, result.status, result.reason or "")
         if not result.targets:
             yield *state, "", False, "", "", 0, "", "", "", "", "", "", None
-        judged = _headlines(name, result)
+        judged = result.targets.get(result.headline or "")
+        repeated = judged.metrics.items() if judged is not None else ()
         described = {target: _description(scores, content) for target, scores in result.targets.items()}
         for target, scores in result.targets.items():
             data, images, fingerprint, classes = described[target]
             notes = "\n".join(scores.notes)
-            of_target = (*state, target, target in judged, data, "", images, fingerprint, classes, notes)
+            of_target = (*state, target, scores is judged, data, "", images, fingerprint, classes, notes)
             for reading, key, part, value in _of_target(scores):
                 yield *of_target, reading, key, part, value
         if not result.targets:
@@ -216,7 +214,7 @@ def _numbers(record: Record, content: _Content) -> Iterator[tuple[Any, ...]]:
             for key, value in summary.items():
                 if key == "closed_set_miou":
                     yield *state, "", False, "", "", 0, "", "", "", reading, key, "", value
-                elif key != _headline_metric(name):
+                elif (key, value) not in repeated:
                     yield *of_all, reading, key, "", value
     training = record.training
     if training is not None:
@@ -243,19 +241,6 @@ def _of_target(scores: Scores) -> Iterator[tuple[str, str, str, float | None]]:
     for key, parts in scores.decomposition.items():
         for name, value in parts.items():
             yield "", f"decomposition/{key}", name, value
-
-
-def _headline_metric(protocol: str) -> str | None:
-    """The metric that the protocol's summary repeats from the split it is judged on."""
-    from bench.scoring.described import shown
-
-    return shown(protocol).headline()
-
-
-def _headlines(protocol: str, result: ProtocolResult) -> set[str]:
-    """The targets that the summary may be of: those whose headline metric it repeats."""
-    key = _headline_metric(protocol) or "miou"
-    return {t for t, s in result.targets.items() if s.metrics.get(key) == result.summary.get(key)}
 
 
 def _description(scores: Scores, content: _Content) -> tuple[str, int, str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.config.tables import RunConfig
+from bench.plugins import registry
 
 NAMED_SETTINGS = 3
 """A label names all settings in which a method's rows differ if they are at most this many."""
@@ -39,6 +40,34 @@ class Variant:
         files = {key: f"{config.method[key]}@{digest[:8]}" for key, digest in config.method_files.items()}
         settings, partial = {**config.method, **files, **regions}, config.data.allow_partial
         return cls(config.method_name, config.method_version, canonical(settings), tuple(flat(settings)), partial)
+
+
+def name(config: RunConfig) -> str:
+    """What people call a configuration by itself: the method, and the fewest settings from which all others follow.
+
+    All settings, where the method is not installed or refuses them.
+    """
+    variant = Variant.of(config)
+    own: dict[str, Any] = json.loads(variant.config)
+    told = {key: own[key] for key in config.method}
+    regions = {key: own[key] for key in own.keys() - told.keys()}
+    for key in config.method:
+        given = {other: config.method[other] for other in told if other != key}
+        if config.method.items() <= with_defaults(config.method_name, given).items():
+            del told[key]
+    version = {} if config.method_version == "1" else {"version": config.method_version}
+    settings = {**version, **flat({**told, **regions})}
+    parts = _listed(settings, settings)
+    return (f"{config.method_name} ({parts})" if parts else config.method_name) + PARTIAL * variant.partial
+
+
+def with_defaults(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of ``method`` where these are ``given``; empty if it is not installed or refuses them."""
+    known = registry.methods.known(method)
+    try:
+        return {} if known is None else known.Config.model_validate(dict(given)).model_dump(mode="json")
+    except Exception:  # noqa: BLE001 - a plugin may raise anything
+        return {}
 
 
 @dataclass(frozen=True)

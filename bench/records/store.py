@@ -23,6 +23,7 @@ import numpy as np
 from bench.common import files
 from bench.common.console import note
 from bench.common.errors import UserError
+from bench.records.migration import migrated
 from bench.schema.record import SCHEMA_VERSION, Record
 
 RECORD_BYTES = 2**24
@@ -108,10 +109,10 @@ class Store:
         return files.digest(content)
 
     def records(self) -> list[Record]:
-        """All records of the folder that make sense, by run id; a note names each that does not.
+        """All records of the folder that make sense, by run id; a note names each that is left out.
 
-        Those are records with numbers that no metric can have, or that their own statistics contradict. Raises
-        UserError naming every file that cannot be read.
+        Those are records with numbers that no metric can have, or that their own statistics contradict, and those of
+        a newer suite. Raises UserError naming every file that cannot be read.
         """
         from bench.records.verification import problem  # here: it takes SciPy
 
@@ -120,7 +121,7 @@ class Store:
             try:
                 record = read_record(path)
                 fault = problem(record, self._statistics_of(record))
-            except SenselessRecord as error:
+            except (SenselessRecord, NewerRecord) as error:
                 note(f"left out: {error}")
             except UserError as error:
                 problems.append(str(error))
@@ -129,12 +130,28 @@ class Store:
                     found.append(record)
                 else:
                     note(f"left out: {SenselessRecord(path, fault)}")
-        if len(problems) > 1:
-            named = ", ".join(problem.rpartition(";")[0] for problem in problems)  # without the remedy of each
-            raise UserError(f"{len(problems)} records cannot be read: {named}; move them away or run their runs again")
-        if problems:
-            raise UserError(problems[0])
+        _raise_all(problems)
         return found
+
+    def migrate(self) -> list[str]:
+        """Rewrite the records of older schemas in today's; returns their run ids. Statistics stay as they are.
+
+        Raises UserError naming every file that cannot be read, when all others are rewritten.
+        """
+        rewritten, problems = [], []
+        for path in sorted(self.records_folder.glob("*.json")):
+            try:
+                record = read_record(path)
+            except NewerRecord as error:
+                note(f"left as it is: {error}")
+            except UserError as error:
+                problems.append(str(error))
+            else:
+                if json.loads(path.read_bytes())["schema_version"] != SCHEMA_VERSION:
+                    self.write(record)
+                    rewritten.append(record.run_id)
+        _raise_all(problems)
+        return rewritten
 
     def _ids(self) -> list[str]:
         return sorted(path.stem for path in self.records_folder.glob("*.json"))
@@ -156,6 +173,15 @@ class Store:
         problem = "is ambiguous, it begins" if matches else "is not in"
         listing = f": {', '.join(matches)}" if matches else f" {self.root}; its runs are {known}"
         raise UserError(f"run {name!r} {problem}{listing}")
+
+
+def _raise_all(problems: list[str]) -> None:
+    """Raise one UserError for all, if there are any."""
+    if len(problems) > 1:
+        named = ", ".join(problem.rpartition(";")[0] for problem in problems)  # without the remedy of each
+        raise UserError(f"{len(problems)} records cannot be read: {named}; move them away or run their runs again")
+    if problems:
+        raise UserError(problems[0])
 
 
 DAMAGES = (
@@ -240,22 +266,27 @@ class SenselessRecord(UserError):
         super().__init__(f"record {path} is not to be believed ({fault}); move it away and run the run again")
 
 
-def read_record(path: Path) -> Record:
-    """Read one record; a damaged one is an error that names the file, never a silent gap in a table.
+class NewerRecord(UserError):
+    """A record that a later version of the suite wrote."""
 
-    Raises UserError, and SenselessRecord for numbers that no metric can have.
+
+def read_record(path: Path) -> Record:
+    """Read one record of this schema or an older one; a damaged one is an error that names the file, never a silent
+    gap in a table.
+
+    Raises UserError, NewerRecord, and SenselessRecord for numbers that no metric can have.
     """
     from bench.records.verification import out_of_range
 
     try:
         content = parsed(files.read(path, RECORD_BYTES))
         version = content.get("schema_version") if isinstance(content, dict) else None
-        if version != SCHEMA_VERSION:
-            raise UserError(
-                f"record {path} has schema version {version!r:.40}, this suite reads {SCHEMA_VERSION}; "
-                "move it away or run the run again"
+        if type(version) is int and version > SCHEMA_VERSION:
+            raise NewerRecord(
+                f"record {path} has schema version {version}, this suite reads those up to {SCHEMA_VERSION}; "
+                "update genseg-bench"
             )
-        record = Record.model_validate(content)
+        record = migrated(content)
     except files.Damaged as error:
         raise UserError(f"record {error}; move it away and run the run again") from None
     except (OSError, ValueError, RecursionError) as error:

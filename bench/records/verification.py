@@ -148,18 +148,19 @@ def _of_summary(name: str, result: ProtocolResult) -> Iterator[str]:
     """What a summary, and a drop, are said to be made of."""
     targets = result.targets.values()
     summaries = {"": result.summary, **result.summary_by_reading}
+    judged = result.targets.get(result.headline or "")
+    if judged is None and (result.headline or any(result.summary.keys() & s.metrics.keys() for s in targets)):
+        yield f"it does not say on which of its targets {name} is judged"
     for reading, summary in summaries.items():
         found = [scores.by_reading.get(reading, {}) if reading else scores.metrics for scores in targets]
-        made: Bounds = {}
+        repeated = {} if judged is None or reading else judged.metrics
+        made: Bounds = {key: (_number(value),) * 2 for key, value in repeated.items()}
         if "harmonic_mean" in summary:
             mious = [_number(values.get("miou")) for values in found]
             drops = [_number(values.get("drop")) for values in found]
             made["harmonic_mean"] = (confusion.harmonic_mean(mious),) * 2
             made["mean_drop"] = (float(np.mean(drops)) if drops else math.nan,) * 2
         yield from _differences(name, summary, made)
-        for key in summary.keys() & {"miou", "ece", "boundary_iou"}:
-            if all(not _same(_number(summary[key]), _number(values.get(key))) for values in found):
-                yield f"its {metric(key).label} of {name} is that of none of its targets"
     for target, scores in result.targets.items():
         for values in (scores.metrics, *scores.by_reading.values()):
             if {"drop", "source_miou", "miou"} <= values.keys():

@@ -27,7 +27,7 @@ from bench.model import weights as models
 from bench.model.predictor import Predictor
 from bench.plugins import registry
 from bench.plugins.files import plugin_files
-from bench.records import environment
+from bench.records import environment, naming
 from bench.records.store import Store
 from bench.runs import elsewhere
 from bench.runs import resume as progress
@@ -378,6 +378,7 @@ def _new_record(config: RunConfig, **facts: Any) -> Record:
         "config": config.portable(),
         "encoder_weights": config.weights_label(),
         "inference": config.recipe.inference.label(),
+        "configuration": naming.name(config.portable()),
     }
     return Record(**{**described, **facts})
 

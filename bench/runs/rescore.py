@@ -28,13 +28,15 @@ def merge(
     if old.version != new.version or old.targets.keys() <= new.targets.keys():
         return new
     targets = in_order({**old.targets, **new.targets}, order)
+    headline = _headline(protocol, targets)
     summary = {**old.summary, **new.summary, **protocol.summarise([s.metrics for s in targets.values()], {})}
     readings = {
         reading: protocol.summarise([s.by_reading[reading] for s in targets.values()], {})
         for reading in (new.summary_by_reading or old.summary_by_reading)
         if all(reading in s.by_reading for s in targets.values())
     }
-    return new.model_copy(update={"targets": targets, "summary": summary, "summary_by_reading": readings})
+    joined = {"headline": headline, "targets": targets, "summary": summary, "summary_by_reading": readings}
+    return new.model_copy(update=joined)
 
 
 def merge_statistics(
@@ -70,6 +72,7 @@ def summarise(protocol: type[Protocol], result: ProtocolResult, results: Mapping
     The summaries of other readings do without the headline, which their scores on the first target have.
     """
     targets = list(result.targets.values())
+    result.headline = _headline(protocol, result.targets)
     result.summary = protocol.summarise([scores.metrics for scores in targets], results)
     for reading in targets[0].by_reading:
         if all(reading in scores.by_reading for scores in targets):
@@ -77,6 +80,11 @@ def summarise(protocol: type[Protocol], result: ProtocolResult, results: Mapping
             further = {key: value for key, value in found.items() if key != protocol.headline()}
             if further:
                 result.summary_by_reading[reading] = further
+
+
+def _headline(protocol: type[Protocol], targets: Mapping[str, Scores]) -> str | None:
+    """The first of the ``targets``, from which the summary repeats the headline metric if ``protocol`` has one."""
+    return None if protocol.headline() is None else next(iter(targets), None)
 
 
 def judged(record: Record, source: type[Dataset]) -> dict[str, ProtocolResult]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.common.names import RunId
 from bench.config.tables import RunConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Environment(BaseModel):
@@ -73,6 +73,8 @@ class ProtocolResult(BaseModel):
     version: str
     status: Literal["complete", "skipped", "failed"] = "complete"
     reason: str | None = None
+    headline: str | None = None
+    """The target on which the protocol is judged, of which ``summary`` repeats a number; None without one."""
     targets: dict[str, Scores] = {}
     """By target id: a split of the source (``test``), or ``dataset/split``."""
     summary: dict[str, float | None] = {}
@@ -89,11 +91,14 @@ class Record(BaseModel):
     schema_version: int = SCHEMA_VERSION
     run_id: RunId
     fingerprint: str
-    status: Literal["complete", "failed"]
+    status: Literal["complete", "failed", "unfinished"]
+    """Unfinished in the run's folder alone, while scores are still to come."""
     reason: str | None = None
     created: str
     """UTC, ISO 8601."""
     config: RunConfig
+    configuration: str
+    """What people call it: the method, and the settings that are not its defaults."""
     encoder_weights: str = "scratch"
     """The encoder weights as tables show them."""
     inference: str = "whole@native"

@@ -111,6 +111,7 @@ def record(run_config, store):
         status="complete",
         created="2020-01-01",
         config=run_config,
+        configuration="softmax",
         training=training,
         checkpoint_hash=files.file_digest(folder / models.MODEL),
     )

@@ -118,7 +118,12 @@ def believable() -> tuple[Record, dict[str, np.ndarray]]:
         ),
     }
     protocols = {
-        name: ProtocolResult(version="1", targets={target: Scores(dataset=info(), **scores)}, summary=summary)
+        name: ProtocolResult(
+            version="1",
+            headline=target if target == "test" else None,
+            targets={target: Scores(dataset=info(), **scores)},
+            summary=summary,
+        )
         for name, (target, scores, summary) in results.items()
     }
     return Bench().record("honest", protocols=protocols, run_id="honest"), arrays
@@ -263,6 +268,29 @@ def test_a_summary_that_its_targets_contradict_is_named_and_in_no_table(store, n
     assert len(notes) == 1
 
 
+@pytest.mark.parametrize(("protocol", "headline"), [("closed-set", "val"), ("closed-set", None), ("anomaly", "test")])
+def test_a_headline_that_is_no_target_is_named_and_in_no_table(store, notes, protocol, headline):
+    put(store, altered("protocols", protocol, "headline", to=headline))
+    assert [record.run_id for record in store.records()] == ["honest"]
+    assert len(notes) == 1
+
+
+def older(content: dict) -> dict:
+    """A record of today as schema 1 had it."""
+    bare = {key: value for key, value in content.items() if key != "configuration"}
+    protocols = {n: {k: v for k, v in r.items() if k != "headline"} for n, r in content["protocols"].items()}
+    return {**bare, "schema_version": 1, "protocols": protocols}
+
+
+def test_records_of_schema_1_are_believed_and_doubted_alike(store, notes):
+    put(store, older(altered("run_id", to="doubtful")))
+    assert store.read("doubtful").protocols == HONEST.protocols
+    assert len(store.records()) == 2
+    put(store, older(altered("protocols", "closed-set", "summary", "miou", to=0.123)))
+    assert [record.run_id for record in store.records()] == ["honest"]
+    assert len(notes) == 1
+
+
 def test_undefined_where_statistics_define_is_a_contradiction(store, notes):
     put(
         store,
@@ -401,7 +429,7 @@ TEXTS = {
     "the status of no run": WHOLE.replace('"complete"', '"finished"'),
     "a table for a number": WHOLE.replace('"seed": 0', '"seed": {}'),
     "a text for a table": WHOLE.replace('"method": {"dim": 64}', '"method": "dim"'),
-    "a boolean for a version": WHOLE.replace('"schema_version": 1', '"schema_version": [1]'),
+    "a boolean for a version": WHOLE.replace('"schema_version": 2', '"schema_version": [2]'),
 }
 
 
@@ -505,7 +533,8 @@ QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthC
 @given(JSON)
 def test_arbitrary_json_raises_only_the_readers_own_error(store, value):
     path = store.record_path("odd")
-    for content in (value, {"schema_version": 1, "status": value, **(value if isinstance(value, dict) else {})}):
+    table = value if isinstance(value, dict) else {}
+    for content in (value, *({"schema_version": v, "status": value, "config": value, **table} for v in (1, 2))):
         path.write_text(json.dumps(content))
         with pytest.raises(UserError, match=r"odd\.json"):
             records.read_record(path)

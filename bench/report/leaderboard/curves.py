@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
-from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -30,7 +29,7 @@ from bench.common.errors import UserError, near
 from bench.common.text import cell, drawn, visible
 from bench.config.tables import NOT_OF_THE_RESULT
 from bench.records.ledger import ledger, parts, rows
-from bench.records.naming import PARTIAL, flat
+from bench.records.naming import PARTIAL, flat, with_defaults
 from bench.records.naming import canonical as _canonical
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column, Metric, metric
@@ -204,22 +203,10 @@ def _following(runs: pd.DataFrame, setting: str) -> dict[str, set[str]]:
             if key in run.config.method:
                 values[run.method][_canonical(run.config.method[key])] = {key: run.config.method[key]}
     for method, given in values.items():
-        filled = [table for table in (_filled(method, one) for one in given.values()) if table]
+        filled = [table for table in (with_defaults(method, one) for one in given.values()) if table]
         keys = {key for table in filled for key in table} - {setting.split(".")[1]}
         found[method] = {key for key in keys if len({_canonical(table.get(key)) for table in filled}) > 1}
     return found
-
-
-def _filled(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of ``method`` where these are ``given``; empty if it is not installed or refuses them."""
-    from bench.plugins import registry
-
-    if method not in registry.methods.names():
-        return {}
-    try:
-        return registry.methods.get(method).Config.model_validate(dict(given)).model_dump(mode="json")
-    except ValidationError:
-        return {}
 
 
 def _settings(run: Any, swept: str, following: Mapping[str, set[str]]) -> dict[str, Any]:
@@ -231,7 +218,7 @@ def _settings(run: Any, swept: str, following: Mapping[str, set[str]]) -> dict[s
     method: dict[str, Any] = content["method"]
     keys = following.get(run.method, set()) & method.keys()
     if keys:
-        filled = _filled(run.method, {k: v for k, v in method.items() if k not in keys})
+        filled = with_defaults(run.method, {k: v for k, v in method.items() if k not in keys})
         if swept == "data.supervision":
             filled |= run.without_labels
         content["method"] = method | {k: f"by {swept}" for k in keys if k in filled and method[k] == filled[k]}

@@ -324,6 +324,7 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
         status="complete",
         created="2020-01-01",
         config=made,
+        configuration="softmax",
         method_facts={"codec_miou": 0.75},
         protocols={"closed-set": ProtocolResult(version="1", targets={"test": scores})},
     )

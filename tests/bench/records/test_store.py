@@ -15,8 +15,20 @@ from bench.records import store as records
 def record():
     made = config.build(registry.methods.get("softmax"), "toyscapes_mini", "quick", 0)
     return records.Record(
-        run_id=made.run_id(), fingerprint=made.fingerprint(), status="complete", created="2020-01-01", config=made
+        run_id=made.run_id(),
+        fingerprint=made.fingerprint(),
+        status="complete",
+        created="2020-01-01",
+        config=made,
+        configuration="softmax",
     )
+
+
+@pytest.fixture
+def notes(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(records, "note", said.append)
+    return said
 
 
 @pytest.fixture
@@ -50,7 +62,10 @@ def test_failed_write_leaves_the_old_file_and_no_rest(store, record, monkeypatch
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 99}', "\udcff"])
+BROKEN = ["", "{", "[]", *(f'{{"schema_version": {v}}}' for v in ("1", "2", "0", '"3"', "null")), "\udcff"]
+
+
+@pytest.mark.parametrize("content", BROKEN)
 def test_damaged_record_is_an_error_that_names_the_file(store, record, content):
     path = store.record_path(record.run_id)
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -62,7 +77,7 @@ def test_damaged_record_is_an_error_that_names_the_file(store, record, content):
 
 def test_all_records_that_cannot_be_read_are_named_in_one_sentence(store, record):
     store.write(record)
-    for name, content in (("foreign", '{"schema_version": 99}'), ("half", "{")):
+    for name, content in (("foreign", '{"schema_version": -99}'), ("half", "{")):
         store.record_path(name).write_text(content)
     with pytest.raises(UserError) as caught:
         store.records()
@@ -72,6 +87,19 @@ def test_all_records_that_cannot_be_read_are_named_in_one_sentence(store, record
     assert record.run_id not in message
     assert message.count("move") == 1
     assert "\n" not in message
+
+
+def test_a_record_of_a_newer_suite_is_left_out_and_named(store, record, notes):
+    store.write(record)
+    path = store.record_path("later")
+    path.write_text('{"schema_version": 3, "what": "new"}')
+    assert store.records() == [record]
+    (said,) = notes
+    for word in (str(path), "schema version 3", "up to 2", "update genseg-bench"):
+        assert word in said
+    assert "\n" not in said
+    with pytest.raises(UserError, match="update genseg-bench"):
+        store.find("later")
 
 
 def test_unknown_key_in_a_record_is_an_error(store, record):

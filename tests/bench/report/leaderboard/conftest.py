@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench.config.tables import DataConfig, NetworkConfig, Recipe, RunConfig
+from bench.records import naming
 from bench.schema.record import DatasetInfo, Environment, ProtocolResult, Record, Scores
 
 TRAINING = DatasetInfo(name="toyscapes", split="train", images=100, fingerprint="feedfacecafe")
@@ -69,6 +70,7 @@ class Bench:
             run_id=run_id or f"{run.run_id()}-{next(self.numbers)}",
             fingerprint=run.fingerprint(),
             config=run,
+            configuration=naming.name(run),
             protocols=protocols,
             **{**defaults, **fields},
         )
@@ -80,7 +82,7 @@ def info(name: str = "toyscapes", split: str = "test", images: int = 20, fingerp
 
 def closed_set(miou: float | None, version: str = "1", target: str = "test", **metrics: float | None) -> ProtocolResult:
     scores = Scores(dataset=info(split=target), metrics={"miou": miou, **metrics})
-    return ProtocolResult(version=version, targets={target: scores}, summary={"miou": miou})
+    return ProtocolResult(version=version, headline=target, targets={target: scores}, summary={"miou": miou})
 
 
 def anomaly(

@@ -289,7 +289,7 @@ def test_undefined_numbers_show_their_own_n_and_do_not_compete(bench, make, miss
 
 def test_other_images_are_another_column(bench, make):
     scores = Scores(dataset=make.info(fingerprint="changed"), metrics={"miou": 0.9})
-    other = ProtocolResult(version="1", targets={"test": scores}, summary={"miou": 0.9})
+    other = ProtocolResult(version="1", headline="test", targets={"test": scores}, summary={"miou": 0.9})
     (table,) = tables(bench, [bench.record("softmax"), bench.record("gmmseg", protocols={"closed-set": other})])
     assert len([c for c in table.columns if c.metric.key == "miou"]) == 2
     assert len({c.group for c in table.columns}) == 2
@@ -355,6 +355,7 @@ def test_the_headline_split_orders_the_rows(bench, make):
     def run(method, test, val):
         result = ProtocolResult(
             version="1",
+            headline="val",
             targets={
                 n: Scores(dataset=make.info(split=n), metrics={"miou": v}) for n, v in (("a", test), ("val", val))
             },
@@ -364,6 +365,8 @@ def test_the_headline_split_orders_the_rows(bench, make):
 
     (table,) = tables(bench, [run("x", 0.9, 0.1), run("y", 0.1, 0.9)])
     assert [r.label for r in table.rows] == ["y", "x"]
+    (table,) = tables(bench, [run("x", 0.1, 0.1), run("y", 0.9, 0.9), run("z", 0.5, 0.5)])
+    assert [c.target for c in table.columns if c.metric.key == "miou"] == ["val", "a"], "equal numbers decide nothing"
     assert [c.target for c in table.columns] == ["val", "a"]
 
 
@@ -484,7 +487,7 @@ def calibrated(bench, make, method, loss):
     ece = float(abs(bins.sum(0)[14, 1] - bins.sum(0)[14, 2]) / 4000)
     metrics = {"ece": ece, "nll": losses[:, 0].sum() / 4000, "brier": losses[:, 1].sum() / 4000}
     scores = Scores(dataset=make.info(images=40), metrics=metrics)
-    result = ProtocolResult(version="1", targets={"test": scores}, summary={"ece": ece})
+    result = ProtocolResult(version="1", headline="test", targets={"test": scores}, summary={"ece": ece})
     record = bench.record(method, protocols={"closed-set": make.closed_set(0.5), "calibration": result})
     bench.arrays[record.run_id] = {
         "calibration/test/ids": np.array([f"i{i}" for i in range(40)]),
