@@ -62,6 +62,9 @@ def page(name: str, store: Store | None = None) -> str:
         return _dataset(name)
     if store is not None and store.matching(name):
         return _run(store.find(name))
+    unfinished = [] if store is None else [record for record in store.unfinished() if record.run_id.startswith(name)]
+    if unfinished:
+        return "\n\n".join(map(_run, unfinished))
     known = [name for kind in registry.KINDS for name in kind.names()] + config.recipe_names()
     raise UserError(
         f"there is no method, data set, protocol, recipe or run {name!r}: {near(name, known)}; {registry.FROM_A_FILE}"

@@ -535,6 +535,7 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None, plugi
     """Compare the runs of RESULTS: tables in the terminal, and files if --format or --out is given."""
     from rich.console import Console
 
+    from bench.common.console import note
     from bench.common.errors import UserError
     from bench.records.store import Store
     from bench.report import leaderboard as tables
@@ -542,6 +543,8 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None, plugi
     load_plugins(plugins)
     store = Store(results)
     records = store.records()
+    if unfinished := ", ".join(record.run_id for record in store.unfinished()):
+        note(f"unfinished and in no table: {unfinished}; repeat their commands to finish them")
     if not records:
         raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
     built = tables.build(records, store.read_statistics)
@@ -574,9 +577,6 @@ def export(results: Path, format_: str, out: Path, plugins: tuple[Path, ...]) ->
 
 @main.command()
 @results_argument
-@click.option("--x", required=True, help="The swept key, for example method.clusters.")
-@main.command()
-@results_argument
 @shown
 def migrate(results: Path) -> None:
     """Rewrite the records of RESULTS that an earlier version of the suite wrote, in today's schema."""
@@ -587,6 +587,9 @@ def migrate(results: Path) -> None:
     say(f"{count} record{'s' * (count != 1)} rewritten in schema {SCHEMA_VERSION}")
 
 
+@main.command()
+@results_argument
+@click.option("--x", required=True, help="The swept key, for example method.clusters.")
 @click.option("--y", default="miou", show_default=True, help="A metric of the closed-set protocol.")
 @click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")
 @shown

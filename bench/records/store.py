@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ ARRAYS_BYTES = 2**32
 """No file of statistics is larger, packed or unpacked."""
 DEPTH = 32
 """Of tables in tables in a record."""
+
+SO_FAR = "record.json"
+"""In a run's folder: its record so far, sealed; unfinished until it is also among the records."""
+STATISTICS_SO_FAR = "record.npz"
+"""Its statistics per image."""
+ABOUT = "record of an unfinished run"
+"""What the seal of the former says."""
+OLDER = {SO_FAR: "progress.json", STATISTICS_SO_FAR: "progress.npz"}
+"""What both were called under schema 1."""
 
 
 class Store:
@@ -126,7 +136,9 @@ class Store:
             except UserError as error:
                 problems.append(str(error))
             else:
-                if fault is None:
+                if record.status == "unfinished":
+                    note(f"left out: record {path} is of an unfinished run; move it away and run the run again")
+                elif fault is None:
                     found.append(record)
                 else:
                     note(f"left out: {SenselessRecord(path, fault)}")
@@ -152,6 +164,14 @@ class Store:
                     rewritten.append(record.run_id)
         _raise_all(problems)
         return rewritten
+
+    def unfinished(self) -> list[Record]:
+        """What is known of the runs that have no record yet, by run id; nothing of damaged ones."""
+        found, finished = [], self._ids()
+        for folder in sorted(path for path in (self.root / "runs").glob("*") if path.name not in finished):
+            with suppress(FileNotFoundError, NotADirectoryError, files.Damaged):
+                found.append(read_so_far(folder).model_copy(update={"status": "unfinished"}))
+        return found
 
     def _ids(self) -> list[str]:
         return sorted(path.stem for path in self.records_folder.glob("*.json"))
@@ -297,6 +317,21 @@ def read_record(path: Path) -> Record:
     if (fault := next(out_of_range(record), None)) is not None:
         raise SenselessRecord(path, fault)
     return record
+
+
+def read_so_far(folder: Path) -> Record:
+    """The record so far in a run's ``folder``. Raises Damaged, or FileNotFoundError if there is none."""
+    path = place_so_far(folder, SO_FAR)
+    try:
+        return migrated(json.loads(files.read_sealed(path, ABOUT)))
+    except ValueError as error:
+        raise files.Damaged(path, str(error).splitlines()[0]) from None
+
+
+def place_so_far(folder: Path, name: str) -> Path:
+    """Where SO_FAR or its statistics are: under the older name, if they are only there."""
+    older = folder / OLDER[name]
+    return older if older.exists() and not (folder / name).exists() else folder / name
 
 
 def parsed(content: bytes) -> Any:

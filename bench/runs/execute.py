@@ -172,6 +172,7 @@ def _execute(
             require_same_labels(record, labels.dense, labels.info)
         method = _load(method_class, config, folder, record.checkpoint_hash)
         record.scoring_environment = environment.describe(fabric.device, fabric.world_size)
+    record.status = "unfinished"
     method = method.to(fabric.device).eval()
     record.method_facts = dict(method.facts())
     wanted = planned.targets if rescore else unscored(record.protocols, planned, statistics)
@@ -181,10 +182,11 @@ def _execute(
             version = registry.protocols.get(name).version
             enter(record, name, ProtocolResult(version=version, status=status, reason=reason), source)
             note(f"{status} protocol {name}: {reason}")
-    record.created = now()
+    record.status, record.created = "complete", now()
     if fabric.is_global_zero:
         record.statistics_hash = store.write_statistics(record.run_id, statistics)
         store.write(record)
+        progress.save_record(folder, record)
     failures |= planned.failed
     if failures:
         raise ProtocolFailed("; ".join(f"protocol {name} failed: {why}" for name, why in failures.items()), record)
@@ -369,16 +371,16 @@ def now() -> str:
 
 
 def _new_record(config: RunConfig, **facts: Any) -> Record:
-    """A record that says what ``config`` does, and ``facts``; complete, if these do not say otherwise."""
+    """A record that says what ``config`` does, and ``facts``; unfinished, if these do not say otherwise."""
     described: dict[str, Any] = {
         "run_id": config.run_id(),
         "fingerprint": config.fingerprint(),
-        "status": "complete",
+        "status": "unfinished",
         "created": "",
         "config": config.portable(),
+        "configuration": naming.name(config.portable()),
         "encoder_weights": config.weights_label(),
         "inference": config.recipe.inference.label(),
-        "configuration": naming.name(config.portable()),
     }
     return Record(**{**described, **facts})
 

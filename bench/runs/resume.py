@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from bench.common import files
 from bench.common.console import note
@@ -14,16 +13,21 @@ from bench.common.errors import UserError
 from bench.config.tables import RunConfig
 from bench.model import weights as models
 from bench.plugins import registry
-from bench.records.store import DamagedArrays, Store, arrays_of, compressed, read_arrays
+from bench.records.store import (
+    ABOUT,
+    OLDER,
+    SO_FAR,
+    STATISTICS_SO_FAR,
+    DamagedArrays,
+    Store,
+    arrays_of,
+    compressed,
+    place_so_far,
+    read_arrays,
+    read_so_far,
+)
 from bench.runs.rescore import enter
 from bench.schema.record import Record
-
-PROGRESS = "progress.json"
-"""In the run's folder: the record so far."""
-STATISTICS = "progress.npz"
-"""Its statistics per image."""
-RECORD = "record of an unfinished run"
-"""What the seal of the former says."""
 
 
 def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np.ndarray]]:
@@ -33,7 +37,7 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
     that was scored, and where one would be trained again only because a file beside it is damaged.
     """
     folder, run_id = store.run_folder(config.run_id()), config.run_id()
-    model, path = folder / models.MODEL, folder / PROGRESS
+    model = folder / models.MODEL
     if not model.exists():
         return None, {}
     digest = files.file_digest(model)
@@ -42,11 +46,11 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
         written = None
     progress, damage = None, ""
     try:
-        progress = Record.model_validate_json(files.read_sealed(path, RECORD))
+        progress = read_so_far(folder)
     except FileNotFoundError:
         pass
-    except (files.Damaged, ValidationError) as error:
-        damage = str(error) if isinstance(error, files.Damaged) else f"{path} is damaged"
+    except files.Damaged as error:
+        damage = str(error)
     of_this_run = run_id, config.fingerprint()
     if progress is not None and ((progress.run_id, progress.fingerprint) != of_this_run or progress.training is None):
         progress = None
@@ -95,7 +99,7 @@ def _record_arrays(store: Store, record: Record) -> dict[str, np.ndarray]:
 
 def _progress_arrays(folder: Path, record: Record) -> dict[str, np.ndarray]:
     """The same of an unfinished run."""
-    path = folder / STATISTICS
+    path = place_so_far(folder, STATISTICS_SO_FAR)
     try:
         return arrays_of(files.read_sealed(path, _about(record)))
     except FileNotFoundError:
@@ -107,8 +111,15 @@ def _progress_arrays(folder: Path, record: Record) -> dict[str, np.ndarray]:
 
 def save(folder: Path, record: Record, statistics: dict[str, np.ndarray]) -> None:
     """Keep the record so far and its statistics in the run's ``folder``."""
-    files.write_sealed(folder / STATISTICS, compressed(statistics), _about(record))
-    files.write_sealed(folder / PROGRESS, json.dumps(record.model_dump(mode="json")).encode(), RECORD)
+    files.write_sealed(folder / STATISTICS_SO_FAR, compressed(statistics), _about(record))
+    save_record(folder, record)
+
+
+def save_record(folder: Path, record: Record) -> None:
+    """Keep the record alone: its statistics are there."""
+    files.write_sealed(folder / SO_FAR, json.dumps(record.model_dump(mode="json")).encode(), ABOUT)
+    for name in OLDER.values():
+        (folder / name).unlink(missing_ok=True)
 
 
 def _about(record: Record) -> str:

@@ -188,7 +188,7 @@ def kinds(run_config, store, record, fabric, mini, notes, tmp_path, monkeypatch,
         def read():
             return progress.so_far(store, run_config)[0].model_dump_json()
 
-        return Kind(folder / progress.PROGRESS, read, notes, "--force")
+        return Kind(folder / records.SO_FAR, read, notes, "--force")
 
     def unfinished_statistics() -> Kind:
         progress.save(folder, record, ARRAYS)
@@ -197,7 +197,7 @@ def kinds(run_config, store, record, fabric, mini, notes, tmp_path, monkeypatch,
             found = progress.so_far(store, run_config)[1]
             return {key: array.tolist() for key, array in found.items()}
 
-        return Kind(folder / progress.STATISTICS, read, notes, beside="scored again")
+        return Kind(folder / records.STATISTICS_SO_FAR, read, notes, beside="scored again")
 
     def statistics() -> Kind:
         record.statistics_hash = store.write_statistics(record.run_id, ARRAYS)
@@ -332,6 +332,44 @@ def test_flips_are_tried_at_every_64_kib():
     assert {i * SPACING for i in range(10)} <= flipped
 
 
+def of_schema_1(folder: Path, record: Record) -> None:
+    """What an earlier version of the suite left of a run that was interrupted while it was scored."""
+    content = record.model_dump(mode="json", exclude={"configuration"}) | {"schema_version": 1}
+    about = f"statistics per image of the model {record.checkpoint_hash}"
+    files.write_sealed(folder / "progress.npz", records.compressed(ARRAYS), about)
+    files.write_sealed(folder / "progress.json", json.dumps(content).encode(), "record of an unfinished run")
+
+
+def test_a_run_that_an_earlier_version_began_is_continued(store, record, run_config):
+    folder = store.run_folder(record.run_id)
+    of_schema_1(folder, record)
+    found, arrays = progress.so_far(store, run_config)
+    assert found == record
+    assert arrays.keys() == ARRAYS.keys()
+    assert [unfinished.run_id for unfinished in store.unfinished()] == [record.run_id]
+    progress.save(folder, found, arrays)
+    assert not [*folder.glob("progress.*")]
+    assert progress.so_far(store, run_config)[0] == record
+
+
+def test_what_an_earlier_version_began_and_left_damaged_is_named(store, record, run_config):
+    folder = store.run_folder(record.run_id)
+    of_schema_1(folder, record)
+    path = folder / "progress.json"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError) as caught:
+        progress.so_far(store, run_config)
+    assert_sentence(caught.value, path, "--force")
+
+
+def test_a_run_that_a_newer_version_began_is_named(store, record, run_config):
+    path = store.run_folder(record.run_id) / records.SO_FAR
+    files.write_sealed(path, json.dumps({"schema_version": 3}).encode(), records.ABOUT)
+    with pytest.raises(UserError) as caught:
+        progress.so_far(store, run_config)
+    assert_sentence(caught.value, path, "schema version 3", "--force")
+
+
 def test_damaged_progress_costs_nothing_where_the_record_is_there(kinds, store, record, run_config, notes):
     record.statistics_hash = store.write_statistics(record.run_id, ARRAYS)
     store.write(record)
@@ -392,7 +430,7 @@ def test_statistics_of_another_model_are_not_taken(kinds, record, notes):
     assert kind.read()
     other = record.model_copy(update={"checkpoint_hash": "0" * 64})
     progress.save(kind.path.parent / "other", other, {"closed-set/test/confusion": np.ones(3)})
-    shutil.copy(kind.path.parent / "other" / progress.STATISTICS, kind.path)
+    shutil.copy(kind.path.parent / "other" / records.STATISTICS_SO_FAR, kind.path)
     assert kind.read() == {}
     assert "scored again" in notes()
 
@@ -506,7 +544,7 @@ def test_an_altered_model_is_refused_by_every_command(bench, results, tmp_path, 
     folder = results / "runs" / run_id
     altered(folder / models.MODEL, value)
     if not progress_is_there:
-        (folder / progress.PROGRESS).unlink()
+        (folder / records.SO_FAR).unlink()
     Image.new("RGB", (128, 64)).save(tmp_path / "image.png")
     before = content(results)
     words = {"RUN": run_id, "IMAGE": str(tmp_path / "image.png"), "OUT": str(tmp_path / "out")}
@@ -562,7 +600,7 @@ def test_a_leaderboard_says_which_statistics_are_not_those_of_the_record(bench, 
 def test_what_killed_processes_left_is_gone_after_the_next_run(bench, results):
     store, run_id = records.Store(results), the_record(results).run_id
     folder = store.run_folder(run_id)
-    left = [folder / ".training.ckpt.part", folder / ".progress.json.x8s_1.part", store.cache / ".codec-1.sealed.part"]
+    left = [folder / ".training.ckpt.part", folder / ".record.json.x8s_1.part", store.cache / ".codec-1.sealed.part"]
     left += [store.records_folder / f".{run_id}.json.part"]
     for path in left:
         files.write(path, b"half")

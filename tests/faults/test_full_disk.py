@@ -18,7 +18,6 @@ from bench.common.errors import UserError, describe_os_error, disk_is_full
 from bench.model import weights as models
 from bench.plugins import templates
 from bench.records import store as records
-from bench.runs import resume as progress
 from bench.scoring.protocols import anomaly
 from bench.training import checkpoint as checkpoints
 from bench.training.loss_log import LossLog
@@ -79,7 +78,7 @@ def the_id(results: Path) -> str:
 
 
 TARGETS = {
-    "majority": [models.MODEL, progress.STATISTICS, progress.PROGRESS, "{id}.npz", "{id}.json"],
+    "majority": [models.MODEL, records.STATISTICS_SO_FAR, records.SO_FAR, "{id}.npz", "{id}.json"],
     "softmax": [checkpoints.CHECKPOINT],
 }
 

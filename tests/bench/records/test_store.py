@@ -102,6 +102,41 @@ def test_a_record_of_a_newer_suite_is_left_out_and_named(store, record, notes):
         store.find("later")
 
 
+def test_an_unfinished_record_among_the_others_is_left_out_and_named(store, record, notes):
+    store.write(record.model_copy(update={"status": "unfinished"}))
+    assert store.records() == []
+    (said,) = notes
+    assert "unfinished" in said
+
+
+class TestUnfinished:
+    """Runs that were interrupted before they had a record."""
+
+    def left(self, store, record, folder=None):
+        folder = folder or store.run_folder(record.run_id)
+        content = {**record.model_dump(mode="json"), "status": "unfinished"}
+        files.write_sealed(folder / records.SO_FAR, json.dumps(content).encode(), records.ABOUT)
+
+    def test_are_known_until_they_have_a_record(self, store, record):
+        assert store.unfinished() == []
+        self.left(store, record)
+        assert [found.status for found in store.unfinished()] == ["unfinished"]
+        assert store.records() == []
+        store.write(record)
+        assert store.unfinished() == []
+
+    def test_are_not_what_is_damaged_or_no_run(self, store, record):
+        store.cache.mkdir(parents=True)
+        (store.root / "runs" / "a file").write_text("")
+        self.left(store, record)
+        path = store.run_folder(record.run_id) / records.SO_FAR
+        path.write_bytes(path.read_bytes()[:-1])
+        assert store.unfinished() == []
+
+    def test_of_no_folder_there_are_none(self, tmp_path):
+        assert records.Store(tmp_path / "nothing").unfinished() == []
+
+
 def test_unknown_key_in_a_record_is_an_error(store, record):
     store.write(record)
     path = store.record_path(record.run_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bench.common.files import file_digest
+from bench.records.store import Store, read_so_far
 from datasets.base import MissingData, Target
 from datasets.supervision import official
 from datasets.toyscapes_mini import ToyscapesMini
@@ -287,30 +290,60 @@ class TestChangedPlugin:
         assert "finished already" in run("--protocol", "closed-set").stderr
 
 
+class TestInterruption:
+    """A run whose record is not there yet."""
+
+    def test_an_unfinished_record_is_shown_and_in_no_table(self, bench, tmp_path, monkeypatch):
+        results = tmp_path / "results"
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "write", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+            assert bench(*RUN).exit_code == 2
+        (folder,) = (results / "runs").glob("toyscapes_mini-*")
+        assert read_so_far(folder).status == "unfinished"
+        shown = bench("show", folder.name, "--results", str(results))
+        assert shown.exit_code == 0, shown.output
+        assert f"run {folder.name}, unfinished" in shown.stdout
+        assert "miou" in shown.stdout
+        tables = bench("leaderboard", str(results))
+        assert tables.exit_code == 2
+        assert f"unfinished and in no table: {folder.name}" in tables.stderr
+        assert bench(*RUN).exit_code == 0
+        assert read_so_far(folder).status == record(results)["status"] == "complete"
+        assert "in no table" not in bench("leaderboard", str(results)).stderr
+
+    def test_scores_survive_a_record_that_was_moved_away(self, bench, results):
+        before = record(results)
+        (path,) = (results / "records").glob("*.json")
+        path.unlink()
+        assert bench(*RUN).exit_code == 0
+        assert record(results)["protocols"] == before["protocols"]
+        assert record(results)["training"] == before["training"]
+
+
 class TestDamage:
     """A damaged file beside an intact model costs no training."""
 
     def test_progress_is_taken_from_the_record(self, bench, results):
         before = record(results)
-        (run_folder(results) / "progress.json").write_text("{")
+        (run_folder(results) / "record.json").write_text("{")
         outcome = bench("evaluate", before["run_id"], "--protocol", "anomaly")
         assert outcome.exit_code == 0, outcome.output
-        assert "progress.json is damaged" in outcome.stderr
+        assert "record.json is damaged" in outcome.stderr
         assert without_seconds(record(results)) == without_seconds(before)
         assert record(results)["training"] == before["training"]
 
     def test_progress_without_a_record_is_refused(self, bench, results):
-        (run_folder(results) / "progress.json").write_text("{")
+        (run_folder(results) / "record.json").write_text("{")
         for path in (results / "records").iterdir():
             path.unlink()
         before = state(results)
-        assert_refused(bench(*RUN), "progress.json is damaged", "--force")
+        assert_refused(bench(*RUN), "record.json is damaged", "--force")
         assert state(results) == before
 
     @pytest.mark.parametrize("junk", [b"", b"junk", b"PK\x03\x04"])
     def test_statistics_lead_to_scoring_again(self, bench, results, junk):
         whole = arrays(results)
-        progress = run_folder(results) / "progress.npz"
+        progress = run_folder(results) / "record.npz"
         for path in [progress, *(results / "records").glob("*.npz")]:
             path.write_bytes(junk or path.read_bytes()[:-100])
         (path,) = (results / "records").glob("*.json")
@@ -325,7 +358,7 @@ class TestDamage:
 
     def test_a_model_of_other_scores_is_not_overwritten(self, bench, results):
         folder = run_folder(results)
-        (folder / "progress.json").unlink()
+        (folder / "record.json").unlink()
         state_dict = load_file(folder / "model.safetensors")
         save_file({name: tensor + 1 for name, tensor in state_dict.items()}, folder / "model.safetensors")
         before = state(results)
