@@ -111,15 +111,19 @@ def _progress_arrays(folder: Path, record: Record) -> dict[str, np.ndarray]:
 
 def save(folder: Path, record: Record, statistics: dict[str, np.ndarray]) -> None:
     """Keep the record so far and its statistics in the run's ``folder``."""
-    files.write_sealed(folder / STATISTICS_SO_FAR, compressed(statistics), _about(record))
+    _keep(folder, STATISTICS_SO_FAR, compressed(statistics), _about(record))
     save_record(folder, record)
 
 
 def save_record(folder: Path, record: Record) -> None:
     """Keep the record alone: its statistics are there."""
-    files.write_sealed(folder / SO_FAR, json.dumps(record.model_dump(mode="json")).encode(), ABOUT)
-    for name in OLDER.values():
-        (folder / name).unlink(missing_ok=True)
+    _keep(folder, SO_FAR, json.dumps(record.model_dump(mode="json")).encode(), ABOUT)
+
+
+def _keep(folder: Path, name: str, content: files.Content, about: str) -> None:
+    """Write a file in place of the one of the older name, if that is there."""
+    files.write_sealed(folder / name, content, about)
+    (folder / OLDER[name]).unlink(missing_ok=True)
 
 
 def _about(record: Record) -> str:

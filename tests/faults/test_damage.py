@@ -347,6 +347,8 @@ def test_a_run_that_an_earlier_version_began_is_continued(store, record, run_con
     assert found == record
     assert arrays.keys() == ARRAYS.keys()
     assert [unfinished.run_id for unfinished in store.unfinished()] == [record.run_id]
+    progress.save_record(folder, found)
+    assert progress.so_far(store, run_config)[1].keys() == ARRAYS.keys()
     progress.save(folder, found, arrays)
     assert not [*folder.glob("progress.*")]
     assert progress.so_far(store, run_config)[0] == record

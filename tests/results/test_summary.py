@@ -1,17 +1,25 @@
 """The committed pages say what the committed records say."""
 
+import json
 import re
 
 import pytest
 
 from bench.records.store import Store
 from bench.report import leaderboard
+from bench.schema.record import SCHEMA_VERSION
 from results import summary
 
 
 @pytest.fixture(scope="module")
 def records():
     return Store(summary.ROOT / "results").records()
+
+
+def test_every_record_is_of_todays_schema():
+    folder = Store(summary.ROOT / "results").records_folder
+    versions = {path.name: json.loads(path.read_bytes())["schema_version"] for path in folder.glob("*.json")}
+    assert {*versions.values()} == {SCHEMA_VERSION}, f"run bench migrate results for {versions}"
 
 
 def test_every_table_of_the_pages_is_what_the_records_give(records):
