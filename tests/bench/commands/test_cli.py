@@ -70,6 +70,8 @@ def test_run_leaves_a_record_of_all_three_protocols(finished):
         assert record["checkpoint_hash"]
         assert record["training"]["parameters"] > 0
         assert record["data"]["fingerprint"]
+        headlines = {name: result["headline"] for name, result in record["protocols"].items()}
+        assert headlines == {"closed-set": "test", "cross-domain": None, "anomaly": None}
         assert record["protocols"]["anomaly"]["summary"]["closed_set_miou"] == pytest.approx(
             record["protocols"]["closed-set"]["summary"]["miou"]
         )

@@ -31,6 +31,7 @@ def test_summary_of_a_merged_result_is_over_all_targets():
     merged = merge(CrossDomain, result(night=0.2), result(fog=0.4), ["night", "fog"])
     assert merged.summary == {"harmonic_mean": harmonic_mean([0.2, 0.4]), "mean_drop": pytest.approx(0.6)}
     assert merged.summary_by_reading == {}
+    assert merged.headline is None
     old = result(night=0.2)
     old.summary_by_reading = {"other": {"harmonic_mean": 0.1}}
     merged = merge(CrossDomain, old, result(fog=0.4), ["night", "fog"])
@@ -41,7 +42,8 @@ def test_headline_of_a_closed_set_result_is_the_first_target_whichever_was_score
     old, new = result(test=0.5), result(val=0.6)
     for scores in (*old.targets.values(), *new.targets.values()):
         del scores.metrics["drop"]
-    assert merge(ClosedSet, old, new, ["test", "val"]).summary == {"miou": 0.5}
+    merged = merge(ClosedSet, old, new, ["test", "val"])
+    assert (merged.headline, merged.summary) == ("test", {"miou": 0.5})
 
 
 def test_what_a_protocol_states_and_does_not_derive_from_its_targets_is_kept():
