@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.base import Batch, Collectives, Context, Features, Network
+from methods.base import Batch, Collectives, Context, Features, Method, Network
 
 
 class TinyNetwork(Network):
@@ -29,6 +29,18 @@ class TinyNetwork(Network):
         fine = torch.tanh(self.fine(images - 0.5))
         coarse = torch.tanh(self.coarse(fine))
         return Features(dense=coarse, pyramid=(fine, coarse))
+
+
+class SeenNetwork(Network):
+    """Its features are the pixels themselves, which a test can choose."""
+
+    out_channels = 3
+    stride = 1
+    pyramid_channels = ()
+    pyramid_strides = ()
+
+    def forward(self, images: Tensor) -> Features:
+        return Features(dense=images, pyramid=())
 
 
 class TinyClasses:
@@ -54,6 +66,25 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def tiny_network() -> Callable[[], Network]:
     return TinyNetwork
+
+
+@pytest.fixture
+def fitted(make_context: Callable[..., Context]) -> Callable[..., Method]:
+    """A read-out of ``features`` (n, 3) with ``labels`` (n,), which come in several images."""
+
+    def make(method_class: type[Method], features: Tensor, labels: Tensor, classes: int, **settings: Any) -> Method:
+        method = method_class(method_class.Config(**settings), SeenNetwork(), TinyClasses(classes)).eval()
+        parts = [
+            Batch(images=x.t()[None, :, None], labels=y[None, None])
+            for x, y in zip(features.split(100), labels.split(100))
+        ]
+        context = make_context()
+        context.images = lambda: iter(parts)
+        with torch.no_grad():
+            method.finish(context)
+        return method
+
+    return make
 
 
 @pytest.fixture
