@@ -171,10 +171,18 @@ def main() -> None:
 
 @main.command()
 @click.option("--method", "method_names", multiple=True, required=True, help="Repeat for a grid.")
-@click.option("--dataset", required=True, help="Data set to train on.")
+@click.option("--dataset", default=None, help="Data set to train on.")
+@click.option(
+    "--features",
+    multiple=True,
+    metavar="RUN",
+    help="Take data, recipe and trained network of a finished run, and fit the methods to what it computes.",
+)
 @click.option("--supervision", default=None, help="Labels that training may see.  [default: dense]")
-@click.option("--recipe", default="quick", show_default=True, help="A recipe's name, or a TOML file.")
-@click.option("--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, default=(0,), show_default=True)
+@click.option("--recipe", default=None, help="A recipe's name, or a TOML file.  [default: quick]")
+@click.option(
+    "--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, help="[default: 0, or that of the features]"
+)
 @protocol_option
 @data_option
 @results_option
@@ -195,9 +203,10 @@ def main() -> None:
 @shown
 def run(
     method_names: tuple[str, ...],
-    dataset: str,
+    dataset: str | None,
+    features: tuple[str, ...],
     supervision: str | None,
-    recipe: str,
+    recipe: str | None,
     seeds: tuple[int, ...],
     protocols: tuple[str, ...],
     data_root: Path,
@@ -223,13 +232,13 @@ def run(
     from bench.plugins import registry
     from bench.records.store import Store
     from bench.runs import execute as runs
+    from bench.runs import features as on_features
     from bench.runs import plan as planning
     from bench.scoring.score import located
     from bench.training import ranks
 
     load_plugins(plugins)
     planning.require_protocols(protocols)
-    registry.datasets.get(dataset)
     named: dict[str, Any] = {"network": {}, "data": {}}
     for table, key, value in (
         ("network", "encoder", encoder),
@@ -243,8 +252,17 @@ def run(
         named["network"]["encoder_weights"] = None
     overrides = [named] if config_file is None else [config.read_toml(config_file), named]
     methods = [registry.methods.get(name) for name in dict.fromkeys(method_names)]
-    grid, swept = sweeps.grid(methods, dataset, recipe, list(dict.fromkeys(seeds)), overrides, assignments)
-    store = Store(results)
+    store, seeds = Store(results), tuple(dict.fromkeys(seeds))
+    if features:
+        if dataset is not None or recipe is not None:
+            raise UserError("--features takes data set and recipe of its run; leave out --dataset and --recipe")
+        grids = [on_features.grid(store.find(name), methods, seeds, overrides, assignments) for name in features]
+    elif dataset is None:
+        raise UserError("give --dataset NAME to train on, or --features RUN to take the network of a finished run")
+    else:
+        registry.datasets.get(dataset)
+        grids = [sweeps.grid(methods, dataset, recipe or "quick", seeds or (0,), overrides, assignments)]
+    grid, swept = [run for found in grids for run in found.runs], grids[0].swept
     fabric = ranks.make_fabric(device, grid[0][1].recipe.precision)
     planning.require_possible([run_config for _, run_config in grid], fabric.device)
     store.require_writable()

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.common.errors import UserError, near
 from bench.common.files import file_digest
-from bench.common.names import RULE, Name
+from bench.common.names import RULE, Name, RunId
 from datasets.supervision.kinds import parse
 
 MAX_SIDE = 4096
@@ -194,6 +194,16 @@ class DataConfig(Part):
         return "none" if value is None else value  # ``--set`` reads none as the absence of a value
 
 
+class FeatureSource(Part):
+    """The finished run on whose network, which stays as it is, another method is fitted."""
+
+    run: RunId
+    name: str
+    """Of that run's configuration, as people read it."""
+    hash: str
+    """SHA-256 of its model, which is what can change a result."""
+
+
 NOT_OF_THE_RESULT = ("workers", "checkpoint_every", "log_every", "logger", "description")
 """Keys of a recipe that cannot change a result: how it is loaded, logged, saved and described."""
 
@@ -211,6 +221,8 @@ class RunConfig(Part):
     seed: int = Field(0, ge=0, lt=2**31)
     ranks: int = Field(1, ge=1, le=MAX_COUNT)
     """Processes that train together: each takes ``batch_size`` images a step."""
+    features: FeatureSource | None = None
+    """Where the network's weights come from, if they are not trained."""
     encoder_weights_hash: str | None = None
     """SHA-256 of a local weights file, so that a changed file is a different run."""
     regions_hash: str | None = None
@@ -231,6 +243,10 @@ class RunConfig(Part):
             del content["network"]["decoder"]
         if not self.data.void_is_unlabelled:
             del content["data"]["void_is_unlabelled"]
+        if self.features is None:
+            del content["features"]
+        else:
+            content["features"] = self.features.hash
         if self.encoder_weights_hash is not None:
             del content["network"]["encoder_weights"]
         del content["data"]["regions"]

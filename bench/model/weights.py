@@ -25,10 +25,21 @@ def build_method(method_class: type[Method], config: RunConfig, classes: Classes
     settings = method_class.Config.model_validate(config.method)
     if issubclass(method_class, BringsNetwork):
         return method_class(settings, method_class.build_network(settings), classes)
+    if config.features is not None:  # the weights of which `take_network` brings
+        network = SegmentationNetwork(config.network.model_copy(update={"encoder_weights": None}))
+        return method_class(settings, network.requires_grad_(False), classes)
     network = SegmentationNetwork(config.network)
     if network.weights_report is not None:
         note(str(network.weights_report))
     return method_class(settings, network, classes)
+
+
+def take_network(method: Method, path: Path, digest: str) -> None:
+    """Give ``method`` the network of the model ``path``. Raises UserError unless its SHA-256 is ``digest``."""
+    state = read_model(path, digest)
+    prefix = "network."
+    own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+    method.network.load_state_dict(own)
 
 
 def save_model(method: Method, path: Path) -> str:
@@ -38,6 +49,22 @@ def save_model(method: Method, path: Path) -> str:
     content = save(state, metadata={"method": f"{method.name} version {method.version}"})
     files.write(path, content)
     return files.digest(content)
+
+
+def read_model(path: Path, digest: str | None) -> dict[str, torch.Tensor]:
+    """The weights in a run's folder. Raises UserError unless they are those whose SHA-256 is ``digest``."""
+    try:
+        return load(files.read_checked(path, digest or "unknown"))
+    except FileNotFoundError:
+        raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
+    except files.Damaged as error:
+        raise UserError(
+            f"model {path} is not the one that its run trained and scored ({error.reason}); put that one back, or "
+            "train again with `bench run` and --force"
+        ) from None
+    except UNREADABLE as error:
+        cause = str(error).splitlines()[0]
+        raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
 
 
 def load_model(
@@ -50,18 +77,7 @@ def load_model(
     """
     network = config.network.model_copy(update={"encoder_weights": None})
     method = build_method(method_class, config.model_copy(update={"network": network}), classes)
-    try:
-        state = load(files.read_checked(path, digest or "unknown"))
-    except FileNotFoundError:
-        raise UserError(f"there is no model {path}; run the run again with --force to train it") from None
-    except files.Damaged as error:
-        raise UserError(
-            f"model {path} is not the one that its run trained and scored ({error.reason}); put that one back, or "
-            "train again with `bench run` and --force"
-        ) from None
-    except UNREADABLE as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
+    state = read_model(path, digest)
     try:
         missing, unexpected = method.load_state_dict(state, strict=False)
     except RuntimeError as error:  # which sizes differ stands in the lines after the first

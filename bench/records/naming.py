@@ -32,6 +32,8 @@ class Variant:
     """Its settings in the order in which the method declares them."""
     partial: bool = False
     """Whether fewer images than a data set's release has were accepted."""
+    features: str = ""
+    """Of the run, by its configuration's name, on the network of which it was fitted, if that was not trained."""
 
     @classmethod
     def of(cls, config: RunConfig) -> Variant:
@@ -39,7 +41,14 @@ class Variant:
         regions = {} if config.regions_hash is None else {"region_maps": config.regions_hash[:8]}
         files = {key: f"{config.method[key]}@{digest[:8]}" for key, digest in config.method_files.items()}
         settings, partial = {**config.method, **files, **regions}, config.data.allow_partial
-        return cls(config.method_name, config.method_version, canonical(settings), tuple(flat(settings)), partial)
+        features = "" if config.features is None else config.features.name
+        keys = tuple(flat(settings))
+        return cls(config.method_name, config.method_version, canonical(settings), keys, partial, features)
+
+    def called(self, parts: str) -> str:
+        """The method with the ``parts`` of its settings that tell it, and what else a row must not leave out."""
+        label = f"{self.method} ({parts})" if parts else self.method
+        return label + (f" on {self.features}" if self.features else "") + PARTIAL * self.partial
 
 
 def name(config: RunConfig) -> str:
@@ -58,7 +67,7 @@ def name(config: RunConfig) -> str:
     version = {} if config.method_version == "1" else {"version": config.method_version}
     settings = {**version, **flat({**told, **regions})}
     parts = _listed(settings, settings)
-    return (f"{config.method_name} ({parts})" if parts else config.method_name) + PARTIAL * variant.partial
+    return variant.called(parts)
 
 
 def with_defaults(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +92,7 @@ class Naming:
 def named(variants: Iterable[Variant]) -> Naming:
     """Names for the ``variants`` that stand beside each other, all different."""
     by_method: dict[str, list[Variant]] = defaultdict(list)
-    for variant in sorted(set(variants), key=lambda v: (v.method, v.version, v.config, v.partial)):
+    for variant in sorted(set(variants), key=lambda v: (v.method, v.features, v.version, v.config, v.partial)):
         by_method[variant.method].append(variant)
     naming = Naming({}, [])
     for method, members in by_method.items():
@@ -96,7 +105,7 @@ def named(variants: Iterable[Variant]) -> Naming:
         telling = _fewest_that_tell(list(settings.values()), varying) if many else varying
         for variant, found in settings.items():
             parts = _listed(found, telling)
-            naming.label[variant] = (f"{method} ({parts})" if parts else method) + PARTIAL * variant.partial
+            naming.label[variant] = variant.called(parts)
             if rest := _listed(found, [k for k in varying if k not in telling]):
                 naming.notes.append(f"{naming.label[variant]} differs from other rows of {method} also in {rest}")
     return naming

@@ -223,6 +223,7 @@ def _train(
         after_training=labels.dense if config.data.supervision == "none" else None,
         content=labels.info.content,
         plugins=record.plugins,
+        features=None if config.features is None else store.run_folder(config.features.run) / models.MODEL,
     )
     record.training = trained.training
     record.checkpoint_hash = gather_one(trained.digest)[0]

@@ -62,7 +62,8 @@ def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None
     for config in configs:
         registry.datasets.get(config.data.name)
         require_precision(config.recipe.precision, device)
-    shared = [c for c in configs if not issubclass(registry.methods.get(c.method_name), BringsNetwork)]
+    new = [c for c in configs if c.features is None]
+    shared = [c for c in new if not issubclass(registry.methods.get(c.method_name), BringsNetwork)]
     for network in {config.network.model_dump_json(): config.network for config in shared}.values():
         require_buildable(network)
 

@@ -24,7 +24,7 @@ from bench.common.errors import RunFailed
 from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
 from bench.data.whole_images import whole_batches, whole_label_maps
-from bench.model.weights import MODEL, build_method, save_model
+from bench.model.weights import MODEL, build_method, save_model, take_network
 from bench.schema.record import Training
 from bench.training.checkpoint import CHECKPOINT, Checkpoint
 from bench.training.loss_log import LossLog
@@ -79,6 +79,7 @@ def train(
     after_training: Dataset | None = None,
     content: str | None = None,
     plugins: Mapping[str, str] = MappingProxyType({}),
+    features: Path | None = None,
 ) -> Trained:
     """Train ``config`` on ``dataset``, continuing from ``folder``'s checkpoint if there is one.
 
@@ -86,7 +87,7 @@ def train(
     non-finite loss, UserError for a checkpoint that is damaged or of other data. ``on_checkpoint(step)`` is called
     after each checkpoint. ``after_training`` holds the same images with the labels that ``finish`` may see, if these
     are others. ``content`` is a hash of the data and ``plugins`` of what defines them, by which a checkpoint knows what
-    it was trained with.
+    it was trained with. ``features`` is the model on the network of which a run of ``config.features`` is fitted.
     """
     recipe = config.recipe
     device = fabric.device
@@ -95,7 +96,10 @@ def train(
         torch.cuda.reset_peak_memory_stats(device)
     folder.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
-    method = build_method(method_class, config, dataset.classes).to(device)
+    method = build_method(method_class, config, dataset.classes)
+    if config.features is not None and features is not None:
+        take_network(method, features, config.features.hash)
+    method = method.to(device)
     if fabric.world_size > 1 and device.type == "cuda":  # it has no CPU version
         synchronise_norms(method)
     context = Context(
@@ -176,6 +180,8 @@ def _optimise(
     batches = batches_from(first)
     log = LossLog(checkpoint.path.parent, recipe.logger, first) if fabric.is_global_zero else None
     wrapped.train()
+    if config.features is not None:
+        method.network.eval()
     _freeze_statistics(method, recipe.optimiser)
     finishes = type(method).finish is not Method.finish  # which may take long, and shall not cost the last steps
     description = f"training {config.method_name} (seed {config.seed})"

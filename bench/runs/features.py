@@ -1,0 +1,43 @@
+"""Methods on the features of a finished run: what such a run takes from it, and what it may not change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.common.errors import UserError
+from bench.config import grid as sweeps
+from bench.config.tables import FeatureSource, recipe_names
+from bench.plugins import registry
+from bench.records.naming import name
+from bench.schema.record import Record
+from methods.base import Method
+from methods.capabilities import BringsNetwork
+
+
+def grid(
+    record: Record, methods: Sequence[type[Method]], seeds: Sequence[int], changes: Any, assignments: Sequence[str]
+) -> sweeps.Grid:
+    """The runs of ``methods`` on the network of the finished run ``record``: its data, recipe and, if none, its seed.
+
+    ``changes`` are tables over its configuration, below ``assignments``. Raises UserError for a run that lends no
+    network, and for what would be another network or other data.
+    """
+    source = record.config
+    if record.status != "complete" or record.checkpoint_hash is None:
+        raise UserError(f"run {record.run_id} has no model ({record.status}); repeat its command first")
+    for method in (registry.methods.get(source.method_name), *methods):
+        if issubclass(method, BringsNetwork):
+            raise UserError(f"{method.name} brings its own network; --features is for methods on the shared one")
+    parts = {"data": source.data, "network": source.network, "recipe": source.recipe}
+    own = {key: part.model_dump(mode="json") for key, part in parts.items()}
+    recipe = source.recipe.name if source.recipe.name in recipe_names() else "quick"
+    found = sweeps.grid(methods, source.data.name, recipe, seeds or [source.seed], [own, *changes], assignments)
+    taken = FeatureSource(run=record.run_id, name=name(source), hash=record.checkpoint_hash)
+    weights = source.encoder_weights_hash
+    for _, config in found.runs:
+        if (config.data, config.network) != (source.data, source.network):
+            changed = "data" if config.data != source.data else "network"
+            raise UserError(f"--features takes the {changed} of {record.run_id}; leave out what changes it")
+    update = {"features": taken, "encoder_weights_hash": weights}
+    return found._replace(runs=[(method, config.model_copy(update=update)) for method, config in found.runs])

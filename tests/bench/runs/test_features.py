@@ -1,0 +1,92 @@
+"""Methods on the features of a finished run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.bench.runs.test_execute import assert_refused
+
+SOURCE = ("run", "--method", "softmax", "--dataset", "toyscapes_mini", "--encoder", "resnet18", "--seed", "3")
+SHORT = ("--set", "recipe.steps=3", "--protocol", "closed-set")
+
+
+@pytest.fixture(scope="module")
+def finished(data_root, tmp_path_factory):
+    """A results folder with a short run of softmax, seed 3."""
+    from click.testing import CliRunner
+
+    from bench.commands.cli import main
+
+    results = tmp_path_factory.mktemp("finished") / "results"
+    where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
+    outcome = CliRunner().invoke(main, [*SOURCE, *SHORT, *where])
+    assert outcome.exit_code == 0, outcome.output
+    return results
+
+
+@pytest.fixture
+def results(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "results")
+    return tmp_path / "results"
+
+
+def of(results, method):
+    (path,) = (results / "records").glob(f"toyscapes_mini-dense-{method}-*.json")
+    record = json.loads(path.read_text())
+    return record, load_file(results / "runs" / record["run_id"] / "model.safetensors")
+
+
+def network(state):
+    return {name: tensor for name, tensor in state.items() if name.startswith("network.")}
+
+
+def test_they_are_fitted_to_its_network_as_it_is_with_its_data_recipe_and_seed(bench, results):
+    source, trained = of(results, "softmax")
+    outcome = bench("run", "--method", "linear", "--method", "gmmseg", "--features", source["run_id"], *SHORT[2:])
+    assert outcome.exit_code == 0, outcome.output
+    for method, steps in (("linear", 0), ("gmmseg", 3)):
+        record, state = of(results, method)
+        assert record["training"]["steps"] == steps
+        assert record["config"]["seed"] == 3
+        for part in ("data", "network", "recipe"):
+            assert record["config"][part] == source["config"][part]
+        assert record["config"]["features"]["hash"] == source["checkpoint_hash"]
+        assert network(state).keys() == network(trained).keys()
+        assert all(torch.equal(state[name], tensor) for name, tensor in network(trained).items())
+    assert bench("leaderboard", str(results), "--format", "md", "--out", str(results / "tables")).exit_code == 0
+    rows = (results / "tables" / "leaderboard.md").read_text()
+    assert all(f"| {name} | 1 |" in rows for name in ("softmax", "linear on softmax", "gmmseg on softmax"))
+
+
+def test_another_model_in_its_place_is_refused_and_another_run_is_another_one(bench, results):
+    source, state = of(results, "softmax")
+    path = results / "runs" / source["run_id"] / "model.safetensors"
+    save_file({name: tensor + 0 if tensor.is_floating_point() else tensor for name, tensor in state.items()}, path)
+    asked = ("run", "--method", "linear", "--features", source["run_id"], *SHORT[2:])
+    assert_refused(bench(*asked), "is not the one that its run trained")
+    path.unlink()
+    assert_refused(bench(*asked), "there is no model")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--dataset", "toyscapes_mini"], ["leave out --dataset"]),
+        (["--recipe", "standard"], ["leave out", "--recipe"]),
+        (["--encoder", "resnet34"], ["takes the network of"]),
+        (["--supervision", "points"], ["takes the data of"]),
+        (["--features", "toyscapes_mini-dense-nothing"], ["is not in"]),
+    ],
+)
+def test_what_would_be_another_network_or_other_data_is_one_sentence(bench, results, options, words):
+    source, _ = of(results, "softmax")
+    assert_refused(bench("run", "--method", "linear", "--features", source["run_id"], *options), *words)
+
+
+def test_neither_data_set_nor_features_is_one_sentence(bench):
+    assert_refused(bench("run", "--method", "linear"), "--dataset NAME", "--features RUN")
