@@ -36,6 +36,9 @@ from bench.common.labels import IGNORE as IGNORE
 from bench.common.labels import UNLABELLED as UNLABELLED
 from methods.errors import MethodError as MethodError
 
+Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
+"""``progress(items, description, total)`` iterates with a progress bar."""
+
 
 class MethodConfig(BaseModel):
     """Base of a method's hyper-parameters: unknown keys are errors, values are validated and frozen."""
@@ -85,7 +88,8 @@ class Network(nn.Module):
 
     def __call__(self, images: Tensor) -> Features:
         """Run ``forward`` with hooks; here only for its type."""
-        return super().__call__(images)
+        features: Features = super().__call__(images)
+        return features
 
 
 @dataclass
@@ -174,10 +178,7 @@ class Context:
     """Iterate over the training label maps (H, W) int64, whole and not augmented, at inference scale."""
     images: Callable[[], Iterator[Batch]]
     """Iterate over the training images with labels, whole, not augmented, one per batch, at inference scale."""
-    progress: Callable[[Iterable[Any], str, int | None], Iterable[Any]] = field(
-        default=lambda items, description, total: items
-    )
-    """``progress(items, description, total)`` iterates with a progress bar."""
+    progress: Progress = field(default=lambda items, description, total: items)
     note: Callable[[str], None] = field(default=lambda text: None)
     """Tell the user one line."""
 

@@ -27,7 +27,7 @@ from bench.schema.record import DatasetInfo
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
 from datasets.loading import follow_parent
 from datasets.regions import RegionMaps
-from methods.base import Batch
+from methods.base import Batch, Progress
 
 T = TypeVar("T")
 
@@ -97,7 +97,8 @@ class Augmentation:
         placed = self._place(map_, fill, top, left, box_h, box_w)
         if (box_h, box_w) == self.config.crop:
             return placed
-        return TF.resize(placed[None], list(self.config.crop), InterpolationMode.NEAREST_EXACT)[0]
+        resized: Tensor = TF.resize(placed[None], list(self.config.crop), InterpolationMode.NEAREST_EXACT)
+        return resized[0]
 
     def _shrink(self, label: Tensor) -> Tensor:
         """Resize a label map to the crop so that single labelled pixels are kept.
@@ -218,7 +219,7 @@ def collate(examples: Sequence[Example | DataError]) -> Batch | DataError:
     errors = [e for e in examples if isinstance(e, DataError)]
     if errors:
         return errors[0]
-    images, labels, present, ids, regions = zip(*examples)  # type: ignore[misc]
+    images, labels, present, ids, regions = zip(*examples)
     stacked = None if regions[0] is None else torch.stack(regions)
     return Batch(torch.stack(images), torch.stack(labels), tuple(ids), torch.stack(present), stacked)
 
@@ -238,9 +239,9 @@ def training_batches(
     """All batches of a run from ``first_step`` on, ``recipe.accumulate`` for each step."""
     training = TrainingSet(dataset, Augmentation(recipe.augmentation, recipe.inference), seed, regions)
     addresses = Addresses(len(dataset), recipe, seed, rank, world, first_step, presence)
-    loader: DataLoader = DataLoader(
+    loader: DataLoader[Example | DataError] = DataLoader(
         training,
-        batch_sampler=addresses,  # type: ignore[arg-type]
+        batch_sampler=addresses,
         num_workers=recipe.workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
@@ -283,13 +284,13 @@ def whole_samples(dataset: Dataset, workers: int = 1) -> Iterator[Sample]:
         yield sample
 
 
-def reader(samples: TorchDataset[Sample | DataError], workers: int = 1) -> DataLoader:
+def reader(samples: TorchDataset[Sample | DataError], workers: int = 1) -> DataLoader[Sample | DataError]:
     """Reads ``samples`` in order, one by one, decoded ahead of use."""
     return DataLoader(samples, batch_size=1, num_workers=workers, collate_fn=single, worker_init_fn=follow_parent)
 
 
 def class_presence(
-    dataset: Dataset, info: DatasetInfo, cache: Path, progress: Callable, note: Callable[[str], None]
+    dataset: Dataset, info: DatasetInfo, cache: Path, progress: Progress, note: Callable[[str], None]
 ) -> np.ndarray:
     """(n, C) bool: which classes each image contains. Computed once for each state of the data set and cached.
 

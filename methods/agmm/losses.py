@@ -41,7 +41,7 @@ class _LogComplement(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         log_p, result, top, rest = ctx.saved_tensors
         to_top = gradient.gather(1, top)
-        own = (log_p - result).exp_().mul_(gradient).neg_().scatter_(1, top, 0)
+        own: Tensor = (log_p - result).exp_().mul_(gradient).neg_().scatter_(1, top, 0)
         through_rest = (log_p - rest).scatter_(1, top, -torch.inf).exp_().mul_(to_top)
         return own.add_(through_rest)
 
@@ -52,7 +52,8 @@ def log_complement(log_p: Tensor) -> Tensor:
     For the most likely class, the only one that can come near 1, it is the logsumexp of all others, in both
     directions of differentiation.
     """
-    return _LogComplement.apply(log_p)
+    result: Tensor = _LogComplement.apply(log_p)
+    return result
 
 
 def log1mexp(energy: Tensor) -> Tensor:

@@ -181,7 +181,8 @@ def mean_absolute_difference(rows: Tensor, centres: Tensor) -> Tensor:
 
     The derivative of a coordinate's absolute difference at 0 is 0.
     """
-    return _MeanAbsoluteDifference.apply(rows, centres)
+    differences: Tensor = _MeanAbsoluteDifference.apply(rows, centres)
+    return differences
 
 
 def _mean_square(rows: Tensor, centres: Tensor, precision: Tensor | None = None) -> Tensor:

@@ -37,7 +37,7 @@ def mixture_log_density(log_density: Tensor, components: int, reduce: Reduce) ->
 
     ``max`` is the log-density of the best component, ``logsumexp`` that of the mixture with weights 1 / K.
     """
-    by_class = log_density.unflatten(1, (-1, components))
+    by_class: Tensor = log_density.unflatten(1, (-1, components))
     if reduce == "max":
         return by_class.max(dim=2).values
     return by_class.logsumexp(dim=2) - math.log(components)
@@ -48,7 +48,7 @@ def of_class(values: Tensor, classes: Tensor, components: int) -> Tensor:
 
     ``classes`` is (N,) int64; what is above C - 1 counts as C - 1.
     """
-    by_class = values.unflatten(1, (-1, components))
+    by_class: Tensor = values.unflatten(1, (-1, components))
     index = classes.clamp(max=by_class.shape[1] - 1).view(-1, 1, 1).expand(-1, 1, components)
     return by_class.gather(1, index).squeeze(1)
 

@@ -176,7 +176,8 @@ class GMMSeg(Method):
     def _logits(self, scores: Tensor) -> Tensor:
         """Class logits (N, C) from class log-densities (N, C)."""
         if self.config.class_norm == "layernorm":
-            return self.class_norm(scores)
+            normalised: Tensor = self.class_norm(scores)
+            return normalised
         if self.config.class_norm == "temperature":
             return scores / self.log_temperature.exp()
         return scores

@@ -82,7 +82,8 @@ class WindowBlock(nn.Module):
     def _band(self, cells: Tensor, top: int) -> Tensor:
         """The block on a band of ``cells`` (B, h, W, C) whose first windows reach ``top`` cells over its upper edge."""
         cells = cells + self._attend(self.attention_norm(cells), top)
-        return cells + self.perceptron(cells)
+        result: Tensor = cells + self.perceptron(cells)
+        return result
 
     def _attend(self, cells: Tensor, top: int) -> Tensor:
         """Attention output (B, h, W, C) of a band of normalised ``cells`` (B, h, W, C)."""
@@ -106,7 +107,8 @@ class WindowBlock(nn.Module):
 
         merged = attended.view(images, down, across, self.heads, window, window, size)
         merged = merged.permute(0, 1, 4, 2, 5, 3, 6).reshape(images, down * window, across * window, channels)
-        return self.projection(merged[:, top : top + height, left : left + width])
+        projected: Tensor = self.projection(merged[:, top : top + height, left : left + width])
+        return projected
 
     def _margins(self, length: int) -> tuple[int, int]:
         """Cells to add before and after an axis of ``length`` cells so that windows tile it."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bench.common import files
 from bench.common.grid import Grid, subsample
-from methods.base import MethodError
-from methods.gss.codecs.base import Codec, LabelMaps, Progress
+from methods.base import MethodError, Progress
+from methods.gss.codecs.base import Codec, LabelMaps
 from methods.gss.codecs.cache import Note
 from methods.gss.label_maps import whole_maps
 from methods.gss.token_prior import TokenPrior, fit_token_prior

@@ -76,7 +76,8 @@ def linear_cross_entropy(
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else rows.dtype
     step = max(1, chunk_elements // len(weight))
     with torch.autocast(kind, enabled=False):
-        return _LinearCrossEntropy.apply(rows, weight, bias, targets, dtype, step)  # type: ignore[no-untyped-call]
+        total: Tensor = _LinearCrossEntropy.apply(rows, weight, bias, targets, dtype, step)
+    return total
 
 
 def void_share(void: Tensor, stride: int) -> Tensor:

@@ -38,13 +38,15 @@ def nearest_colour(colours: Tensor, palette: Tensor, tau: float | Tensor) -> Ten
     weight, bias = 2 * centred / tau, -centred.square().sum(dim=1, keepdim=True) / tau
     pixels = (colours - 0.5).flatten(2)
     scores = torch.baddbmm(bias, weight.expand(len(pixels), -1, -1), pixels)
-    return scores.unflatten(2, colours.shape[2:])
+    mapped: Tensor = scores.unflatten(2, colours.shape[2:])
+    return mapped
 
 
 def palette_distance(colours: Tensor, palette: Tensor) -> Tensor:
     """Euclidean distance (B, H, W) of ``colours`` (B, 3, H, W) to the nearest colour of ``palette`` (C, 3)."""
     nearest = nearest_colour(colours, palette, 1.0).argmax(dim=1)
-    return (colours - paint(nearest, palette)).norm(dim=1)
+    distance: Tensor = torch.linalg.vector_norm(colours - paint(nearest, palette), dim=1)
+    return distance
 
 
 class ConvInverse(nn.Sequential):

@@ -148,7 +148,8 @@ class Prior(nn.Module):
 
     def forward(self, features: Features, size: tuple[int, int]) -> PriorFeatures:
         """The head's features for images of ``size`` (H, W)."""
-        return self.head(features, size)
+        found: PriorFeatures = self.head(features, size)
+        return found
 
     def outputs(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
         """Outputs (B, V, ceil(H/f), ceil(W/f)) in float32 of the head's ``cells``, for images of ``size`` (H, W)."""

@@ -11,15 +11,11 @@ Shapes: h x w the token grid, V the vocabulary, W the channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
-"""``progress(items, description, total)`` iterates with a progress bar."""
+from methods.base import Progress
 
 REACH = 2
 """Cells that one layer looks up and to the left."""
@@ -64,7 +60,8 @@ class GatedLayer(nn.Module):
 
     def look_left(self, left: Tensor, told: Tensor) -> Tensor:
         """The next horizontal maps (B, W, h, w) of ``left``, which has ``REACH`` further columns on its left."""
-        return left[..., REACH:] + self.out(gate(self.horizontal(left) + told))
+        moved: Tensor = left[..., REACH:] + self.out(gate(self.horizontal(left) + told))
+        return moved
 
 
 class TokenPrior(nn.Module):
@@ -92,14 +89,16 @@ class TokenPrior(nn.Module):
         left = shift_right(embedded) + places
         for layer, told in zip(self._layers, self._told(embedded, places)):
             left = layer.look_left(F.pad(left, (REACH, 0)), told)
-        return self.classifier(left)
+        logits: Tensor = self.classifier(left)
+        return logits
 
     @property
     def _layers(self) -> list[GatedLayer]:
         return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        return self.embedding(tokens).permute(0, 3, 1, 2)
+        codes: Tensor = self.embedding(tokens)
+        return codes.permute(0, 3, 1, 2)
 
     def _told(self, embedded: Tensor, places: Tensor) -> list[Tensor]:
         """What the vertical stack tells the horizontal one, by layer."""

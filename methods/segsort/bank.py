@@ -263,7 +263,7 @@ class PrototypeBank(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> PrototypeBank:
         self._index = None
-        super()._apply(*args, **kwargs)
+        nn.Module._apply(self, *args, **kwargs)
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

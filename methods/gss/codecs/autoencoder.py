@@ -36,7 +36,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add the branch."""
-        return maps + self.branch(maps)
+        result: Tensor = maps + self.branch(maps)
+        return result
 
 
 def make_encoder(stride: int, width: int, out_channels: int) -> nn.Sequential:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import MethodError
+from methods.base import MethodError, Progress
 from methods.gss.codecs.settings import CodecSettings
 
 LabelMaps = Callable[[], Iterator[Tensor]]
 """Iterates over label maps (H, W) int64, from the first with each call."""
-Progress = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
-"""``progress(items, description, total)`` iterates with a progress bar."""
 
 IMPOSSIBLE = -200.0
 """Score in nats of a class of probability zero. Its softmax is exactly zero in float32 but keeps all arithmetic finite;
@@ -130,7 +128,8 @@ def refuse_variant(settings: CodecSettings) -> None:
 def embed(latents: Tensor, table: Tensor) -> Tensor:
     """Codes (B, d, h, w) from ``table`` (V, d): those of tokens (B, h, w), or expected ones under (B, V, h, w)."""
     if latents.is_floating_point():
-        return (table.t() @ latents.float().flatten(2)).unflatten(2, latents.shape[2:])
+        expected: Tensor = (table.t() @ latents.float().flatten(2)).unflatten(2, latents.shape[2:])
+        return expected
     # In the same memory format as above, so that what follows rounds alike.
     return F.embedding(latents, table).permute(0, 3, 1, 2).contiguous()
 

@@ -23,7 +23,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.common import files
-from methods.gss.codecs.base import Codec, LabelMaps, Progress
+from methods.base import Progress
+from methods.gss.codecs.base import Codec, LabelMaps
 from methods.gss.codecs.quality import reconstruction_report
 from methods.gss.codecs.settings import CodecSettings
 

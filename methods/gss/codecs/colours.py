@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Classes
-from methods.gss.codecs.base import Codec, LabelMaps, Progress, full_precision
+from methods.base import Classes, Progress
+from methods.gss.codecs.base import Codec, LabelMaps, full_precision
 from methods.gss.codecs.fitting import crops_of, optimise, seeded
 from methods.gss.codecs.settings import CodecSettings
 from methods.gss.label_maps import pad_to_cells
@@ -33,7 +33,9 @@ class ColourCodec(Codec):
         self.palette = nn.Parameter(palette)
         self.tau = self._softness()
         if not settings.trains_palette():  # a checkpoint's colours count, should this machine spread them otherwise
-            self.register_load_state_dict_post_hook(lambda codec, keys: setattr(codec, "tau", codec._softness()))
+            nn.Module.register_load_state_dict_post_hook(
+                self, lambda codec, keys: setattr(codec, "tau", codec._softness())
+            )
         self.inverse: nn.Module | None = None
         if settings.trains_inverse():
             windowed = settings.variant == "ft-w"

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Classes, MethodError
-from methods.gss.codecs.base import LabelMaps, Progress, embed
+from methods.base import Classes, MethodError, Progress
+from methods.gss.codecs.base import LabelMaps, embed
 from methods.gss.codecs.colours import ColourCodec
 from methods.gss.codecs.settings import CodecSettings
 
@@ -73,7 +73,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add the residual path, damped by ``GAIN``."""
-        return self.id_path(maps) + GAIN * self.res_path(maps)
+        result: Tensor = self.id_path(maps) + GAIN * self.res_path(maps)
+        return result
 
 
 def _groups(
@@ -169,7 +170,8 @@ class DalleCodec(ColourCodec):
 
     def _scores(self, colours: Tensor) -> Tensor:
         mapped = (1 - 2 * LOGIT_LAPLACE_EPS) * colours + LOGIT_LAPLACE_EPS
-        return self.encoder(F.interpolate(mapped, scale_factor=float(self.enlargement), mode="nearest"))
+        scores: Tensor = self.encoder(F.interpolate(mapped, scale_factor=float(self.enlargement), mode="nearest"))
+        return scores
 
     def _files(self) -> dict[str, Path]:
         files: dict[str, Path] = {}

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Classes
+from methods.base import Classes, Progress
 from methods.gss.codecs.autoencoder import make_decoder, make_encoder
-from methods.gss.codecs.base import LabelMaps, Progress, embed
+from methods.gss.codecs.base import LabelMaps, embed
 from methods.gss.codecs.colours import ColourCodec
 from methods.gss.codecs.fitting import crops_of, normalising_by_batch, optimise, seeded, settle
 from methods.gss.codecs.settings import CodecSettings
@@ -29,15 +29,17 @@ class DVAECodec(ColourCodec):
 
     def tokenise(self, colours: Tensor) -> Tensor:
         """Best scores."""
-        return self.encoder(colours).argmax(dim=1)
+        scores: Tensor = self.encoder(colours)
+        return scores.argmax(dim=1)
 
     def render(self, latents: Tensor) -> Tensor:
         """Decode the codes of tokens, or the expected codes."""
-        return self.decoder(embed(latents, self.codebook))
+        colours: Tensor = self.decoder(embed(latents, self.codebook))
+        return colours
 
     def straight_through(self, colours: Tensor) -> Tensor:
         """Hard Gumbel-softmax without noise: the best token forward, the softmax backward."""
-        soft = self.encoder(colours).softmax(dim=1)
+        soft: Tensor = self.encoder(colours).softmax(dim=1)
         hard = torch.zeros_like(soft).scatter_(1, soft.argmax(dim=1, keepdim=True), 1.0)
         return self.render(hard + soft - soft.detach())
 
@@ -54,7 +56,7 @@ class DVAECodec(ColourCodec):
         def loss(step: int) -> Tensor:
             labels = crops.draw(settings.codec_batch).to(device)
             colours = paint(labels, self.palette)
-            scores = self.encoder(colours)
+            scores: Tensor = self.encoder(colours)
             temperature = settings.gumbel_temperature ** (step / max(steps - 1, 1))
             rendered = self.render(F.gumbel_softmax(scores, tau=temperature, dim=1))
             log_posterior = scores.log_softmax(dim=1)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.base import MethodError
-from methods.gss.codecs.base import LabelMaps, Progress
+from methods.base import MethodError, Progress
+from methods.gss.codecs.base import LabelMaps
 from methods.gss.codecs.settings import CodecSettings
 from methods.gss.label_maps import CropSampler, whole_maps
 

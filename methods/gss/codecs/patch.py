@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Classes, MethodError
-from methods.gss.codecs.base import Codec, LabelMaps, Progress, log_one_hot, log_probabilities, refuse_variant
+from methods.base import Classes, MethodError, Progress
+from methods.gss.codecs.base import Codec, LabelMaps, log_one_hot, log_probabilities, refuse_variant
 from methods.gss.codecs.settings import FREE_VARIANTS, CodecSettings
 from methods.gss.label_maps import pad_to_cells, whole_maps
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Classes
+from methods.base import Classes, Progress
 from methods.gss.codecs.autoencoder import make_decoder, make_encoder
-from methods.gss.codecs.base import LabelMaps, Progress, embed
+from methods.gss.codecs.base import LabelMaps, embed
 from methods.gss.codecs.colours import ColourCodec
 from methods.gss.codecs.fitting import crops_of, normalising_by_batch, optimise, seeded, settle
 from methods.gss.codecs.settings import CodecSettings
@@ -41,13 +41,15 @@ class VQVAECodec(ColourCodec):
 
     def render(self, latents: Tensor) -> Tensor:
         """Decode the codes of tokens, or the expected codes, whose length tells how sure they are."""
-        return self.decoder(embed(latents, self.codebook))
+        colours: Tensor = self.decoder(embed(latents, self.codebook))
+        return colours
 
     def straight_through(self, colours: Tensor) -> Tensor:
         """The gradient with respect to a cell's code is taken for that of its vector."""
         vectors = self._vectors(colours)
         codes = embed(self._nearest(vectors.detach()), self.codebook)
-        return self.decoder(vectors + (codes - vectors).detach())
+        rendered: Tensor = self.decoder(vectors + (codes - vectors).detach())
+        return rendered
 
     @torch.enable_grad()
     def fit_latents(self, label_maps: LabelMaps, steps: int, progress: Progress) -> None:
