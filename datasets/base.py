@@ -22,7 +22,8 @@ from torch import Tensor
 
 from bench.common.labels import IGNORE as IGNORE
 from bench.common.labels import UNLABELLED as UNLABELLED
-from datasets.errors import DataError, MissingData
+from datasets.errors import DataError as DataError
+from datasets.errors import MissingData as MissingData
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, check_image, reason
 

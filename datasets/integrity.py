@@ -64,7 +64,7 @@ def _is_whole(file: BinaryIO, kind: str | None, length: int) -> bool:
         return _ends_with(file, length, PNG_END) or PNG_END in _read(file)
     if kind == "WEBP":
         file.seek(4)
-        return struct.unpack("<I", file.read(4))[0] + 8 <= length
+        return int.from_bytes(file.read(4), "little") + 8 <= length
     return True
 
 

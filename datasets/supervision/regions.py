@@ -40,7 +40,8 @@ class Region:
     @property
     def innermost(self) -> np.ndarray:
         """(h, w) bool: the pixels at the widest place."""
-        return self.mask & (self.distance == self.reach)
+        innermost: np.ndarray = self.mask & (self.distance == self.reach)
+        return innermost
 
     def distance_beyond(self, size: tuple[int, int]) -> np.ndarray:
         """(h, w) float64: as ``distance``, but as if the region went on outside an image of that (height, width)."""
@@ -85,12 +86,12 @@ def regions(label: np.ndarray) -> Iterator[Region]:
         if class_id not in largest or area[number] > area[largest[class_id]]:
             largest[class_id] = number
     least = minimum_area((label.shape[0], label.shape[1]))
-    for number, (box, class_id) in enumerate(zip(boxes, classes), 1):
+    for number, ((rows, columns), class_id) in enumerate(zip(boxes, classes), 1):
         if area[number] >= least or largest[class_id] == number:
-            mask = numbered[box] == number
+            mask = numbered[rows, columns] == number
             solid = _filled(mask, least)
             distance = ndimage.distance_transform_edt(np.pad(solid, 1))[1:-1, 1:-1]
-            yield Region(class_id, box, mask, solid, distance)
+            yield Region(class_id, (rows, columns), mask, solid, distance)
 
 
 def _filled(mask: np.ndarray, least: int) -> np.ndarray:

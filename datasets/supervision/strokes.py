@@ -39,7 +39,8 @@ def paint(path: np.ndarray, width: int, mask: np.ndarray) -> np.ndarray:
     without_gaps = [np.interp(steps, np.arange(len(path)), coordinate) for coordinate in path.T]
     rows, columns = np.rint(without_gaps).astype(int)
     drawn[rows, columns] = True
-    return ndimage.binary_dilation(drawn, brush(width)) & mask
+    painted: np.ndarray = ndimage.binary_dilation(drawn, brush(width)) & mask
+    return painted
 
 
 def brush(width: int) -> np.ndarray:
@@ -82,8 +83,8 @@ def _neighbourhood(skeleton: np.ndarray, count: int) -> sparse.csr_array:
 
 def _farthest(graph: sparse.csr_array, start: int) -> tuple[int, np.ndarray]:
     """The node that is farthest from ``start``, and each node's predecessor on the way to it."""
-    distances, predecessors = sparse.csgraph.dijkstra(graph, directed=False, indices=start, return_predecessors=True)
-    return int(np.argmax(np.where(np.isfinite(distances), distances, -1))), predecessors
+    distances, predecessors = sparse.csgraph.dijkstra(graph, directed=False, indices=[start], return_predecessors=True)
+    return int(np.argmax(np.where(np.isfinite(distances), distances, -1))), predecessors[0]
 
 
 def _trimmed(path: np.ndarray, region: Region) -> np.ndarray:

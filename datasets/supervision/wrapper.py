@@ -256,7 +256,7 @@ class DerivedLabels(SparseDataset):
             if workers is None and missing:
                 pixels = len(missing) * self.dense.label(missing[0]).numel()
                 workers = min(os.cpu_count() or 1, 8, pixels // _PIXELS_PER_WORKER)
-            loader: DataLoader = DataLoader(
+            loader: DataLoader[DataError | None] = DataLoader(
                 _Derivation(self, missing),
                 batch_size=None,
                 num_workers=workers if workers and workers > 1 else 0,

@@ -22,7 +22,8 @@ def coloured(label: np.ndarray, split: str) -> np.ndarray:
         table[0], table[1] = (60, 60, 60), (255, 255, 255)
     else:
         table[: len(CLASSES)] = np.asarray(CLASSES.colours, np.uint8)
-    return table[label]
+    picture: np.ndarray = table[label]
+    return picture
 
 
 def contact_sheet(splits: tuple[str, ...], columns: int, first: int, size: tuple[int, int]) -> Image.Image:

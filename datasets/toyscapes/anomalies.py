@@ -95,7 +95,8 @@ class Anomaly:
                 near = a * cos + y * sin
                 aside = np.abs(y * cos - a * sin)
                 radius = np.maximum(radius, np.where(near > 0.0, 0.95 - near - 2.2 * aside, np.float32(-9.0)))
-            return (radius > 0.0) | (a * a + y * y < 0.12)
+            star: Mask = (radius > 0.0) | (a * a + y * y < 0.12)
+            return star
         if shape == "shard":
             mask = np.ones(np.broadcast_shapes(a.shape, y.shape), np.bool_)
             for number, steps in enumerate((0, 5, 9, 14, 19)):
@@ -144,7 +145,8 @@ class Anomaly:
         if kind == "marble":
             vein = noise("cloud", s * 22.0, t * 22.0, self.offset)
             return (np.abs(vein) < 0.22).astype(np.float32)
-        return ((fraction(t * 1.5) < 0.16) | (np.abs(s - t) < 0.12)).astype(np.float32)
+        crossed: Mask = (fraction(t * 1.5) < 0.16) | (np.abs(s - t) < 0.12)
+        return crossed.astype(np.float32)
 
 
 def add_anomalies(scene: Scene, draw: Draw) -> None:

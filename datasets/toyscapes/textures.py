@@ -41,14 +41,15 @@ def tile(kind: str) -> Floats:
         lower = lattice[high][:, low] * (1.0 - right) + lattice[high][:, high] * right
         total += (upper * (1.0 - down) + lower * down) * weight
     stretch = {"cloud": 2.2, "patch": 2.0, "leaf": 1.9, "grain": 1.4, "cell": 1.0}[kind]
-    return np.clip(total * stretch, -1.0, 1.0)
+    return (total * stretch).clip(-1.0, 1.0)
 
 
 def noise(kind: str, across: Floats, down: Floats, offset: int = 0) -> Floats:
     """Look the tile up at texel coordinates, which broadcast against each other and wrap around."""
     column = (np.floor(across).astype(np.int32) + offset * 37) & (TILE - 1)
     row = (np.floor(down).astype(np.int32) + offset * 101) & (TILE - 1)
-    return tile(kind)[row, column]
+    texels: Floats = tile(kind)[row, column]
+    return texels
 
 
 def fraction(values: Floats) -> Floats:
