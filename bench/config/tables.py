@@ -359,19 +359,21 @@ def parse_value(text: str) -> Any:
 
 def nested(key: str, value: Any) -> dict[str, Any]:
     """``value`` in a table at the dotted ``key``."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
+    *outer, last = key.split(".")
+    table = {last: value}
+    for part in reversed(outer):
+        table = {part: table}
+    return table
 
 
 def method_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """The method's settings in ``assignments`` of the form ``method.KEY=VALUE``; UserError for any other key."""
-    table: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for key, text in map(split_assignment, assignments):
         if not key.startswith("method."):
             raise UserError(f"--set {key} is no setting of a method; give method.KEY=VALUE, see `bench show`")
-        table = merge(table, nested(key, parse_value(text)))
-    return table.get("method", {})
+        settings = merge(settings, nested(key.removeprefix("method."), parse_value(text)))
+    return settings
 
 
 def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owner: str = "") -> Any:
@@ -544,4 +546,5 @@ def _settings_without_labels(method: Any, recipe: Recipe) -> Mapping[str, Any]:
             "recipe.class_balanced draws images by their labelled classes, and supervision none labels nothing; "
             "pass --set recipe.class_balanced=false"
         )
-    return method.without_labels
+    settings: Mapping[str, Any] = method.without_labels
+    return settings

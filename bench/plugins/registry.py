@@ -69,7 +69,8 @@ class Registry(Generic[T]):
     def base(self) -> type[T]:
         """The class that all derive from."""
         module, _, name = self.contract.rpartition(".")
-        return getattr(importlib.import_module(module), name)
+        base: type[T] = getattr(importlib.import_module(module), name)
+        return base
 
     def _scan(self) -> None:
         if self._scanned:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -58,7 +58,7 @@ def heat(scores: Tensor, valid: Tensor) -> np.ndarray:
     mask = valid.cpu().numpy()
     low, high = np.percentile(values[mask], [1, 99]) if mask.any() else (0.0, 1.0)
     scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    picture = (mpl.colormaps["inferno"](scaled)[..., :3] * 255).astype(np.uint8)
+    picture: np.ndarray = (mpl.colormaps["inferno"](scaled)[..., :3] * 255).astype(np.uint8)
     picture[~mask] = VOID_COLOUR
     return picture
 
@@ -122,9 +122,9 @@ def score_picture(
     return heat(scores[score].view(size), everywhere if valid is None else valid)
 
 
-def evenly(dataset: Dataset, count: int) -> Iterable[int]:
+def evenly(dataset: Dataset, count: int) -> list[int]:
     """``count`` indices spread over the data set."""
-    return np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)).tolist()
+    return [int(index) for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int))]
 
 
 def compare(

@@ -6,6 +6,7 @@ Shapes: P pieces of evidence, M of them in the sample, D dimensions, C classes, 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,7 @@ class Layout:
     """(M, 2) their t-SNE projection."""
     groups: list[Group]
     """A partition of the sample, in the order of the dendrogram's leaves."""
-    dendrogram: dict[str, Any]
+    dendrogram: Mapping[str, Any]
     """What ``scipy.cluster.hierarchy.dendrogram`` says of its lines; each leaf is a group."""
 
 
@@ -102,7 +103,7 @@ def lay_out(evidence: Evidence, groups: int, representatives: int) -> Layout | N
     )
 
 
-def hierarchy(features: np.ndarray, count: int) -> tuple[list[np.ndarray], dict[str, Any]]:
+def hierarchy(features: np.ndarray, count: int) -> tuple[list[np.ndarray], Mapping[str, Any]]:
     """At most ``count`` groups of unit ``features`` (M, D) by Ward's method, and the dendrogram above them.
 
     The groups are index arrays in the order of the dendrogram's leaves.
@@ -112,7 +113,7 @@ def hierarchy(features: np.ndarray, count: int) -> tuple[list[np.ndarray], dict[
     merges = linkage(features, method="ward")
     drawn = dendrogram(merges, truncate_mode="lastp", p=min(count, len(features)), no_plot=True)
     _, nodes = to_tree(merges, rd=True)
-    return [np.array(nodes[leaf].pre_order()) for leaf in drawn["leaves"]], drawn
+    return [np.array(nodes[leaf].pre_order()) for leaf in drawn["leaves"] or []], drawn
 
 
 def central(features: np.ndarray, images: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:

@@ -53,7 +53,8 @@ class Retrieved:
 
     def right(self) -> np.ndarray:
         """(S, k) whether what was retrieved has the segment's true class; False where that is unknown."""
-        return self.classes == self.truth[:, None]
+        right: np.ndarray = self.classes == self.truth[:, None]
+        return right
 
     def precision(self) -> float | None:
         """Share of right ones among all retrieved, every segment with a true class counting alike; None without any."""
@@ -114,7 +115,7 @@ def choose(found: Retrieved, count: int) -> list[int]:
     by_class = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels)
     rounds[by_class] = np.arange(len(labels)) - np.repeat(sizes.cumsum() - sizes, sizes)
-    spread = np.lexsort((-areas[labels], rounds)).tolist()
+    spread: list[int] = np.lexsort((-areas[labels], rounds)).tolist()
     wrong = np.flatnonzero((found.truth >= 0) & (found.truth != labels)).tolist()
     first = spread[: -(-count // 2)]
     errors = [s for s in wrong if s not in first][: count - len(first)]

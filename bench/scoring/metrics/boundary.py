@@ -175,7 +175,8 @@ class BoundaryMeter:
 
     @property
     def _total(self) -> Int64s:
-        return self.per_image.sum(0, dtype=np.int64)
+        total: Int64s = self.per_image.sum(0, dtype=np.int64)
+        return total
 
 
 def _maps(
@@ -200,7 +201,8 @@ def _near_contour(ids: NDArray[np.int16], pixels: int) -> NDArray[np.bool_]:
     size = 2 * pixels + 1
     lowest = ndimage.minimum_filter(ids, size, mode="constant", cval=-1)
     highest = ndimage.maximum_filter(ids, size, mode="constant", cval=-1)
-    return lowest != highest
+    near: NDArray[np.bool_] = lowest != highest
+    return near
 
 
 def _contour(ids: NDArray[np.int16], void: NDArray[np.bool_]) -> NDArray[np.bool_]:

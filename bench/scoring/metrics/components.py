@@ -199,7 +199,7 @@ def _large_components(mask: NDArray[np.bool_], min_size: int) -> tuple[NDArray[n
     ids, count = ndimage.label(mask, _EIGHT_NEIGHBOURS)
     keep = np.bincount(ids.reshape(-1), minlength=count + 1) >= min_size
     keep[0] = False
-    return (np.cumsum(keep) * keep)[ids], int(keep.sum())
+    return (np.cumsum(keep, dtype=np.int64) * keep)[ids], int(keep.sum())
 
 
 def _adjusted_iou(
@@ -210,7 +210,8 @@ def _adjusted_iou(
     intersection = overlap.sum(1)
     covered = touching @ other_sizes
     on_others = touching @ overlap.sum(0) - intersection
-    return intersection / (covered + sizes - intersection - on_others)
+    siou: NDArray[np.float64] = intersection / (covered + sizes - intersection - on_others)
+    return siou
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -67,12 +67,13 @@ def as_numpy(values: Tensor | ArrayLike) -> NDArray[Any]:
     """The values on the host, without a copy where they are there already."""
     torch = sys.modules.get("torch")  # without it loaded, nothing is a tensor
     if torch is not None and isinstance(values, torch.Tensor):
-        return values.detach().cpu().numpy()
+        values = values.detach().cpu().numpy()
     return np.asarray(values)
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """The quotient in float64, NaN without a warning where the denominator is zero; both of one shape."""
     below = np.asarray(denominator)
-    undefined = np.full(below.shape, np.nan)
-    return np.divide(np.asarray(numerator), below, out=undefined, where=below != 0)
+    quotient = np.full(below.shape, np.nan)
+    np.divide(np.asarray(numerator), below, out=quotient, where=below != 0)
+    return quotient

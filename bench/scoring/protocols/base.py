@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.common.errors import RunFailed
 from bench.schema.side_file import IDS
-from bench.scoring.metrics.catalogue import Metric
+from bench.scoring.metrics.catalogue import Metric as Metric
 from bench.scoring.metrics.images import ImageIds
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Pass:
     """A ``Meter``; after the pass, that of all ranks."""
     doing: str = ""
     """For the progress bar, where a protocol has several passes."""
-    within: Callable[[], AbstractContextManager] | None = None
+    within: Callable[[], AbstractContextManager[None]] | None = None
     """What holds while images are predicted; such a pass shares its predictions with no other."""
 
     @cached_property
@@ -232,7 +232,7 @@ class Pass:
         shared = self.within is None and other.within is None and self.dataset.name == other.dataset.name
         return shared and {*self.dataset.items} >= {*other.dataset.items}
 
-    def context(self) -> AbstractContextManager:
+    def context(self) -> AbstractContextManager[None]:
         """What holds during the pass."""
         return nullcontext() if self.within is None else self.within()
 
