@@ -117,7 +117,9 @@ def _may_mix(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], elsewher
     if func in INDEXING:
         values = args[2] if len(args) > 2 else args[0]
         return isinstance(args[0], DeviceTensor) and (isinstance(values, DeviceTensor) or values.ndim == 0)
-    written = [a for a, spec in zip(args, func._schema.arguments) if spec.alias_info and spec.alias_info.is_write]
+    written = [
+        a for a, spec in zip(args, func._schema.arguments, strict=False) if spec.alias_info and spec.alias_info.is_write
+    ]
     written += [kwargs[name] for name in ("out",) if name in kwargs]
     pointwise = torch.Tag.pointwise in func.tags or func is aten.fill_.Tensor
     return pointwise and all(t.ndim == 0 for t in elsewhere) and all(isinstance(t, DeviceTensor) for t in written)

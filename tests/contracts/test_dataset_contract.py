@@ -11,6 +11,9 @@ import inspect
 import pickle
 import pkgutil
 import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -282,11 +285,16 @@ class TestWrittenMiniatures:
         assert_one_sentence(str(caught.value), name, item.label, f"id {unknown}", PLUGINS[name].home)
 
 
+def mapped_in_several_ways(class_maps: Iterable[ClassMap]) -> list[tuple[str, str]]:
+    tables = defaultdict(set)
+    for class_map in class_maps:
+        tables[class_map.source, class_map.target].add(class_map.table)
+    return [pair for pair, stated in tables.items() if len(stated) > 1]
+
+
 def test_class_maps_of_one_pair_agree():
     """A pair of class sets is mapped in one way, whichever data set states it."""
-    seen: dict[tuple[str, str], ClassMap] = {}
-    for plugin in PLUGINS.values():
-        for target in plugin.cross_domain:
-            if target.class_map is not None:
-                key = (target.class_map.source, target.class_map.target)
-                assert seen.setdefault(key, target.class_map).table == target.class_map.table
+    stated = [t.class_map for plugin in PLUGINS.values() for t in plugin.cross_domain if t.class_map is not None]
+    assert mapped_in_several_ways(stated) == []
+    other = replace(stated[0], table=stated[0].table[::-1])
+    assert mapped_in_several_ways([*stated, other]) == [(other.source, other.target)]

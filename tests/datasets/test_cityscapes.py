@@ -120,7 +120,7 @@ def test_ids_name_the_frame(tmp_path):
 )
 def test_class_maps(class_map, target, groups):
     made = {name: set() for name in target.names}
-    for source, index in zip(CITYSCAPES_19.names, class_map.table):
+    for source, index in zip(CITYSCAPES_19.names, class_map.table, strict=True):
         assert index != IGNORE, "each class has a counterpart"
         made[target.names[index]].add(source)
     assert made == groups

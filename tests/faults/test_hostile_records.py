@@ -65,7 +65,7 @@ def believable() -> tuple[Record, dict[str, np.ndarray]]:
     confusion = confusions(0.7, images=12)
     total = confusion.sum(0)
     own = of(ClosedSet, confusion=total)
-    iou = dict(zip(CLASSES, class_iou(total).tolist()))
+    iou = dict(zip(CLASSES, class_iou(total).tolist(), strict=True))
     arrays |= {"closed-set/test/confusion": confusion, "closed-set/test/ids": ids(12)}
     arrays |= {"cross-domain/toyscapes/night/confusion": confusion, "cross-domain/toyscapes/night/ids": ids(12)}
     far = {"miou": own["miou"], "pixel_accuracy": own["pixel_accuracy"], "source_miou": 0.9, "unmapped_mass": 0.0}
@@ -110,8 +110,8 @@ def believable() -> tuple[Record, dict[str, np.ndarray]]:
             {
                 "metrics": along,
                 "per_class": {
-                    "boundary_iou": dict(zip(CLASSES, boundary.iou.tolist())),
-                    "boundary_f1": dict(zip(CLASSES, boundary.f1.tolist())),
+                    "boundary_iou": dict(zip(CLASSES, boundary.iou.tolist(), strict=True)),
+                    "boundary_f1": dict(zip(CLASSES, boundary.f1.tolist(), strict=True)),
                 },
             },
             {"boundary_iou": along["boundary_iou"]},

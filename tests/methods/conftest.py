@@ -76,7 +76,7 @@ def fitted(make_context: Callable[..., Context]) -> Callable[..., Method]:
         method = method_class(method_class.Config(**settings), SeenNetwork(), TinyClasses(classes)).eval()
         parts = [
             Batch(images=x.t()[None, :, None], labels=y[None, None])
-            for x, y in zip(features.split(100), labels.split(100))
+            for x, y in zip(features.split(100), labels.split(100), strict=True)
         ]
         context = make_context()
         context.images = lambda: iter(parts)

@@ -11,7 +11,7 @@ def cells(sizes, seed=0, channels=2):
 
 
 def parts(features, labels, size=37):
-    return zip(features.split(size), labels.split(size))
+    return zip(features.split(size), labels.split(size), strict=True)
 
 
 def test_a_sample_holds_all_of_small_classes_and_so_many_of_large_ones():

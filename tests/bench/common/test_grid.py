@@ -15,7 +15,7 @@ SIZES = st.tuples(st.integers(1, 70), st.integers(1, 70))
 @given(SIZES, st.integers(1, 33))
 def test_cells_are_whole_and_cover_the_image_with_none_to_spare(size, stride):
     grid = Grid(size, stride)
-    for pixels, cells, span in zip(size, grid.cells, grid.span):
+    for pixels, cells, span in zip(size, grid.cells, grid.span, strict=True):
         assert span == cells * stride
         assert span - stride < pixels <= span
     assert F.pad(torch.zeros(1, 1, *size), grid.padding).shape[-2:] == grid.span

@@ -65,7 +65,7 @@ def test_batch_is_what_methods_expect(mini):
     assert batch.labels.shape == (2, 48, 64)
     assert batch.labels.dtype == torch.int64
     assert batch.present.shape == (2, len(mini.classes))
-    for labels, present in zip(batch.labels, batch.present):
+    for labels, present in zip(batch.labels, batch.present, strict=True):
         assert present[labels[labels != IGNORE].unique()].all()
 
 
@@ -193,7 +193,7 @@ def test_presence_is_counted_once_and_cached(mini, tmp_path):
     second = data.class_presence(mini, data.describe(mini), tmp_path, progress, pytest.fail)
     assert np.array_equal(first, second)
     assert len(calls) == 1
-    for row, index in zip(first, range(len(mini))):
+    for row, index in zip(first, range(len(mini)), strict=True):
         labels = mini.label(index)
         assert set(np.flatnonzero(row)) == set(labels[labels != IGNORE].unique().tolist())
 

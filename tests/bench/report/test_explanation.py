@@ -63,7 +63,7 @@ def test_segments_shown_are_the_largest_of_each_class_then_the_largest_errors():
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), min_size=1, max_size=30), st.integers(1, 40))
 def test_as_many_segments_are_shown_as_there_are_and_none_twice(pairs, count):
-    predicted, truth = zip(*pairs)
+    predicted, truth = zip(*pairs, strict=True)
     shown = choose(retrieved(predicted, np.linspace(1, 0.1, len(pairs)), truth), count)
     assert len(shown) == len(set(shown)) == min(count, len(pairs))
 

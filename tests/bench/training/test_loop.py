@@ -164,6 +164,6 @@ def test_ddp_finds_the_terms_and_what_was_observed_passes_through(process_group,
             torch.stack(list(terms.values())).sum().backward()
             assert observed["classes"].ids == batch.ids
             assert torch.equal(observed["classes"].classes, batch.labels.unique())
-        for one, two in zip(plain.parameters(), wrapped.parameters()):
+        for one, two in zip(plain.parameters(), wrapped.parameters(), strict=True):
             assert (one.grad is None) == (two.grad is None)
             assert one.grad is None or torch.equal(one.grad, two.grad)

@@ -482,7 +482,7 @@ def test_own_labels_are_not_looked_for_where_there_can_be_none(camvid, cache, ki
 
 def test_a_data_set_with_sparse_labels_alone_trains_from_its_own(camvid, cache):
     paths = publish(camvid, "labels-points/train/{}.png", empty=UNLABELLED)
-    camvid.items = [Item(item.id, item.image, path) for item, path in zip(camvid.items, paths)]
+    camvid.items = [Item(item.id, item.image, path) for item, path in zip(camvid.items, paths, strict=True)]
     sparse = supervise(camvid, "points", 0, cache)
     sparse.check_files()
     assert (sparse.label(0) == UNLABELLED).any()

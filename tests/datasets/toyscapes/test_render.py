@@ -38,7 +38,7 @@ def test_a_picture_does_not_depend_on_what_was_rendered_before(split: str):
     first = render_scene(5, split, SMALL)
     render_scene(6, split, SMALL)
     second = render_scene(5, split, SMALL)
-    assert all(np.array_equal(a, b) for a, b in zip(first, second))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_every_picture_is_another():

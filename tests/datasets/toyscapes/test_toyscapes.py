@@ -29,7 +29,7 @@ def test_protocols_find_their_splits(plugin: type[Dataset]):
 
 
 def test_class_names_and_colours_are_those_of_cityscapes():
-    classes = dict(zip(Toyscapes.classes.names, Toyscapes.classes.colours))
+    classes = dict(zip(Toyscapes.classes.names, Toyscapes.classes.colours, strict=True))
     assert classes["road"] == (128, 64, 128)
     assert classes["sky"] == (70, 130, 180)
     assert classes["bicycle"] == (119, 11, 32)

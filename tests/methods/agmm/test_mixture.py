@@ -61,7 +61,7 @@ def test_a_centre_is_the_mean_of_the_enlarged_features(label_size):
     mass = label_mass(labelled_points(labels, 4, size, torch.float64), pairs, size[0] * size[1])
     found = pairs.of_slot(centres(features.flatten(2).transpose(1, 2), mass))
     large = upsample(features, label_size)
-    expected = [large[b][:, labels[b] == k].mean(1) for b, k in zip(pairs.image, pairs.label)]
+    expected = [large[b][:, labels[b] == k].mean(1) for b, k in zip(pairs.image, pairs.label, strict=True)]
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-6)
 
 
@@ -94,6 +94,7 @@ def test_mean_absolute_differences_have_the_gradients_of_cdist(monkeypatch, chun
     for one, two in zip(
         torch.autograd.grad((found * weight).sum(), (rows, means)),
         torch.autograd.grad((expected * weight).sum(), (rows, means)),
+        strict=True,
     ):
         torch.testing.assert_close(one, two)
 

@@ -155,7 +155,7 @@ def test_terms_and_gradients_are_those_of_the_formulas(tiny_classes, config, siz
             found[name], (batch.images, method.classifier.weight), retain_graph=True, materialize_grads=True
         )
         theirs = torch.autograd.grad(term, (f, weight), retain_graph=True, materialize_grads=True)
-        for one, two in zip(ours, theirs):
+        for one, two in zip(ours, theirs, strict=True):
             assert (one - two).norm() <= 1e-5 * two.norm() + 1e-12, name
 
 

@@ -10,14 +10,14 @@ from methods.gmmseg.memory import Memory, evenly_spaced, select
 def test_positions_are_those_of_linspace():
     counts = torch.cat([torch.arange(21, 3000), torch.tensor([32768, 73728, 589824, 2515640])])
     found = evenly_spaced(counts, 20)
-    for count, positions in zip(counts.tolist(), found):
+    for count, positions in zip(counts.tolist(), found, strict=True):
         assert torch.equal(positions, torch.linspace(0, count - 1, 20).long())
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7])
 def test_positions_for_other_limits(limit):
     found = evenly_spaced(torch.arange(limit + 1, 100), limit)
-    for count, positions in zip(range(limit + 1, 100), found):
+    for count, positions in zip(range(limit + 1, 100), found, strict=True):
         assert torch.equal(positions, torch.linspace(0, count - 1, limit).long())
 
 

@@ -167,7 +167,7 @@ def test_no_gradient_reaches_the_gaussians_but_every_parameter_gets_one(build, m
 def test_batches_of_one_step_are_learned_from_like_one_large_batch(build, make_batch, make_context):
     method = build()
     observed = [method.losses(make_batch(2, seed=seed)).observed for seed in range(3)]
-    joined = Observed(*map(torch.cat, zip(*observed)))
+    joined = Observed(*map(torch.cat, zip(*observed, strict=True)))
     start = snapshot(method)
     method.after_step([joined], make_context())
     at_once = snapshot(method)
@@ -208,7 +208,7 @@ def test_autocast_leaves_densities_in_float32(build, make_batch):
         prediction = method.predict(batch.images)
     assert observed.features.dtype == torch.float32
     assert prediction.log_density.dtype == prediction.logits.dtype == torch.float32
-    assert all(loss.dtype == torch.float32 for loss in losses.values())
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
     norms = observed.features.norm(dim=1)
     torch.testing.assert_close(norms[norms > 0], torch.ones_like(norms[norms > 0]))
 
@@ -292,7 +292,7 @@ class Direct:
             log_density = torch.stack(
                 [
                     torch.distributions.Normal(mean, std).log_prob(rows).sum(1)
-                    for mean, std in zip(self.means[label], self.stds[label])
+                    for mean, std in zip(self.means[label], self.stds[label], strict=True)
                 ],
                 dim=1,
             )

@@ -42,7 +42,7 @@ def written_out(block: WindowBlock, maps: torch.Tensor) -> torch.Tensor:
                 for y, x in keys
             ]
             weights = torch.stack(scores).softmax(0)
-            heads.append(sum(w * v[b, y, x, part] for w, (y, x) in zip(weights, keys)))
+            heads.append(sum(w * v[b, y, x, part] for w, (y, x) in zip(weights, keys, strict=True)))
         result[b, row, column] = block.projection(torch.cat(heads))
     cells = cells + result
     return (cells + block.perceptron(cells)).permute(0, 3, 1, 2)

@@ -34,7 +34,7 @@ def test_samples_are_deterministic_and_do_not_depend_on_the_batch(kind):
     outputs = torch.randn(3, 6, 4, 5, generator=generator())
     together, again = (list(kind(outputs).samples(3, generator(7))) for _ in range(2))
     alone = list(kind(outputs[1:2]).samples(3, generator(7)))
-    for a, b, c in zip(together, again, alone):
+    for a, b, c in zip(together, again, alone, strict=True):
         assert torch.equal(a, b)
         torch.testing.assert_close(a[1:2], c)
     assert not torch.equal(together[0], together[1])

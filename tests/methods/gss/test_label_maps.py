@@ -53,7 +53,7 @@ def test_void_filled_at_once_is_as_near_as_void_filled_map_by_map(size, seed, sh
         patch.setattr(label_maps, "CANDIDATES", candidates)
         at_once = label_maps._filled_at_once(labels)
     assert torch.equal(at_once[~void], labels[~void])
-    for one, other, given_labels in zip(at_once, fill_void(labels), labels):
+    for one, other, given_labels in zip(at_once, fill_void(labels), labels, strict=True):
         if not (given_labels < 254).any():
             assert not one.any()
             continue

@@ -27,7 +27,9 @@ def test_chunks_give_the_loss_and_gradients_of_the_plain_form(chunk):
     loss = linear_cross_entropy(*inputs, targets, chunk_elements=chunk)
     plain = F.cross_entropy(F.linear(*inputs), targets, reduction="sum")
     torch.testing.assert_close(loss, plain)
-    for ours, theirs in zip(torch.autograd.grad(0.3 * loss, inputs), torch.autograd.grad(0.3 * plain, inputs)):
+    for ours, theirs in zip(
+        torch.autograd.grad(0.3 * loss, inputs), torch.autograd.grad(0.3 * plain, inputs), strict=True
+    ):
         torch.testing.assert_close(ours, theirs)
 
 

@@ -91,4 +91,6 @@ def test_fitting_follows_from_its_seed_alone():
     first = fit_token_prior(tokens, 3, 3, 4, 0, silently, width=8)
     assert torch.equal(torch.rand(2), expected), "the global generator is left alone"
     second = fit_token_prior(tokens, 3, 3, 4, 0, silently, width=8)
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )

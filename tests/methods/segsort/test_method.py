@@ -61,7 +61,7 @@ def context_of(context, batches):
 
     def images():
         for batch in batches:
-            for image, label in zip(batch.images, batch.labels):
+            for image, label in zip(batch.images, batch.labels, strict=True):
                 yield Batch(image[None], label[None])
 
     return dataclasses.replace(context, images=images)
@@ -100,7 +100,7 @@ def test_knn_posteriors_are_smoothed_shares_of_whole_segments(build, make_batch)
     torch.testing.assert_close(votes, votes.round(), atol=1e-4, rtol=0)
     assert len(posterior[0].flatten(1).unique(dim=1).T) <= 9
     segments = method.cluster(method.embed(batch.images))
-    for image, cells in zip(prediction.anomaly["segsort_knn"], segments):
+    for image, cells in zip(prediction.anomaly["segsort_knn"], segments, strict=True):
         assert all(len(image[cells == k].unique()) == 1 for k in cells.unique())
 
 
@@ -131,7 +131,7 @@ def test_scores_are_what_they_are_named(build, make_batch):
     # The mean over all k neighbours, not the nearest alone.
     found = method.explain(batch.images)
     distances = 1 - found.cosines.mean(2)
-    expected = torch.stack([d[cells] for d, cells in zip(distances, found.segments)])
+    expected = torch.stack([d[cells] for d, cells in zip(distances, found.segments, strict=True)])
     assert found.cosines.shape[2] > 1
     torch.testing.assert_close(prediction.anomaly["segsort_knn"], expected)
 
@@ -525,7 +525,7 @@ def test_regions_can_come_from_elsewhere(build, make_batch):
     one_per_image = method.losses(batch).terms["segment_sorting"]
     embeddings = method.embed(batch.images).permute(0, 2, 3, 1).flatten(1, 2)
     valid = F.interpolate(batch.labels[:, None].float(), size=(9, 12))[:, 0].flatten(1) != 255
-    means = torch.stack([F.normalize(v[k].sum(0), dim=0) for v, k in zip(embeddings, valid)])
+    means = torch.stack([F.normalize(v[k].sum(0), dim=0) for v, k in zip(embeddings, valid, strict=True)])
     similarity = 10 * embeddings @ means.t()
     target = torch.arange(2)[:, None].expand(valid.shape)
     torch.testing.assert_close(one_per_image, F.cross_entropy(similarity[valid], target[valid]), atol=2e-3, rtol=0)

@@ -21,7 +21,7 @@ def swept(bench, clusters, seed=0, miou=0.5, method="segsort", settings=(), **fi
 
 def drawn(panels):
     axes = [Figure().add_subplot() for _ in panels]
-    for each, panel in zip(axes, panels):
+    for each, panel in zip(axes, panels, strict=True):
         curves._draw(each, panel)
     return axes
 
@@ -65,7 +65,7 @@ def test_versions_and_data_are_panels_of_their_own(bench, make):
     records += [swept(bench, k, seen=make.info(split="train", images=9)) for k in (5, 10)]
     panels = curves.build(records, "method.clusters")
     assert len(panels) == 4
-    assert all(len(panel.lines) == 1 and p.cell.n == 1 for panel in panels for p in panel.lines[0].points)
+    assert [[[p.cell.n for p in line.points] for line in panel.lines] for panel in panels] == [[[1, 1]]] * 4
 
 
 def test_published_and_derived_labels_are_lines_of_their_own_unless_supervision_is_swept(bench):

@@ -54,7 +54,7 @@ def test_resampled_confusion_is_brute_force(columns):
     weights = stats.resampling_weights([str(i) for i in range(6)], 20)
     found = resampled(ClosedSet, weights, confusion=counts)
     for b, weight in enumerate(weights):
-        total = sum(n * image for n, image in zip(weight, counts))
+        total = sum(n * image for n, image in zip(weight, counts, strict=True))
         assert found["miou"][b] == pytest.approx(float(confusion.mean_iou(total)))
         assert found["mean_accuracy"][b] == pytest.approx(float(confusion.mean_accuracy(total)))
         assert found["pixel_accuracy"][b] == pytest.approx(np.trace(total) / total.sum())
@@ -104,8 +104,8 @@ def test_resampled_histograms_are_brute_force():
     sums = stats.resampled({"histogram": histograms}, weights)["histogram"]
     found = histogram_metrics(sums[:, 1], sums[:, 0], np.ones(6, bool))._asdict()
     for b, weight in enumerate(weights):
-        negatives = np.concatenate([np.tile(s[0], n) for n, s in zip(weight, scores)])
-        positives = np.concatenate([np.tile(s[1], n) for n, s in zip(weight, scores)])
+        negatives = np.concatenate([np.tile(s[0], n) for n, s in zip(weight, scores, strict=True)])
+        positives = np.concatenate([np.tile(s[1], n) for n, s in zip(weight, scores, strict=True)])
         truth = np.r_[np.zeros(len(negatives)), np.ones(len(positives))]
         values = np.r_[negatives, positives]
         assert found["auroc"][b] == pytest.approx(roc_auc_score(truth, values))

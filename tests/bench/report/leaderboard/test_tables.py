@@ -527,7 +527,7 @@ def test_seeds_are_averaged_on_the_same_resample(bench, make):
         found = []
         for record in (r for r in records if r.config.method_name == method):
             arrays = bench.arrays[record.run_id]
-            by_id = dict(zip(map(str, arrays["closed-set/test/ids"]), arrays["closed-set/test/confusion"]))
+            by_id = dict(zip(map(str, arrays["closed-set/test/ids"]), arrays["closed-set/test/confusion"], strict=True))
             images = ClosedSet.condensed({"confusion": np.stack([by_id[i] for i in ids])})
             found.append(ClosedSet.metrics(resampled(images, weights))["miou"])
         means[method] = np.mean(found, axis=0)

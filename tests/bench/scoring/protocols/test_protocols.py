@@ -130,7 +130,7 @@ def source(**fields):
 
 def count(predicted, label, classes, columns):
     matrix = np.zeros((classes, columns), int)
-    for p, t in zip(predicted.flatten().tolist(), label.flatten().tolist()):
+    for p, t in zip(predicted.flatten().tolist(), label.flatten().tolist(), strict=True):
         if t < classes:
             matrix[t, p] += 1
     return matrix
@@ -253,8 +253,8 @@ def test_boundaries_are_those_of_the_counts_of_all_images(evaluation):
     scores = run(Boundary, e, [("src", "test")]).targets["test"]
     for found, channels in ((scores.metrics, (0, 1, 2)), (scores.by_reading["reversed"], (2, 1, 0))):
         predicted = [s.image[list(channels)].int().argmax(0) for s in content]
-        near = sum(boundary_iou_counts(p, s.label, 3) for p, s in zip(predicted, content))
-        edges = sum(boundary_f1_counts(p, s.label, 3) for p, s in zip(predicted, content))
+        near = sum(boundary_iou_counts(p, s.label, 3) for p, s in zip(predicted, content, strict=True))
+        edges = sum(boundary_f1_counts(p, s.label, 3) for p, s in zip(predicted, content, strict=True))
         assert found["boundary_iou"] == pytest.approx(np.nanmean(boundary_iou(near)))
         assert found["boundary_f1"] == pytest.approx(np.nanmean(boundary_f1(edges)))
     assert list(scores.per_class["boundary_iou"]) == list(SOURCE.names)
@@ -424,7 +424,7 @@ def test_anomaly_equals_scikit_learn_on_pooled_pixels(evaluation):
     maps = {"nll": [s.image.float().amin(0) for s in content], "red": [s.image[0].float() for s in content]}
     maps["max_logit"] = [-s.image.float().amax(0) for s in content]
     for name, images in maps.items():
-        values = np.concatenate([m[s.label != IGNORE].numpy() for m, s in zip(images, content)])
+        values = np.concatenate([m[s.label != IGNORE].numpy() for m, s in zip(images, content, strict=True)])
         false, true, _ = roc_curve(labels, values, drop_intermediate=False)
         found = scores.by_score[name]
         assert found["auroc"] == pytest.approx(roc_auc_score(labels, values), abs=1e-12)
@@ -471,7 +471,7 @@ def test_components_are_matched_above_the_threshold_of_the_best_f1(evaluation, m
     assert {name: found[name] for name in plain} == plain
 
     reds = [s.image[0].float().numpy() / 255 for s in content]
-    scores = np.concatenate([r[s.label != IGNORE] for r, s in zip(reds, content)])
+    scores = np.concatenate([r[s.label != IGNORE] for r, s in zip(reds, content, strict=True)])
     labels = np.concatenate([s.label[s.label != IGNORE].numpy() for s in content])
 
     def f1(threshold):
@@ -480,7 +480,7 @@ def test_components_are_matched_above_the_threshold_of_the_best_f1(evaluation, m
 
     best = max(np.unique(scores[labels == 1]), key=lambda t: (f1(t), t))
     assert f1(best) == pytest.approx(found["best_f1_oracle"])
-    images = [image_components(r, s.label, np.nextafter(best, -1), 3, 2) for r, s in zip(reds, content)]
+    images = [image_components(r, s.label, np.nextafter(best, -1), 3, 2) for r, s in zip(reds, content, strict=True)]
     assert found["siou_oracle"] == pytest.approx(np.concatenate([i.siou_gt for i in images]).mean())
     assert found["ppv_oracle"] == pytest.approx(np.concatenate([i.ppv for i in images]).mean())
     assert found["f1_star_oracle"] == pytest.approx(component_f1(sum(i.counts for i in images)).mean())
