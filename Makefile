@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test test-faults lint types layers unit docs clean
+.PHONY: demo test test-faults lint types layers unit coverage docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed; set PYTHON=..."'
@@ -39,7 +39,11 @@ layers: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov
+
+# Writes into the README which share of the lines the last `make unit` ran.
+coverage: $(VENV)/.installed-test
+	perl -pi -e "s/[0-9.]+ % of the lines/$$($(BIN)/coverage report --format=total) % of the lines/" README.md
 
 test-faults: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m long tests/faults
