@@ -135,6 +135,8 @@ def make_step(name: str, shape: tuple[int, ...], preset: str, device: str) -> Ca
             losses = plain_losses(batch.images, logits, batch.labels, preset)
         torch.stack(list(losses.values())).sum().backward()
         result = {term: value.detach() for term, value in losses.items()}
+        assert batch.images.grad is not None
+        assert method.classifier.weight.grad is not None
         return result | {"to features": batch.images.grad, "to classifier": method.classifier.weight.grad}
 
     return step

@@ -52,15 +52,13 @@ def main(height: int, width: int, classes: int, threads: int, repeats: int) -> N
 
     confusion = {dtype: ConfusionMeter(classes) for dtype in (torch.int64, torch.uint8)}
     calibration, boundary = CalibrationMeter(), BoundaryMeter(classes)
+
+    def count(dtype: torch.dtype) -> Callable[[int], object]:
+        return lambda i: confusion[dtype].update(f"{i}", predictions.to(dtype), labels.to(dtype))
+
     rows = {
         "inference": milliseconds(lambda _: network(image), repeats),
-        **{
-            f"confusion, {dtype}": milliseconds(
-                lambda i, dtype=dtype, meter=meter: meter.update(f"{i}", predictions.to(dtype), labels.to(dtype)),
-                repeats,
-            )
-            for dtype, meter in confusion.items()
-        },
+        **{f"confusion, {dtype}": milliseconds(count(dtype), repeats) for dtype in confusion},
         "calibration": milliseconds(lambda i: calibration.update(f"{i}", probabilities, labels), repeats),
         "boundary": milliseconds(lambda i: boundary.update(f"{i}", predictions, labels), repeats),
     }

@@ -29,7 +29,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from common import Classes, peak_above
@@ -105,7 +105,8 @@ def inverse_at_once(inputs: Inputs, cells: tuple[int, int]) -> Tensor:
     before = attention.BAND_CELLS, attention.CACHED_BAND_CELLS
     attention.BAND_CELLS, attention.CACHED_BAND_CELLS = cells
     try:
-        return inverse(inputs.colours[..., :512, :1024])
+        scores: Tensor = inverse(inputs.colours[..., :512, :1024])
+        return scores
     finally:
         attention.BAND_CELLS, attention.CACHED_BAND_CELLS = before
 
@@ -174,7 +175,8 @@ def peak_of(section: str, name: str, arguments: argparse.Namespace) -> int:
 
 
 def print_peak(section: str, name: str, size: Size, device: torch.device) -> None:
-    function = SECTIONS[section][1 if name == "plain" else 2]
+    _, plain, ours = SECTIONS[section]
+    function = plain if name == "plain" else ours
     function(make_inputs(Size(64, 64, 3), device))  # libraries are loaded
     inputs = make_inputs(size, device)
     print(peak_above(lambda: function(inputs), device))
@@ -257,16 +259,18 @@ def bounds(arguments: argparse.Namespace) -> None:
     from bench.common.errors import UserError
     from bench.plugins import registry
     from bench.records import environment
-    from datasets.base import DataError
+    from datasets.base import DataError, Dataset
 
     try:
         dataset = registry.datasets.get(arguments.bounds)
+        if dataset.train_split is None or dataset.selection_split is None:
+            raise UserError(f"{arguments.bounds} has no training and validation split; name another data set")
         training = dataset(arguments.data_root, dataset.train_split)
         validation = dataset(arguments.data_root, dataset.selection_split)
     except (UserError, DataError) as error:
         raise SystemExit(str(error)) from None
 
-    def of(split) -> Callable[[], Iterator[Tensor]]:
+    def of(split: Dataset) -> Callable[[], Iterator[Tensor]]:
         return lambda: (split.label(index) for index in range(len(split)))
 
     steps = CodecSettings().resolved_steps(arguments.run_steps)
@@ -308,7 +312,7 @@ def bounds(arguments: argparse.Namespace) -> None:
     console.print(f"{table} and .md written")
 
 
-def write_bounds(path: Path, rows: list[dict], labels: str) -> None:
+def write_bounds(path: Path, rows: list[dict[str, Any]], labels: str) -> None:
     """Write ``rows`` as JSON to ``path``, and as a Markdown table beside it."""
     lines = [
         f"Reconstruction of {labels} labels; autoencoders fitted for {rows[0]['steps']} steps.",
@@ -345,7 +349,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     size = SMALL if arguments.small else FULL
     if arguments.peak is not None:
-        print_peak(*arguments.peak, size, arguments.device)
+        section, name = arguments.peak
+        print_peak(section, name, size, arguments.device)
         return
     if arguments.bounds is not None:
         bounds(arguments)

@@ -51,8 +51,8 @@ def make_inputs(size: Size, device: torch.device) -> Inputs:
     weight = torch.randn(size.vocabulary, size.hidden, generator=generator) / size.hidden**0.5
     bias = torch.zeros(size.vocabulary)
     targets = torch.randint(size.vocabulary, (size.tokens,), generator=generator)
-    learnt = (t.to(device).requires_grad_() for t in (rows, weight, bias))
-    return (*learnt, targets.to(device))
+    rows, weight, bias = (t.to(device).requires_grad_() for t in (rows, weight, bias))
+    return rows, weight, bias, targets.to(device)
 
 
 def plain(rows: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:

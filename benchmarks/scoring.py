@@ -24,20 +24,27 @@ from bench.model.predictor import Predictor
 from bench.model.weights import build_method
 from bench.plugins import registry
 from bench.runs import plan as planning
-from bench.scoring.protocols.base import Evaluation, Protocol
-from bench.scoring.score import score
+from bench.scoring.protocols.base import Counts, Evaluation, Protocol, Reading, Values
+from bench.scoring.score import Outcome, score
 
 
-def timed(protocol: type[Protocol]) -> type[Protocol]:
-    """``protocol`` with the processor time that it spends in counting, as ``spent``."""
+def timed(protocol: type[Protocol]) -> tuple[type[Protocol], list[float]]:
+    """``protocol``, and the processor times that it will have spent in counting an image."""
+    spent: list[float] = []
 
-    def count(cls, image):
+    def count(cls: type[Protocol], image: Reading) -> Counts:
         began = time.process_time()
-        counts = protocol.count.__func__(cls, image)
-        cls.spent += time.process_time() - began
+        counts = protocol.count(image)
+        spent.append(time.process_time() - began)
         return counts
 
-    return type(protocol.__name__, (protocol,), {"count": classmethod(count), "spent": 0.0})
+    return type(protocol.__name__, (protocol,), {"count": classmethod(count)}), spent
+
+
+def metrics(outcome: Outcome) -> Values:
+    """What the protocol found; AssertionError with the reason where it failed."""
+    assert outcome.scores is not None, outcome.reason
+    return outcome.scores.metrics
 
 
 @click.command()
@@ -60,25 +67,27 @@ def main(dataset: str, data_root: Path, names: tuple[str, ...], threads: int, re
     open_ = planning.opener(data_root, allow_partial=False)
     target = (source.name, source.eval_splits[0])
 
-    def scored(*protocols: type[Protocol]) -> tuple[float, dict[str, dict[str, float | None]]]:
+    def scored(*protocols: type[Protocol]) -> tuple[float, dict[str, Values]]:
         with tempfile.TemporaryDirectory() as scratch:
             evaluation = Evaluation(predictor, source, open_, Path(scratch))
             began = time.process_time()
             done = [o for outcomes in score(evaluation, {p: [target] for p in protocols}) for o in outcomes]
-            return time.process_time() - began, {o.protocol.name: o.scores.metrics for o in done}
+            return time.process_time() - began, {o.protocol.name: metrics(o) for o in done}
 
     protocols = {name: registry.protocols.get(name) for name in names}
     open_(*target)
     scored(*protocols.values())  # the first is not counted
-    alone, counting, numbers = {}, {}, {}
+    alone: dict[str, float] = {}
+    counting: dict[str, float] = {}
+    numbers: dict[str, Values] = {}
     together, shared = min((scored(*protocols.values()) for _ in range(repeats)), key=lambda found: found[0])
     for name, protocol in protocols.items():
         found = []
         for _ in range(repeats):
-            watched = timed(protocol)
-            spent, metrics = scored(watched)
-            found.append((spent, watched.spent))
-            numbers |= metrics
+            watched, counts = timed(protocol)
+            spent, measured = scored(watched)
+            found.append((spent, sum(counts)))
+            numbers |= measured
         alone[name], counting[name] = min(found)
     assert shared == numbers, "together and alone must give the same numbers"
     dearest = max(alone, key=alone.__getitem__)

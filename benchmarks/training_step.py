@@ -16,6 +16,7 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -28,7 +29,7 @@ from bench.plugins import registry
 from datasets.class_sets import CITYSCAPES_19
 from methods.base import Batch, Collectives, Context, Method
 
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "softmax": {},
     "gmmseg": {},
     "agmm": {},
