@@ -13,12 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from bench.common.labels import IGNORE as IGNORE
 from bench.common.labels import UNLABELLED as UNLABELLED
@@ -26,6 +24,9 @@ from datasets.errors import DataError as DataError
 from datasets.errors import MissingData as MissingData
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, check_image, reason
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Task = Literal["segmentation", "anomaly"]
 
@@ -241,6 +242,8 @@ class Dataset(ABC):
         if pixels.shape[:2] != tuple(label.shape):
             height, width = label.shape
             raise self._misfit(item, (pixels.shape[1], pixels.shape[0]), (width, height))
+        import torch  # here: what a data set is can be told without
+
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return Sample(image, label, item.id)
 
@@ -272,6 +275,8 @@ class Dataset(ABC):
 
     def map_ids(self, raw: np.ndarray, path: Path) -> Tensor:
         """Training ids (H, W) int64 of raw ids; raises DataError naming the file and unknown ids."""
+        import torch
+
         if raw.ndim != 2 or not np.issubdtype(raw.dtype, np.integer):
             raise DataError(
                 f"{self.name}: label {path} is not a single-channel integer map but {raw.dtype} of shape "

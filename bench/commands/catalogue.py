@@ -29,7 +29,7 @@ def first_line(thing: Any) -> str:
 def listing(kind: str) -> list[dict[str, str]]:
     """Name and summary of everything of a kind."""
     if kind == "methods":
-        return [{"name": n, "summary": first_line(registry.methods.get(n))} for n in registry.methods.names()]
+        return [{"name": n, "summary": registry.methods.summary(n)} for n in registry.methods.names()]
     if kind == "datasets":
         rows = []
         for name in registry.datasets.names():
@@ -37,8 +37,8 @@ def listing(kind: str) -> list[dict[str, str]]:
             rows.append({"name": name, "summary": f"{dataset.title}; splits {', '.join(dataset.splits)}"})
         return rows
     if kind == "protocols":
-        protocols = {name: registry.protocols.get(name) for name in registry.protocols.names()}
-        return [{"name": n, "summary": f"version {p.version}: {first_line(p)}"} for n, p in protocols.items()]
+        protocols = map(registry.protocols.get, registry.protocols.names())
+        return [{"name": p.name, "summary": f"version {p.version}: {first_line(p)}"} for p in protocols]
     if kind == "recipes":
         tables = {n: config.recipe_tables(n, "") for n in config.recipe_names()}
         return [{"name": n, "summary": t["recipe"].get("description", "")} for n, t in tables.items()]

@@ -1,7 +1,7 @@
 """Names to classes: the methods, data sets and protocols that come with the suite, entry points, a user's own files.
 
-Built-in plugins are found by scanning the ``methods``, ``datasets`` and ``bench.scoring.protocols`` packages, so a new
-file needs no edit anywhere else.
+Built-in plugins are found in the source text of the ``methods``, ``datasets`` and ``bench.scoring.protocols`` packages,
+so a new file needs no edit anywhere else, and only the plugin that is asked for is imported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from pydantic import BaseModel
 from bench.common import names
 from bench.common.errors import UserError, near
 from bench.plugins.own_datasets import require_own_datasets
+from bench.plugins.sources import Source, sources
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         package: every module of it holds plugins that come with the suite.
         group: of entry points.
         require: raises UserError for a plugin with which nothing could be done; rules beyond that are `bench check`'s.
-        key: sorts the classes; by default their names do.
+        key: sorts the classes, equal ones by name; by default all are equal.
     """
 
     def __init__(
@@ -57,10 +57,11 @@ class Registry(Generic[T]):
         package: str,
         group: str,
         require: Callable[[type[T]], None] = lambda plugin: None,
-        key: Callable[[type[T]], Any] = lambda plugin: plugin.name,  # type: ignore[attr-defined]
+        key: Callable[[type[T]], Any] | None = None,
     ) -> None:
         self.kind, self.contract, self.package, self.group = kind, contract, package, group
         self.require, self.key = require, key
+        self._sources: dict[str, Source] = {}
         self._classes: dict[str, type[T]] = {}
         self._broken: dict[str, str] = {}
         self._scanned = False
@@ -76,10 +77,9 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
-        package = importlib.import_module(self.package)
-        for info in pkgutil.iter_modules(package.__path__):
-            if info.name != "base" and not info.name.startswith("_"):
-                self._register_all(importlib.import_module(f"{self.package}.{info.name}"))
+        for source in sources(self.package):
+            self._require_free(source.name, source.module)
+            self._sources[source.name] = source
         for entry in importlib.metadata.entry_points(group=self.group):
             # What is wrong with one installed package must not keep anyone from all the others.
             try:
@@ -136,31 +136,42 @@ class Registry(Generic[T]):
             raise UserError(f"{self.kind} {where} has no name; set `name = ...` in it")
         names.require(f"the name of {self.kind} {where}", name)
         self.require(plugin)
-        known = self._classes.get(name)
-        if known is not None and known is not plugin and known.__module__ != plugin.__module__:
-            raise UserError(
-                f"two {self.kind}s are named {name!r}: {known.__module__} and {plugin.__module__}; rename one"
-            )
+        self._require_free(name, plugin.__module__)
         return name
+
+    def _require_free(self, name: str, module: str) -> None:
+        known = self._classes.get(name) or self._sources.get(name)
+        home = known.module if isinstance(known, Source) else getattr(known, "__module__", module)
+        if home != module:
+            raise UserError(f"two {self.kind}s are named {name!r}: {home} and {module}; rename one")
 
     def names(self) -> list[str]:
         """All names, sorted."""
         self._scan()
-        return [plugin.name for plugin in sorted(self._classes.values(), key=self.key)]  # type: ignore[attr-defined]
+        names = sorted(self._classes.keys() | self._sources.keys())
+        return names if self.key is None else sorted(names, key=lambda name: self.key(self.get(name)))
+
+    def summary(self, name: str) -> str:
+        """The first line of a docstring; that of a plugin of the suite is read without importing it."""
+        self._scan()
+        source = self._sources.get(name)
+        doc = (source and source.doc) or inspect.getdoc(self.get(name)) or ""
+        return doc.split("\n")[0]
 
     def known(self, name: str) -> type[T] | None:
         """The class of that name, if there is one."""
         self._scan()
+        if name in self._sources and name not in self._classes:
+            self._register_all(importlib.import_module(self._sources[name].module))
         return self._classes.get(name)
 
     def get(self, name: str) -> type[T]:
         """The class of that name. Raises UserError with near matches, or with what is wrong with its entry point."""
-        self._scan()
-        if name in self._classes:
-            return self._classes[name]
+        if (found := self.known(name)) is not None:
+            return found
         if name in self._broken:
             raise UserError(self._broken[name])
-        raise UserError(f"unknown {self.kind} {name!r}: {near(name, self._classes)}; {FROM_A_FILE}")
+        raise UserError(f"unknown {self.kind} {name!r}: {near(name, self.names())}; {FROM_A_FILE}")
 
 
 def _require_method(method: type[Method]) -> None:
@@ -195,7 +206,7 @@ protocols: Registry[Protocol] = Registry(
     "bench.scoring.protocols",
     "bench.protocols",
     _require_protocol,
-    key=lambda protocol: (protocol.place, protocol.name),
+    key=lambda protocol: protocol.place,
 )
 KINDS: tuple[Registry[Any], ...] = (methods, datasets, protocols)
 

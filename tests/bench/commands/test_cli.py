@@ -655,18 +655,6 @@ class TestSupervision:
         assert int(dataset.label(0)[3, 4]) == 0
 
 
-def test_python_dash_m_and_help_answer_without_heavy_imports():
-    code = (
-        "import runpy, sys\n"
-        "sys.argv = ['bench', '--help']\n"
-        "try:\n    runpy.run_module('bench', run_name='__main__')\n"
-        "except SystemExit:\n    print('torch' in sys.modules)\n"
-    )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Usage" in finished.stdout
-    assert finished.stdout.strip().endswith("False")
-
-
 def test_segsort_learns_without_labels_and_builds_its_bank_with_them(bench, tmp_path):
     arguments = ("run", "--method", "segsort", *QUICK, "--protocol", "closed-set", "--supervision", "none")
     outcome = bench(*arguments)
