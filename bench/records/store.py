@@ -25,6 +25,7 @@ from bench.common import files
 from bench.common.console import note
 from bench.common.errors import UserError
 from bench.records.migration import migrated
+from bench.records.verification import out_of_range, problem
 from bench.schema.record import SCHEMA_VERSION, Record
 
 RECORD_BYTES = 2**24
@@ -124,8 +125,6 @@ class Store:
         Those are records with numbers that no metric can have, or that their own statistics contradict, and those of
         a newer suite. Raises UserError naming every file that cannot be read.
         """
-        from bench.records.verification import problem  # here: it takes SciPy
-
         found, problems = [], []
         for path in sorted(self.records_folder.glob("*.json")):
             try:
@@ -296,8 +295,6 @@ def read_record(path: Path) -> Record:
 
     Raises UserError, NewerRecord, and SenselessRecord for numbers that no metric can have.
     """
-    from bench.records.verification import out_of_range
-
     try:
         content = parsed(files.read(path, RECORD_BYTES))
         version = content.get("schema_version") if isinstance(content, dict) else None

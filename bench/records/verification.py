@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma
 
 from bench.plugins import registry
 from bench.schema import side_file
@@ -267,7 +266,7 @@ def _ranking(found: Arrays) -> Bounds:
     ranking = {"auroc": (worst / (positives * negatives), best / (positives * negatives))}
     together = p * tp / np.maximum(tp + fp, 1.0)
     # Positive k of the bin has precision (tp_above + k) / (tp_above + k + fp): its sum over k in closed form.
-    apart = p - fp * (digamma(tp + fp + 1) - digamma(tp - p + fp + 1))
+    apart = p - fp * (_harmonic(tp + fp) - _harmonic(tp - p + fp))
     at_best = p * tp / np.maximum(tp + above, 1.0)
     worst, best = (np.where(tied, together, sums).sum() for sums in (apart, at_best))
     ranking["ap"] = (worst / positives, best / positives)
@@ -275,3 +274,11 @@ def _ranking(found: Arrays) -> Bounds:
     ranking["fpr95"] = ((fp if tied[reached] else above)[reached] / negatives, fp[reached] / negatives)
     beside = {key: (float(low) - BESIDE_A_TIE, float(high) + BESIDE_A_TIE) for key, (low, high) in ranking.items()}
     return bounds | beside
+
+
+def _harmonic(n: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 + 1/2 + ... + 1/n of whole numbers, to eleven digits: SciPy's digamma takes a fifth of a second to import."""
+    first = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, 32))])
+    x = np.maximum(n, len(first))
+    series = np.log(x) + np.euler_gamma + 1 / (2 * x) - 1 / (12 * x**2) + 1 / (120 * x**4)
+    return np.where(n < len(first), first[np.minimum(n, len(first) - 1).astype(np.int64)], series)

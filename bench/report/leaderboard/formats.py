@@ -8,9 +8,8 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from bench.common import files
@@ -21,6 +20,9 @@ from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.latex import PREAMBLE, latex
 from bench.report.leaderboard.model import Cell, Row, Table
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Format = Literal["md", "csv", "tex", "html"]
 
@@ -276,6 +278,8 @@ def _html(table: Table) -> str:
 
 
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader  # here: the other formats do without
+
     environment = Environment(
         loader=PackageLoader("bench.report.leaderboard", "."),
         autoescape=True,
