@@ -565,7 +565,8 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None, plugi
         note(f"unfinished and in no table: {unfinished}; repeat their commands to finish them")
     if not records:
         raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
-    built = tables.build(records, store.read_statistics)
+    found = {record.run_id: record for record in records}
+    built = tables.build(records, lambda run_id, under: store.statistics_of(found[run_id], under))
     tables.show(built, Console())
     if formats or out is not None:
         for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):

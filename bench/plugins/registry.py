@@ -65,6 +65,8 @@ class Registry(Generic[T]):
         self._classes: dict[str, type[T]] = {}
         self._broken: dict[str, str] = {}
         self._scanned = False
+        self.changes = 0
+        """Grows with every class that is registered: what follows from all of them holds as long as it stays."""
 
     @cached_property
     def base(self) -> type[T]:
@@ -128,6 +130,7 @@ class Registry(Generic[T]):
     def register(self, plugin: type[T]) -> None:
         """Add a class under its ``name``; two different classes of one name are an error."""
         self._classes[self._name_of(plugin)] = plugin
+        self.changes += 1
 
     def _name_of(self, plugin: type[T]) -> str:
         name = getattr(plugin, "name", None)

@@ -100,9 +100,10 @@ class Store:
         Raises UserError if they are damaged, or not those that the record names.
         """
         record = self.read(run_id)
-        return self._statistics(run_id, None, under) if record is None else self._statistics_of(record, under)
+        return self._statistics(run_id, None, under) if record is None else self.statistics_of(record, under)
 
-    def _statistics_of(self, record: Record, under: str = "") -> dict[str, np.ndarray]:
+    def statistics_of(self, record: Record, under: str = "") -> dict[str, np.ndarray]:
+        """``read_statistics`` of a record that was read already."""
         return self._statistics(record.run_id, record.statistics_hash, under)
 
     def _statistics(self, run_id: str, digest: str | None, under: str) -> dict[str, np.ndarray]:
@@ -129,7 +130,7 @@ class Store:
         for path in sorted(self.records_folder.glob("*.json")):
             try:
                 record = read_record(path)
-                fault = problem(record, self._statistics_of(record))
+                fault = problem(record, self.statistics_of(record))
             except (SenselessRecord, NewerRecord) as error:
                 note(f"left out: {error}")
             except UserError as error:
@@ -264,14 +265,14 @@ def arrays_of(content: bytes, under: str = "") -> dict[str, np.ndarray]:
         for member in members:
             if not member.filename.startswith(under):
                 continue
-            with archive.open(member) as file:
-                read_header = _HEADERS[np.lib.format.read_magic(file)]
-                shape, _, dtype = read_header(file)
-                size = file.tell() + math.prod(shape) * dtype.itemsize
-            if dtype.kind not in "biufU" or not dtype.itemsize or size != member.file_size:
+            content = archive.read(member)
+            file = io.BytesIO(content)
+            shape, by_column, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+            size = file.tell() + math.prod(shape) * dtype.itemsize
+            if dtype.kind not in "biufU" or not dtype.itemsize or not size == len(content) == member.file_size:
                 raise _Claim(f"{member.filename} says that it is {dtype} of shape {shape}, which it cannot be")
-            with archive.open(member) as file:
-                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+            values = np.ndarray(math.prod(shape), dtype, content, file.tell())
+            arrays[member.filename.removesuffix(".npy")] = values.reshape(shape, order="F" if by_column else "C")
     return arrays
 
 

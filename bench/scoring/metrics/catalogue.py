@@ -9,6 +9,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Literal
 
+from bench.plugins import registry
+
 Better = Literal["higher", "lower"] | None
 
 ROUNDING = 1e-6
@@ -68,16 +70,14 @@ _SHARED = (
 
 def metrics(protocol: str | None = None) -> Mapping[str, Metric]:
     """By key, in the order of tables: the columns of ``protocol``, those of all others, what is not of one protocol."""
-    from bench.plugins import registry
-
-    names = sorted(registry.protocols.names(), key=lambda name: name != protocol)
-    return _by_key(tuple(registry.protocols.get(name).columns for name in names))
+    return _metrics(protocol, registry.protocols.changes)
 
 
 @lru_cache(maxsize=64)
-def _by_key(columns: tuple[tuple[Metric, ...], ...]) -> Mapping[str, Metric]:
+def _metrics(protocol: str | None, changes: int) -> Mapping[str, Metric]:
+    names = sorted(registry.protocols.names(), key=lambda name: name != protocol)
     found: dict[str, Metric] = {}
-    for known in (*chain(*columns), *_SHARED):
+    for known in chain(*(registry.protocols.get(name).columns for name in names), _SHARED):
         found.setdefault(known.key, known)
     return found
 
