@@ -375,25 +375,54 @@ def histogram_metrics(
         negatives: (..., bins) counts.
         tied: (bins,) bool, which bins hold one value; none if None.
     """
-    p = np.asarray(positives, np.float64)[..., ::-1]
-    n = np.asarray(negatives, np.float64)[..., ::-1]
-    is_tied = np.zeros(p.shape[-1], np.bool_) if tied is None else np.asarray(tied)[::-1]
-    true_positives, false_positives = p.cumsum(-1), n.cumsum(-1)
-    total_p, total_n = true_positives[..., -1], false_positives[..., -1]
-    tp_above, fp_above = true_positives - p, false_positives - n
+    return cumulated_metrics(cumulated(np.stack([negatives, positives], axis=-2)), tied)
+
+
+def cumulated(histogram: ArrayLike) -> Int64s:
+    """What lies above a bin, from none above the highest to all: (..., 2, bins + 1) of counts (..., 2, bins)."""
+    counts = np.asarray(histogram)[..., ::-1].cumsum(-1)
+    return np.concatenate([np.zeros_like(counts[..., :1]), counts], axis=-1)
+
+
+def cumulated_metrics(counts: ArrayLike, tied: NDArray[np.bool_] | None = None) -> HistogramMetrics:
+    """``histogram_metrics`` of ``cumulated`` counts (..., 2, bins + 1), negatives first.
+
+    The bootstrap asks for hundreds of millions of bins. It adds up what is cumulated already, and most of the
+    arithmetic is in place, where arrays stay in the cache.
+    """
+    negatives, positives = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
+    tp_above, true_positives = positives[..., :-1], positives[..., 1:]
+    fp_above, false_positives = negatives[..., :-1], negatives[..., 1:]
+    total_p, total_n = positives[..., -1], negatives[..., -1]
+    p = true_positives - tp_above
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        wins = (p * (total_n[..., None] - false_positives + 0.5 * n)).sum(-1)
-        auroc = wins / (total_p * total_n)
+        # A positive wins against the negatives below its bin and half of those in it.
+        wins = false_positives + fp_above
+        wins *= -0.5
+        wins += total_n[..., None]
+        wins *= p
+        auroc = wins.sum(-1) / (total_p * total_n)
         # Positive k of a bin has (k - 1/2) n / p of the bin's negatives above it. The sum over k of its
-        # precision is taken as the integral from 1/2 to p + 1/2, which has a closed form.
-        size = p + n
-        start = tp_above + fp_above + 0.5
+        # precision is taken as the integral from 1/2 to p + 1/2, which has a closed form:
+        # share + (tp_above + 1/2 - share * start) / size * log(1 + size / start).
+        size = false_positives - fp_above
+        size += p
+        np.maximum(size, 1, out=size)  # an empty bin adds nothing
+        start = tp_above + fp_above
+        start += 0.5
         share = p / size
-        even = share + (tp_above + 0.5 - share * start) / size * np.log1p(size / start)
-        together = true_positives / (true_positives + false_positives)
-        precision = np.where(is_tied, together, even)
-        ap = np.where(p > 0, p * precision, 0.0).sum(-1) / total_p
+        precision = tp_above + 0.5
+        precision -= share * start
+        precision /= size
+        precision *= np.log1p(np.divide(size, start, out=start), out=start)
+        precision += share
+        if tied is not None and tied.any():
+            here = np.flatnonzero(tied[::-1])
+            together = true_positives[..., here]
+            precision[..., here] = together / (together + false_positives[..., here]).clip(1)
+        precision *= p
+        ap = precision.sum(-1) / total_p
         # The positive at which recall reaches 0.95, and the negatives above it.
         needed = np.ceil(np.round(0.95 * total_p, 6))
         crossing = np.argmax(true_positives >= needed[..., None], axis=-1)[..., None]
@@ -401,8 +430,10 @@ def histogram_metrics(
         def there(values: Float64s) -> Float64s:
             return np.take_along_axis(values, crossing, -1)[..., 0]
 
-        inside = np.where(is_tied[crossing[..., 0]], 1.0, (needed - there(tp_above) - 0.5) / there(p))
-        fpr95 = (there(fp_above) + inside * there(n)) / total_n
+        inside = (needed - there(tp_above) - 0.5) / there(p)
+        if tied is not None:
+            inside = np.where(tied[::-1][crossing[..., 0]], 1.0, inside)
+        fpr95 = (there(fp_above) + inside * (there(false_positives) - there(fp_above))) / total_n
     undefined = (total_p == 0) | (total_n == 0)
     return HistogramMetrics(*(np.where(undefined, np.nan, values) for values in (auroc, ap, fpr95)))
 

@@ -94,16 +94,21 @@ class Anomaly(Protocol):
         return [(t.dataset, t.split) for t in anomaly(source)]
 
     @classmethod
+    def condensed(cls, counts: Counts) -> Counts:
+        """The ``histogram`` (..., 2, bins), negatives first, cumulated from the highest scores down."""
+        return {"cumulated": ranking.cumulated(counts["histogram"])}
+
+    @classmethod
     def metrics(cls, counts: Counts) -> Mapping[str, Any]:
-        """AUROC, AP and FPR95 of ``histogram`` (..., 2, bins), negatives first, with its ``edges`` (bins - 1,).
+        """AUROC, AP and FPR95 of ``cumulated`` (..., 2, bins + 1), with the ``edges`` (bins - 1,) of the bins.
 
         For the bootstrap alone. A record's numbers are exact, from counts at every distinct score of an anomalous
         pixel (``ranking.RankingResult``): two forms, since the exact one would keep millions of levels for each image.
         """
-        histogram, edges = counts["histogram"], counts.get("edges")
-        fits = edges is not None and len(edges) == histogram.shape[-1] - 1
+        histograms, edges = counts["cumulated"], counts.get("edges")
+        fits = edges is not None and len(edges) == histograms.shape[-1] - 2
         tied = ranking.tied_bins(edges) if edges is not None and fits else None
-        return ranking.histogram_metrics(histogram[..., 1, :], histogram[..., 0, :], tied)._asdict()
+        return ranking.cumulated_metrics(histograms, tied)._asdict()
 
     @classmethod
     def score(cls, evaluation: Evaluation, dataset: Dataset) -> Steps:
