@@ -109,10 +109,17 @@ def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _weights(ids: tuple[str, ...], resamples: int) -> NDArray[np.int64]:
+def _weights(ids: tuple[str, ...], resamples: int) -> NDArray[np.float64]:
     """The same for all tables of these images."""
     # The data themselves come first: the check that statistics and record belong together.
-    return np.concatenate([np.ones((1, len(ids)), np.int64), stats.resampling_weights(ids, resamples)])
+    return np.concatenate([np.ones((1, len(ids))), stats.resampling_weights(ids, resamples)])
+
+
+@lru_cache(maxsize=16)
+def _sorted(ids: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Image ids in order, and the place that each has among ``ids``."""
+    places = np.argsort(np.array(ids), kind="stable")
+    return tuple(ids[place] for place in places), places
 
 
 class _Resampled:
@@ -168,11 +175,11 @@ class _Resampled:
             return {}
         images = len(next(iter(found.values())))
         ids = side_file.of(arrays, [side_file.IDS], self.protocol, target[0]).get(side_file.IDS)
-        names = tuple(map(str, ids)) if ids is not None else tuple(f"{i:09d}" for i in range(images))
+        names = tuple(map(str, ids.tolist())) if ids is not None else tuple(f"{i:09d}" for i in range(images))
         if len(names) != images or len(set(names)) != len(names):
             self.problems.append(f"{run_id}: image ids and statistics of {target[0]} do not match; not compared")
             return {}
-        in_order = tuple(sorted(names))
+        in_order, in_turn = _sorted(names)
         reference = self._ids.setdefault(target, in_order)
         if in_order != reference:
             self.problems.append(f"{run_id}: scored on other images of {target[0]} than the rest; not compared")
@@ -183,7 +190,6 @@ class _Resampled:
             )
             return {}
         weights = _weights(reference, self.resamples)
-        in_turn = np.argsort(np.array(names), kind="stable")
         shared = side_file.of(arrays, protocol.constants, self.protocol, target[0], score)
         try:
             counts = protocol.condensed({kind: array[in_turn] for kind, array in found.items()})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ MIN_IMAGES = 10
 
 MIN_SEEDS = 6
 """Wilcoxon's smallest two-sided p value is 2 / 2**n, above 0.05 for fewer than six pairs."""
+
+_CACHED = 2**16
+"""Numbers of a kind that are worked on at a time: with what is made of them they fill a megabyte or two."""
 
 
 class Difference(NamedTuple):
@@ -62,12 +66,12 @@ def resampling_weights(ids: Sequence[str], resamples: int, seed: int = 0) -> NDA
     return np.random.default_rng([seed, key]).multinomial(n, np.full(n, 1 / n), size=resamples)
 
 
-def resampled(counts: Mapping[str, ArrayLike], weights: NDArray[np.int64]) -> dict[str, Floats]:
+def resampled(counts: Mapping[str, ArrayLike], weights: NDArray[np.number]) -> dict[str, Floats]:
     """Counts of every bootstrap sample.
 
     Args:
         counts: (n, ...) by kind, those of each image.
-        weights: (B, n) from ``resampling_weights``.
+        weights: (B, n) from ``resampling_weights``; as float64 they need no copy.
 
     Returns:
         (B, ...) by kind, sums over the images of a sample, for a protocol's ``metrics``.
@@ -76,17 +80,18 @@ def resampled(counts: Mapping[str, ArrayLike], weights: NDArray[np.int64]) -> di
     for kind, array in counts.items():
         images = np.asarray(array)
         flat = images.reshape(len(images), -1).astype(np.float64)
-        found[kind] = (weights.astype(np.float64) @ flat).reshape(-1, *images.shape[1:])
+        found[kind] = (weights.astype(np.float64, copy=False) @ flat).reshape(-1, *images.shape[1:])
     return found
 
 
 def in_parts(
     metrics: Callable[[Mapping[str, Any]], Mapping[str, Any]], sums: Mapping[str, Floats], shared: Mapping[str, Any]
 ) -> dict[str, Floats]:
-    """``metrics`` of ``sums`` (B, ...) and of what they ``shared``: a few samples at a time, which fit the cache."""
+    """``metrics`` of ``sums`` (B, ...) and of what they ``shared``: as many samples at a time as fit the cache."""
     count = len(next(iter(sums.values())))
-    cut = np.array_split(np.arange(count), 1 + count // 128)
-    parts = [metrics({**{kind: array[part] for kind, array in sums.items()}, **shared}) for part in cut]
+    pieces = 1 + max(array.size for array in sums.values()) // _CACHED
+    bounds = pairwise(np.linspace(0, count, min(pieces, count) + 1).astype(int))
+    parts = [metrics({**{kind: array[i:j] for kind, array in sums.items()}, **shared}) for i, j in bounds]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
