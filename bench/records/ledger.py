@@ -100,6 +100,7 @@ _OF_A_NUMBER = (
     "classes", "notes", "reading", "metric", "part", "value",
 )  # fmt: skip
 _KEY = ["run", "protocol", "version", "target", "data", "reading", "metric", "part"]
+_READING = ["run", "reading"]
 
 
 def ledger(source: Store | Iterable[Record]) -> pd.DataFrame:
@@ -313,16 +314,22 @@ def _drops(numbers: pd.DataFrame) -> pd.DataFrame:
 def _means_over_targets(numbers: pd.DataFrame) -> pd.DataFrame:
     """Harmonic mean of the mIoUs and mean of the drops, of every reading that all targets have."""
     found = numbers[(numbers["protocol"] == "cross-domain") & (numbers["part"] == "") & (numbers["target"] != "")]
+    found = found.assign(where=found["target"] + "|" + found["data"])
     targets = found.groupby("run")["target"].nunique()
+    empty = dict.fromkeys(("target", "fingerprint", "classes", "notes"), "")
     means = []
     for key, of, mean in (("harmonic_mean", "miou", harmonic_mean), ("mean_drop", "drop", np.mean)):
-        for (run, _), one in parts(found[found["metric"] == of], ["run", "reading"]):
-            if len(one) == targets[run]:
-                data = "; ".join(sorted(f"{target}|{data}" for target, data in zip(one["target"], one["data"])))
-                over = ", ".join(sorted(one["target"]))
-                value = mean(one["value"].to_numpy())
-                first = one.iloc[:1].assign(target="", headline=False, data=data, over=over, images=0, fingerprint="")
-                means.append(first.assign(classes="", notes="", metric=key, value=value))
+        here = found[found["metric"] == of]
+        here = here[here.groupby(_READING)["target"].transform("size") == here["run"].map(targets)]
+        if not here.empty:
+            readings = here.groupby(_READING, sort=False)
+            made = {
+                "data": readings["where"].agg(lambda texts: "; ".join(sorted(texts))),
+                "over": readings["target"].agg(lambda texts: ", ".join(sorted(texts))),
+                "value": readings["value"].agg(lambda values, mean=mean: mean(values.to_numpy())),
+            }
+            first = here.drop_duplicates(_READING).assign(**empty, headline=False, images=0, metric=key)
+            means.append(first.assign(**{name: column.to_numpy() for name, column in made.items()})[[*_OF_A_NUMBER]])
     return pd.concat(means) if means else numbers[:0]
 
 

@@ -33,11 +33,10 @@ def select(members: pd.DataFrame, protocol: str, version: str) -> Selection:
     runs = runs.assign(problem=[p[0] for p in problems], why=[p[1] for p in problems])
     complete = runs[runs["problem"] == _NONE]
     used = complete.drop_duplicates(["variant", "seed"], keep="last")
-    newest = used[["variant", "seed", "run"]].rename(columns={"run": "newest"})
-    older = complete[~complete["run"].isin(used["run"])].merge(newest, on=["variant", "seed"])
-    return Selection(
-        used, runs[~runs["problem"].isin((_NONE, _UNMENTIONED))], older[["variant", "seed", "run", "newest"]]
-    )
+    newest = dict(zip(zip(used["variant"], used["seed"]), used["run"]))
+    older = complete[~complete["run"].isin(used["run"])]
+    older = older.assign(newest=[newest[same] for same in zip(older["variant"], older["seed"])])
+    return Selection(used, runs[~runs["problem"].isin((_NONE, _UNMENTIONED))], older)
 
 
 def headline(numbers: pd.DataFrame) -> str:

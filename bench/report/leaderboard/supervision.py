@@ -7,7 +7,7 @@ table puts the closed-set mIoU of groups side by side that agree in everything e
 from __future__ import annotations
 
 import json
-import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -20,7 +20,6 @@ from bench.report.leaderboard.facts import facts_of, partial_rules
 from bench.report.leaderboard.labels import SEEDED_RULE, Labels, labels_of
 from bench.report.leaderboard.model import Cell, Row, Table
 from bench.report.leaderboard.selection import headline, select
-from bench.report.leaderboard.statistics import mean_and_std
 
 PROTOCOL = "by-supervision"
 """What ``Table.protocol`` says of these tables; their numbers are of the closed-set protocol."""
@@ -70,7 +69,7 @@ def _table(members: pd.DataFrame, version: str, places: Sequence[pd.DataFrame]) 
     splits = scored[["target", "data", "fingerprint"]].drop_duplicates().sort_values("data")
     labels = _in_order([labels_of(used) for used in places])
     dense = runs[(runs["supervision"] == "dense") & (runs["method"] == BASELINE)]
-    upper = mious[mious["run"].isin(dense["run"])] if dense["variant"].nunique() == 1 else mious[:0]
+    upper = _by_data(mious[mious["run"].isin(dense["run"])]) if dense["variant"].nunique() == 1 else {}
     for label, of_row in parts(runs, "label", sort=True):
         table.rows.append(_row(label, of_row, mious[mious["label"] == label], labels, upper))
     table.columns = _columns(table, labels, splits)
@@ -125,21 +124,18 @@ def _key(target: str, labels: Labels, data: str, name: str) -> ColumnKey:
     return (f"{target} from {labels.kind} [{labels.source}]", data, name)
 
 
-def _row(label: str, runs: pd.DataFrame, mious: pd.DataFrame, labels: Sequence[Labels], upper: pd.DataFrame) -> Row:
+def _row(label: str, runs: pd.DataFrame, mious: pd.DataFrame, labels: Sequence[Labels], upper: Mapping[str, Cell]) -> Row:
+    """``upper``: the upper line by data."""
     cells: dict[ColumnKey, Cell] = {}
-    own = mious[mious["supervision"] == "dense"]
-    for seen in labels:
-        here = mious[(mious["supervision"] == seen.kind) & (mious["labels"] == seen.source)]
-        for (target, data), found in parts(here, ["target", "data"], sort=True):
-            values = _by_seed(found)
-            if not values:
-                continue
-            cells[_key(target, seen, data, "miou")] = Cell(values)
-            references = (upper[:0] if seen.kind == "dense" else own, upper)
-            for name, reference in zip(_SHARES, references):
-                dense = list(_by_seed(reference[reference["data"] == data]).values())
-                if dense and (mean := mean_and_std(dense)[0]):
-                    shares = {seed: value / mean for seed, value in values.items()}
+    own = _by_data(mious[mious["supervision"] == "dense"])
+    known = {(seen.kind, seen.source): seen for seen in labels}
+    for (kind, source, target), found in parts(mious, [*_LABELS, "target"]):
+        seen = known[kind, source]
+        for data, cell in _by_data(found).items():
+            cells[_key(target, seen, data, "miou")] = cell
+            for name, dense in zip(_SHARES, ({} if kind == "dense" else own, upper)):
+                if data in dense and (mean := dense[data].mean):
+                    shares = {seed: value / mean for seed, value in cell.values.items()}
                     cells[_key(target, seen, data, name)] = Cell(shares)
     variant = runs["variant"].iloc[0]
     return Row(
@@ -153,8 +149,12 @@ def _row(label: str, runs: pd.DataFrame, mious: pd.DataFrame, labels: Sequence[L
     )
 
 
-def _by_seed(mious: pd.DataFrame) -> dict[int, float]:
-    return {seed: value for seed, value in zip(mious["seed"], mious["value"]) if not math.isnan(value)}
+def _by_data(mious: pd.DataFrame) -> dict[str, Cell]:
+    """What was measured, by data; nothing of data on which all is undefined."""
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    for data, seed, value in rows(mious.loc[mious["value"].notna(), ["data", "seed", "value"]]):
+        found[data][seed] = value
+    return {data: Cell(values) for data, values in found.items()}
 
 
 def _columns(table: Table, labels: Sequence[Labels], splits: pd.DataFrame) -> list[Column]:
@@ -172,7 +172,9 @@ def _columns(table: Table, labels: Sequence[Labels], splits: pd.DataFrame) -> li
     return columns
 
 
-def _rules(labels: Sequence[Labels], primary: Column | None, upper: pd.DataFrame, splits: pd.DataFrame) -> list[str]:
+def _rules(
+    labels: Sequence[Labels], primary: Column | None, upper: Mapping[str, Cell], splits: pd.DataFrame
+) -> list[str]:
     rules = [
         f"mIoU on {', '.join(sorted({*splits['target']}))}: mean ± sample standard deviation (ddof = 1) over n "
         "seeds, in per cent; a mIoU of fewer seeds than its row's shows its own n. Best of each supervision in bold, "
@@ -180,13 +182,10 @@ def _rules(labels: Sequence[Labels], primary: Column | None, upper: pd.DataFrame
         "Shares are of mean mIoU: of the same row's from dense labels, and of the upper line. Their ± is that of the "
         "runs from these labels alone.",
     ]
-    for data in splits["data"]:
-        values = list(_by_seed(upper[upper["data"] == data]).values())
-        if values:
-            mean, std = mean_and_std(values)
-            spread = "" if std is None else f" ± {100 * std:.2f}"
-            seeds = f"{len(values)} seed{'s' if len(values) > 1 else ''}"
-            rules.append(f"Upper line: {BASELINE} from dense labels, {100 * mean:.2f}{spread} ({seeds}).")
+    for cell in (upper[data] for data in splits["data"] if data in upper):
+        spread = "" if cell.std is None else f" ± {100 * cell.std:.2f}"
+        seeds = f"{cell.n} seed{'s' if cell.n > 1 else ''}"
+        rules.append(f"Upper line: {BASELINE} from dense labels, {100 * cell.mean:.2f}{spread} ({seeds}).")
     if primary is not None and primary.labels is not None:
         rules.append(f"Rows are ordered by mIoU from {primary.labels.kind} labels.")
     rules += [f"{seen.kind}: {seen.text}." for seen in labels if seen.text]

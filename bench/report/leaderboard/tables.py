@@ -136,8 +136,8 @@ def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Stati
     whole = numbers[numbers["part"] == ""]
     values = _values(whole)
     ious = _ious(numbers)
-    for label, runs in parts(used, "label"):
-        table.rows += _rows(label, runs, values, ious, shared=described.rows == "Score")
+    for label, of_row in parts(used, "label"):
+        table.rows += _rows(label, of_row, values, ious, shared=described.rows == "Score")
     table.columns = _columns(whole, protocol)
     rank(table)
     notes = _seed_notes(selection, labels) + _version_notes(labels) + _score_notes(whole)
@@ -147,7 +147,7 @@ def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Stati
         notes += compare(table, statistics, resamples)
     table.notes = list(dict.fromkeys(notes))
     table.rules = _rules(table, resamples)
-    if labels_of(members).seeded:
+    if labels_of(runs).seeded:
         table.rules.append(SEEDED_RULE)
     table.rules += partial_rules(whole)
     sort_rows(table, _primary_columns(table))
