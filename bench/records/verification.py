@@ -216,7 +216,7 @@ def _malformed(kind: str, array: NDArray[Any]) -> str | None:
         return f"are {array.dtype} of shape {array.shape}, as no protocol writes them"
     if kind == "ids":
         return None if len(np.unique(array)) == len(array) else "name an image twice"
-    if not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         return "hold what is not a number"
     if kind == "edges":
         return None if (np.diff(array) > 0).all() else "do not ascend"

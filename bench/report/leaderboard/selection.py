@@ -34,7 +34,7 @@ def select(members: pd.DataFrame, protocol: str, version: str) -> Selection:
     complete = runs[runs["problem"] == _NONE]
     used = complete.drop_duplicates(["variant", "seed"], keep="last")
     newest = dict(zip(zip(used["variant"], used["seed"]), used["run"]))
-    older = complete[~complete["run"].isin(used["run"])]
+    older = complete.loc[~complete["run"].isin(used["run"]), ["variant", "seed", "run"]]
     older = older.assign(newest=[newest[same] for same in zip(older["variant"], older["seed"])])
     return Selection(used, runs[~runs["problem"].isin((_NONE, _UNMENTIONED))], older)
 
