@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -266,14 +267,20 @@ def arrays_of(content: bytes, under: str = "") -> dict[str, np.ndarray]:
             if not member.filename.startswith(under):
                 continue
             content = archive.read(member)
-            file = io.BytesIO(content)
-            shape, by_column, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-            size = file.tell() + math.prod(shape) * dtype.itemsize
+            (shape, by_column, dtype), start = _header(content[: content.find(b"\n", 10) + 1])
+            size = start + math.prod(shape) * dtype.itemsize
             if dtype.kind not in "biufU" or not dtype.itemsize or not size == len(content) == member.file_size:
                 raise _Claim(f"{member.filename} says that it is {dtype} of shape {shape}, which it cannot be")
-            values = np.ndarray(math.prod(shape), dtype, content, file.tell())
+            values = np.ndarray(math.prod(shape), dtype, content, start)
             arrays[member.filename.removesuffix(".npy")] = values.reshape(shape, order="F" if by_column else "C")
     return arrays
+
+
+@lru_cache(maxsize=1024)
+def _header(head: bytes) -> tuple[tuple[tuple[int, ...], bool, np.dtype], int]:
+    """What an array begins with: shape, order and type, and its length. Few differ, and NumPy parses Python there."""
+    file = io.BytesIO(head)
+    return _HEADERS[np.lib.format.read_magic(file)](file), file.tell()
 
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
