@@ -151,8 +151,8 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, sorted."""
         self._scan()
-        names = sorted(self._classes.keys() | self._sources.keys())
-        return names if self.key is None else sorted(names, key=lambda name: self.key(self.get(name)))
+        names, key = sorted(self._classes.keys() | self._sources.keys()), self.key
+        return names if key is None else sorted(names, key=lambda name: key(self.get(name)))
 
     def summary(self, name: str) -> str:
         """The first line of a docstring; that of a plugin of the suite is read without importing it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import pkgutil
 from collections.abc import Iterator, Sequence
+from importlib.abc import InspectLoader
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -30,11 +31,12 @@ def sources(package: str) -> Iterator[Source]:
 
 def _of_module(module: str, places: Sequence[str] | None) -> Iterator[Source]:
     spec = PathFinder.find_spec(module, places)
-    text = None if spec is None or spec.loader is None else spec.loader.get_source(module)  # type: ignore[attr-defined]
-    for node in ast.parse(text or "").body:
+    if spec is None or not isinstance(spec.loader, InspectLoader):
+        return
+    for node in ast.parse(spec.loader.get_source(module) or "").body:
         if isinstance(node, ast.ClassDef) and (name := _name(node)):
             yield Source(name, module, node.name, ast.get_docstring(node))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{module}."):
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith(f"{module}."):
             exported = {alias.name for alias in node.names}
             found = _of_module(node.module, spec.submodule_search_locations)
             yield from (source for source in found if source.class_name in exported)
@@ -43,8 +45,10 @@ def _of_module(module: str, places: Sequence[str] | None) -> Iterator[Source]:
 def _name(node: ast.ClassDef) -> str | None:
     """The text that a class sets its ``name`` to."""
     for line in node.body:
-        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
-        value = getattr(line, "value", None)
-        if "name" in (getattr(target, "id", "") for target in targets) and isinstance(value, ast.Constant):
-            return str(value.value)
+        match line:
+            case (
+                ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(text)))
+                | ast.AnnAssign(target=ast.Name(id="name"), value=ast.Constant(value=str(text)))
+            ):
+                return text
     return None

@@ -323,13 +323,16 @@ def _means_over_targets(numbers: pd.DataFrame) -> pd.DataFrame:
         here = here[here.groupby(_READING)["target"].transform("size") == here["run"].map(targets)]
         if not here.empty:
             readings = here.groupby(_READING, sort=False)
-            made = {
-                "data": readings["where"].agg(lambda texts: "; ".join(sorted(texts))),
-                "over": readings["target"].agg(lambda texts: ", ".join(sorted(texts))),
-                "value": readings["value"].agg(lambda values, mean=mean: mean(values.to_numpy())),
-            }
-            first = here.drop_duplicates(_READING).assign(**empty, headline=False, images=0, metric=key)
-            means.append(first.assign(**{name: column.to_numpy() for name, column in made.items()})[[*_OF_A_NUMBER]])
+            first = here.drop_duplicates(_READING).assign(
+                **empty,
+                headline=False,
+                images=0,
+                metric=key,
+                data=["; ".join(sorted(texts)) for _, texts in readings["where"]],
+                over=[", ".join(sorted(texts)) for _, texts in readings["target"]],
+                value=[mean(values.to_numpy()) for _, values in readings["value"]],
+            )
+            means.append(first[[*_OF_A_NUMBER]])
     return pd.concat(means) if means else numbers[:0]
 
 

@@ -124,7 +124,9 @@ def _key(target: str, labels: Labels, data: str, name: str) -> ColumnKey:
     return (f"{target} from {labels.kind} [{labels.source}]", data, name)
 
 
-def _row(label: str, runs: pd.DataFrame, mious: pd.DataFrame, labels: Sequence[Labels], upper: Mapping[str, Cell]) -> Row:
+def _row(
+    label: str, runs: pd.DataFrame, mious: pd.DataFrame, labels: Sequence[Labels], upper: Mapping[str, Cell]
+) -> Row:
     """``upper``: the upper line by data."""
     cells: dict[ColumnKey, Cell] = {}
     own = _by_data(mious[mious["supervision"] == "dense"])

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from bench.commands.cli import main
+from bench.records import store
 
 RECORDS = Path(__file__).parents[3] / "results" / "records"
 HEAVY = {"torch", "scipy", "lightning", "matplotlib", "skimage"}
@@ -62,6 +66,14 @@ def test_tables_of_records_need_no_torch(command, two_records):
     name, *options = command.split()
     folder = ["--out", str(two_records / "numbers.csv")] if name == "export" else options
     assert output(name, str(two_records), *folder).splitlines()[-1] == "light"
+
+
+def test_the_leaderboard_reads_each_record_once(two_records, monkeypatch):
+    read = []
+    real = store.read_record
+    monkeypatch.setattr(store, "read_record", lambda path: read.append(path.stem) or real(path))
+    assert CliRunner().invoke(main, ["leaderboard", str(two_records)]).exit_code == 0
+    assert read == sorted(path.stem for path in (two_records / "records").glob("*.json"))
 
 
 def test_the_leaderboard_and_the_ledger_are_imported_without_torch():

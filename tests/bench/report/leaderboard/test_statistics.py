@@ -217,3 +217,17 @@ def test_wilcoxon_only_where_it_can_decide():
     assert stats.wilcoxon_over_seeds(first, six, 2) is None
     assert stats.wilcoxon_over_seeds(first, second, 10) == pytest.approx(2 / 2**12)
     assert stats.wilcoxon_over_seeds(first, first, 1) == 1.0
+
+
+def test_metrics_in_parts_are_those_of_all_samples_at_once(monkeypatch):
+    sums = {"counts": np.random.default_rng(0).random((37, 5))}
+    seen = []
+
+    def metrics(counts):
+        seen.append(len(counts["counts"]))
+        return {"mean": counts["counts"].mean(-1) + counts["shared"]}
+
+    whole = stats.in_parts(metrics, sums, {"shared": 1.0})
+    monkeypatch.setattr(stats, "_CACHED", 40)
+    np.testing.assert_array_equal(stats.in_parts(metrics, sums, {"shared": 1.0})["mean"], whole["mean"])
+    assert seen == [37, 7, 7, 8, 7, 8]
