@@ -261,7 +261,9 @@ def run(
         raise UserError("give --dataset NAME to train on, or --features RUN to take the network of a finished run")
     else:
         registry.datasets.get(dataset)
-        grids = [sweeps.grid(methods, dataset, recipe or "quick", seeds or (0,), overrides, assignments)]
+        grids = [
+            sweeps.grid(methods, dataset, "quick" if recipe is None else recipe, seeds or (0,), overrides, assignments)
+        ]
     grid, swept = [run for found in grids for run in found.runs], grids[0].swept
     fabric = ranks.make_fabric(device, grid[0][1].recipe.precision)
     planning.require_possible([run_config for _, run_config in grid], fabric.device)
