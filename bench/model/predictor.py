@@ -7,6 +7,7 @@ label's resolution, so that windows and scales are averaged cheaply and a predic
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -113,14 +114,25 @@ class Predictor:
         self.config = config
         self.device = device
         self.stride = method.network.stride
+        self.seconds: list[float] = []
+        """What each prediction took so far, from the image on the host to maps on the device."""
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> ImagePrediction:
         """Predict ``image`` (3, H, W) uint8."""
+        began = self._now()
         size = self.config.network_size(*image.shape[-2:])
         whole = image.to(self.device).float().div_(255)[None]
         views = [self._view(whole, size, scale, mirror) for scale, mirror in self._views()]
-        return ImagePrediction(self._average(views), size)
+        maps = self._average(views)
+        self.seconds.append(self._now() - began)
+        return ImagePrediction(maps, size)
+
+    def _now(self) -> float:
+        """The time when the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     @torch.no_grad()
     def sample(self, image: Tensor, count: int, generator: torch.Generator) -> Tensor:

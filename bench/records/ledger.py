@@ -225,6 +225,8 @@ def _numbers(record: Record, content: _Content) -> Iterator[tuple[Any, ...]]:
             "images_per_second": training.images_per_second,
             "peak_memory_mb": training.peak_memory_mb,
         }
+        if record.inference_seconds is not None:
+            costs["inference_seconds"] = 1000 * record.inference_seconds
         for key, value in costs.items():
             yield record.run_id, TRAINING, "", "complete", "", "", False, "", "", 0, "", "", "", "", key, "", value
     if not record.protocols and training is None:

@@ -126,6 +126,7 @@ def _numbers(record: Record) -> Iterator[tuple[str, str, float | None]]:
     if record.training is not None:
         for key in ("parameters", "seconds", "images_per_second", "peak_memory_mb"):
             yield "training", key, getattr(record.training, key)
+    yield "inference", "inference_seconds", record.inference_seconds
     for name, result in record.protocols.items():
         tables = {name: result.summary}
         tables |= {f"{name}, {reading}": values for reading, values in result.summary_by_reading.items()}

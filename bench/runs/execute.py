@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -304,6 +305,8 @@ def _score(
         _summarise_anew(record, evaluation.results)
         if outcomes and fabric.is_global_zero:
             progress.save(folder, record, statistics)
+    if evaluation.predictor.seconds:
+        record.inference_seconds = round(median(evaluation.predictor.seconds), 6)
     _note_old_drops(record, headline, evaluation.results.get("closed-set"), {*wanted})
     return statistics, {name: found.reason or "" for name, found in session.results.items() if found.status == "failed"}
 

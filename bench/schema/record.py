@@ -110,6 +110,8 @@ class Record(BaseModel):
     scoring_environment: Environment | None = None
     """Where and with what the model was scored, if not in the process that trained it."""
     training: Training | None = None
+    inference_seconds: float | None = None
+    """Of a prediction, the median over the images that were scored last; None in older records."""
     plugins: dict[str, str] = {}
     """By name the SHA-256 of the files that a method and a data set from outside the suite were trained with."""
     checkpoint_hash: str | None = None

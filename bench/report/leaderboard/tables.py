@@ -259,12 +259,12 @@ def _columns(numbers: pd.DataFrame, protocol: str) -> list[Column]:
 
 def _hide_incomparable_costs(table: Table, runs: pd.DataFrame, notes: list[str]) -> None:
     if len(runs[["hardware", "device"]].drop_duplicates()) > 1:
-        hidden = {"seconds", "images_per_second", "peak_memory_mb"}
+        hidden = {"seconds", "images_per_second", "peak_memory_mb", "inference_seconds"}
         table.columns = [
             replace(c, shown=False) if c.group == "cost" and c.metric.key in hidden else c for c in table.columns
         ]
         if any(c.group == "cost" for c in table.columns):
-            notes.append("training time and memory are left out: the runs were made on different hardware")
+            notes.append("times and memory are left out: the runs were made on different hardware")
 
 
 def _primary_columns(table: Table) -> list[Column]:

@@ -62,6 +62,7 @@ _SHARED = (
     Metric("seconds", "Training (min)", None, percent=False, decimals=1, high=math.inf, unit="min"),
     Metric("images_per_second", "Training images/s", None, percent=False, decimals=1, high=math.inf, unit="images/s"),
     Metric("peak_memory_mb", "Peak memory (MB)", None, percent=False, decimals=0, high=math.inf, unit="MB"),
+    Metric("inference_seconds", "Inference (ms)", None, percent=False, decimals=0, high=math.inf, unit="ms"),
     Metric("iou", "IoU", shown=False),
     Metric("share", "Share", None, shown=False),
 )

@@ -143,6 +143,7 @@ def test_evaluation_renews_the_record_with_the_same_numbers(bench, copy):
     assert new["training"] == old["training"]
     assert new["checkpoint_hash"] == old["checkpoint_hash"]
     assert new["environment"] == old["environment"]
+    assert 0 < new["inference_seconds"] != old["inference_seconds"]
     assert old["scoring_environment"] is None
     assert new["scoring_environment"]["packages"]["torch"]
     for result in (*old["protocols"].values(), *new["protocols"].values()):

@@ -124,6 +124,15 @@ def test_windows_are_no_larger_than_the_image_and_hold_nothing_else(size, seen):
     assert torch.allclose(found.maps.logits, predictor()(image).maps.logits, atol=1e-6)
 
 
+def test_it_keeps_what_each_prediction_took(monkeypatch):
+    times = iter([10.0, 10.5, 20.0, 22.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    predict = predictor()
+    for image in (ramp(8, 8), ramp(8, 8)):
+        predict(image)
+    assert predict.seconds == [0.5, 2.0]
+
+
 def test_mirror_of_a_mirrored_image_is_the_mirrored_prediction():
     image = torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     p = predictor(flip=True)

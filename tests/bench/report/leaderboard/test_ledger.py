@@ -119,12 +119,14 @@ def test_a_run_that_failed_before_it_saw_its_data_stands_in_every_group_that_fit
 
 def test_units_directions_and_costs(bench, make):
     cost = Training(seconds=60.0, steps=10, parameters=4_220_000, images_per_second=3.0, peak_memory_mb=1600.0)
-    record = bench.record(training=cost, protocols={"closed-set": make.closed_set(0.5, ece=0.1, new_thing=3.0)})
+    protocols = {"closed-set": make.closed_set(0.5, ece=0.1, new_thing=3.0)}
+    record = bench.record(training=cost, inference_seconds=0.25, protocols=protocols)
     found = ledger([record]).set_index("metric")
     assert found.loc["miou", ["unit", "direction"]].tolist() == ["share", "higher"]
     assert found.loc["ece", ["unit", "direction"]].tolist() == ["share", "lower"]
     assert found.loc["new_thing", ["unit", "direction"]].tolist() == ["", ""]
     assert found.loc["parameters", ["protocol", "unit", "value"]].tolist() == [TRAINING, "million", 4.22]
+    assert found.loc["inference_seconds", ["unit", "value"]].tolist() == ["ms", 250.0]
 
 
 def test_a_reading_that_not_all_targets_have_has_no_mean_over_them(bench, make):
