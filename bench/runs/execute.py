@@ -1,4 +1,4 @@
-"""One run from configuration to record, and the grid of many.
+"""One run from configuration to record.
 
 A run's folder keeps what is done: the training checkpoint, then the model, then each protocol's result. Whatever
 interrupts a run, the same command continues where it was; the record appears when everything is there.
@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 
-from bench.common import files
+from bench.common import files, interruption
 from bench.common.console import note
 from bench.common.errors import RunFailed, UserError
 from bench.config.tables import RunConfig
@@ -389,18 +389,24 @@ def _new_record(config: RunConfig, **facts: Any) -> Record:
     return Record(**{**described, **facts})
 
 
-def write_failure(store: Store, config: RunConfig, reason: str) -> Record:
-    """Leave a row for a run that failed."""
-    record = _new_record(
-        config,
-        status="failed",
-        reason=reason,
-        created=now(),
-        supervision={"kind": config.data.supervision, "labelled_fraction": None},
-        environment=environment.describe(torch.device("cpu")),
-    )
-    store.write(record)
-    return record
+def fail(store: Store, config: RunConfig, reason: str) -> None:
+    """Say why a run failed, and leave a row, unless scores or a damaged record, the user's to look at, are there."""
+    interruption.check()
+    note(f"{config.run_id()} failed: {reason}")
+    try:
+        existing = store.read(config.run_id())
+    except UserError:
+        return
+    if existing is None or existing.status != "complete":
+        record = _new_record(
+            config,
+            status="failed",
+            reason=reason,
+            created=now(),
+            supervision={"kind": config.data.supervision, "labelled_fraction": None},
+            environment=environment.describe(torch.device("cpu")),
+        )
+        store.write(record)
 
 
 def load(store: Store, record: Record) -> Method:

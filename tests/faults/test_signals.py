@@ -43,7 +43,7 @@ def while_forking(number: int) -> None:
 
 
 SEGSORT = [
-    ("start-up", At("bench.commands.cli.load_plugins"), None),
+    ("start-up", At("bench.commands.options.load_plugins"), None),
     ("planning", At("bench.runs.execute._opened"), None),
     ("rendering", At("datasets.toyscapes.cache.write_picture", 3), None),
     ("deriving labels", At("datasets.supervision.wrapper.derive", 2), None),
@@ -55,7 +55,7 @@ SEGSORT = [
     ("forking the scores' loader", At("bench.scoring.score.samples"), while_forking),
     ("scoring", At("bench.model.predictor.Predictor.__call__", 3), None),
     ("writing the record", At("bench.records.store.Store.write"), None),
-    ("showing the scores", At("bench.commands.cli._summary"), None),
+    ("showing the scores", At("bench.report.summary.show"), None),
 ]
 GSS = [
     ("reading labels", At("methods.gss.method.read_labels"), None),

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from bench.commands.cli import _summary
 from bench.common.errors import UserError
 from bench.common.text import cell
 from bench.records.ledger import COLUMNS, TRAINING, export, ledger
 from bench.records.store import Store
+from bench.report import summary
 from bench.report.leaderboard import FILES, build, curves, render, show
 from bench.schema.record import ProtocolResult, Scores, Training
 
@@ -176,7 +176,7 @@ class TestPartialData:
 
     def test_are_marked_in_the_summary_of_a_run(self, bench, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "200")
-        _summary([bench.record(data={"allow_partial": True}), bench.record()])
+        summary.show([bench.record(data={"allow_partial": True}), bench.record()])
         assert capsys.readouterr().err.count("test (20 images of partial data)") == 1
 
     def test_complete_ones_have_no_mark(self, bench):

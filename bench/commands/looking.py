@@ -1,0 +1,163 @@
+"""Commands that show what runs left: tables, curves, pictures and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.commands import options
+from bench.commands.options import Command, Place, say
+from bench.common.errors import UserError
+from bench.common.text import lines
+
+if TYPE_CHECKING:
+    from bench.records.store import Store
+
+
+@click.command(cls=Command)
+@options.results_argument
+@click.option(
+    "--format", "formats", type=click.Choice(["md", "csv", "tex", "html"]), multiple=True, help="Files to write."
+)
+@click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/leaderboard.")
+@options.plugins
+def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> None:
+    """Compare the runs of RESULTS: tables in the terminal, and files if --format or --out is given."""
+    from rich.console import Console
+
+    from bench.common.console import note
+    from bench.records.store import Store
+    from bench.report import leaderboard as tables
+
+    store = Store(results)
+    records = store.records()
+    if unfinished := ", ".join(record.run_id for record in store.unfinished()):
+        note(f"unfinished and in no table: {unfinished}; repeat their commands to finish them")
+    if not records:
+        raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
+    found = {record.run_id: record for record in records}
+    built = tables.build(records, lambda run_id, under: store.statistics_of(found[run_id], under))
+    tables.show(built, Console())
+    if formats or out is not None:
+        for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):
+            say(path)
+
+
+@click.command(cls=Command)
+@options.results_argument
+@click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv")
+@click.option("--out", type=Place(dir_okay=False), required=True, help="File to write.")
+@options.plugins
+def export(results: Path, format_: str, out: Path) -> None:
+    """Write every number of the runs of RESULTS as one table, a row each, for a notebook."""
+    from bench.records import ledger
+    from bench.records.store import Store
+
+    store = Store(results)
+    frame = ledger.ledger(store)
+    if frame.empty:
+        raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
+    ledger.export(frame, out, format_)
+    click.echo(out)
+
+
+@click.command(cls=Command)
+@options.results_argument
+@click.option("--x", required=True, help="The swept key, for example method.clusters.")
+@click.option("--y", default="miou", help="A metric of the closed-set protocol.")
+@click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")
+def curve(results: Path, x: str, y: str, out: Path | None) -> None:
+    """Draw a metric of the runs of RESULTS against a setting, and write the numbers beside the picture as CSV."""
+    from bench.records.store import Store
+
+    draw_curve(Store(results), x, y, out)
+
+
+def draw_curve(store: Store, x: str, y: str, out: Path | None = None) -> None:
+    """What ``bench curve`` does, for a sweep too. Raises UserError if there is nothing to draw."""
+    from rich.console import Console
+
+    from bench.common import names
+    from bench.report.leaderboard import curves
+
+    panels = curves.build(store.records(), x, y)
+    picture = out or store.root / "curves" / f"{names.require('the name of a curve', f'{x}-{y}', 200)}.png"
+    curves.show(panels, Console())
+    for path in curves.write(panels, picture):
+        say(path)
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@options.results
+@options.plugins
+def show(name: str, results: Path) -> None:
+    """Show the documentation of a method, data set, protocol or recipe, with every field; or what a run found."""
+    from bench.commands import catalogue as documentation
+    from bench.records.store import Store
+
+    click.echo(lines(documentation.page(name, Store(results))))
+
+
+@click.command(cls=Command)
+@options.results_argument
+@click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/pictures.")
+@click.option("--count", type=click.IntRange(1, 256), default=4, help="Images for each split.")
+@options.data_root
+@options.plugins
+def pictures(results: Path, out: Path | None, count: int, data_root: Path) -> None:
+    """Draw predictions and anomaly scores of the runs of RESULTS beside the ground truth, a sheet for each target."""
+    from bench.records.store import Store
+    from bench.report import pictures as drawing
+
+    for path in drawing.sheets(Store(results), data_root, out or results / "pictures", count):
+        say(path)
+
+
+@click.command(cls=Command)
+@click.argument("run_name", metavar="RUN")
+@click.argument("image", metavar="IMAGE")
+@click.option("--out", type=Place(file_okay=False), help="Where; default: the run's own folder.")
+@click.option("--segments", type=click.IntRange(1, 40), default=8, help="Segments of IMAGE shown.")
+@click.option("--neighbours", type=click.IntRange(1, 8), default=5, help="Training segments beside each.")
+@click.option("--groups", type=click.IntRange(2, 40), default=10, help="Groups of the bank.")
+@options.data_root
+@options.results
+@options.plugins
+@options.device
+def explain(
+    run_name: str, image: str, out: Path | None, data_root: Path, results: Path, device: str, **sizes: int
+) -> None:
+    """Show the training segments on which the prediction of IMAGE by a finished RUN rests, and their bank.
+
+    IMAGE is an id of the run's data set, such as test/0003, or a file. RUN is of a method that predicts by
+    retrieval (segsort).
+    """
+    from bench.common import names
+    from bench.records.store import Store
+    from bench.report import explanation
+    from bench.runs import execute as runs
+    from bench.training import ranks
+
+    store = Store(results)
+    record = store.find(run_name)
+    method = runs.load(store, record)
+    fabric = ranks.make_fabric(device, record.config.recipe.precision)
+    folder = out or store.run_folder(record.run_id) / "explanations" / names.slug(image)
+    for path in explanation.explain(
+        method, record, image, data_root, folder, fabric.device, explanation.Sizes(**sizes)
+    ):
+        say(path)
+
+
+@click.command(cls=Command)
+@options.results_argument
+def migrate(results: Path) -> None:
+    """Rewrite the records of RESULTS that an earlier version of the suite wrote, in today's schema."""
+    from bench.records.store import Store
+    from bench.schema.record import SCHEMA_VERSION
+
+    count = len(Store(results).migrate())
+    say(f"{count} record{'s' * (count != 1)} rewritten in schema {SCHEMA_VERSION}")

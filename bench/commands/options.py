@@ -1,0 +1,124 @@
+"""What commands share: options, how results are printed, and how mistakes are shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from bench.common import interruption
+from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error
+from bench.common.text import visible
+
+ENDED_BY_A_PLUGIN = "a plugin ended the program (sys.exit({})); let it raise an error instead"
+
+EXIT_FAILED, EXIT_USER = 1, 2
+
+
+class Command(click.Command):
+    """A command that shows a user's mistake as one sentence with exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Whatever its user or a plugin can cause ends in ``fail``."""
+        from bench.plugins.own_datasets import require_own_datasets
+
+        try:
+            require_own_datasets()
+            return super().invoke(ctx)
+        except UserError as error:
+            fail(str(error))
+        except RunFailed as error:
+            fail(str(error), EXIT_FAILED)
+        except RankLost as error:
+            if str(error):
+                fail(f"interrupted: {error}; the same command continues", EXIT_FAILED, prefix="")
+            raise click.exceptions.Exit(EXIT_FAILED) from None
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise click.exceptions.Exit(EXIT_FAILED) from None
+        except SystemExit as error:  # our own are click's
+            fail(ENDED_BY_A_PLUGIN.format(error.code), EXIT_FAILED)
+        except OSError as error:
+            fail(describe_os_error(error))
+
+
+def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> NoReturn:
+    """Print one line to standard error and exit, unless a signal is the reason."""
+    interruption.check()
+    click.echo(prefix + visible(" ".join(sentence.split())), err=True)
+    raise click.exceptions.Exit(code)
+
+
+def say(text: object) -> None:
+    """Print one line of a result to standard output."""
+    click.echo(visible(str(text)))
+
+
+class Place(click.Path):
+    """A path on the command line. The empty one, which would mean the working folder, is a mistake."""
+
+    def __init__(self, **kinds: bool) -> None:
+        super().__init__(path_type=Path, **kinds)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, checked for being of the right kind if it exists."""
+        if not str(value) or "\0" in str(value):
+            self.fail("the path is empty or holds a NUL; name a file or folder, '.' for the working folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+results = click.option(
+    "--results", type=Place(file_okay=False), default=Path("results"), help="Folder of records and runs."
+)
+data_root = click.option(
+    "--data-root",
+    type=Place(),
+    envvar="BENCH_DATA",
+    default=Path("data"),
+    help="Folder of the data sets; also $BENCH_DATA.",
+)
+device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+protocols = click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    help="Default: closed-set, cross-domain and anomaly, as far as their data is there.",
+)
+
+
+def results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``[RESULTS]``, also accepted as ``--results DIR`` like everywhere else."""
+
+    @click.argument("results", type=Place(file_okay=False), metavar="[RESULTS]", required=False)
+    @click.option("--results", "named", type=Place(file_okay=False), help="The same as RESULTS.  [default: results]")
+    @wraps(command)
+    def wrapper(*args: Any, results: Path | None, named: Path | None, **kwargs: Any) -> Any:
+        if results is not None and named is not None and results.resolve() != named.resolve():
+            fail(f"RESULTS is {results} and --results is {named}; give one of them")
+        return command(*args, results=results or named or Path("results"), **kwargs)
+
+    return wrapper
+
+
+def plugins(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--plugin FILE.py``, repeatable; what the files hold is registered before ``command`` begins."""
+
+    @click.option("--plugin", "files", type=Place(), multiple=True, help="A file with a method, data set or protocol.")
+    @wraps(command)
+    def wrapper(*args: Any, files: tuple[Path, ...], **kwargs: Any) -> Any:
+        load_plugins(files)
+        return command(*args, **kwargs)
+
+    return wrapper
+
+
+def load_plugins(files: tuple[Path, ...]) -> None:
+    """Register the plugins of the user's files."""
+    from bench.plugins import registry
+
+    for path in files:
+        registry.load_plugin(path)

@@ -1,0 +1,104 @@
+"""Commands on methods, data sets and protocols themselves: what there is, a new one, whether one keeps its contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.commands import options
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say
+from bench.common.errors import UserError, near
+
+if TYPE_CHECKING:
+    from bench.checks.method import NotApplicable
+
+KINDS = ("methods", "datasets", "protocols", "recipes", "architectures")
+
+
+@click.command("list", cls=Command)
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@options.plugins
+def list_(kind: str, as_json: bool) -> None:
+    """List what there is of a KIND."""
+    from bench.commands import catalogue as documentation
+
+    rows = documentation.listing(kind)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1).replace("\x7f", "\\u007f"))  # all else without a glyph is escaped
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        say(f"{row['name']:<{width}}  {row['summary']}".rstrip())
+
+
+@click.group()
+def new() -> None:
+    """Start a plugin of your own."""
+
+
+@new.command("method", cls=Command)
+@click.argument("name")
+@click.option("--out", type=Place(file_okay=False), default=Path("."))
+def new_method(name: str, out: Path) -> None:
+    """Write NAME.py, a working method to change into yours."""
+    from bench.plugins import templates
+
+    path = templates.new_method(name, out)
+    say(f"wrote {path}; next: bench check {name} --plugin {path}")
+
+
+@new.command("protocol", cls=Command)
+@click.argument("name")
+@click.option("--out", type=Place(file_okay=False), default=Path("."))
+def new_protocol(name: str, out: Path) -> None:
+    """Write a file with a working protocol NAME to change into yours."""
+    from bench.plugins import templates
+
+    path = templates.new_protocol(name, out)
+    say(f"wrote {path}; next: bench check {name} --plugin {path}")
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method to check.")
+@options.plugins
+@options.data_root
+def check(name: str, assignments: tuple[str, ...], data_root: Path) -> None:
+    """Prove that the method, data set or protocol NAME honours its contract.
+
+    Every check is named; the exit code is 1 if one fails.
+    """
+    from bench.checks import dataset as dataset_contract
+    from bench.checks import method as contract
+    from bench.checks import protocol as protocol_contract
+    from bench.common.console import progress
+    from bench.config import tables as config
+    from bench.plugins import registry
+
+    checks: Iterator[tuple[str, str | NotApplicable | None]]
+    if name in registry.methods.names():
+        kind, checks = "method", contract.check(registry.methods.get(name), config.method_settings(assignments))
+    elif name in registry.datasets.names():
+        kind, checks = "data set", dataset_contract.check(registry.datasets.get(name), data_root)
+    elif name in registry.protocols.names():
+        kind, checks = "protocol", protocol_contract.check(registry.protocols.get(name))
+    else:
+        try:
+            registry.methods.get(name)
+        except UserError as error:
+            others = "; of ".join(f"{k.kind}s, {near(name, k.names())}" for k in registry.KINDS[1:])
+            raise UserError(f"{error}; of {others}") from None
+    failures = 0
+    for rule, problem in progress(checks, f"checking {name}"):
+        is_failure = isinstance(problem, str)
+        word = "ok  " if problem is None else "FAIL" if is_failure else "n/a "
+        say(f"{word}  {rule}" + ("" if problem is None else f": {problem}"))
+        failures += is_failure
+    if failures:
+        fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)
+    say(f"{name} honours the {kind} contract")

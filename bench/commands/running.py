@@ -1,0 +1,190 @@
+"""Commands that run a method: to train and score it, or on images of the user's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.commands import options
+from bench.commands.looking import draw_curve
+from bench.commands.options import EXIT_FAILED, EXIT_USER, Command, Place, say
+from bench.common.errors import UserError
+
+
+@click.command(cls=Command)
+@click.option("--method", "method_names", multiple=True, required=True, help="Repeat for a grid.")
+@click.option("--dataset", help="Data set to train on.")
+@click.option(
+    "--features",
+    multiple=True,
+    metavar="RUN",
+    help="Take data, recipe and trained network of a finished run, and fit the methods to what it computes.",
+)
+@click.option("--supervision", help="Labels that training may see.  [default: dense]")
+@click.option("--recipe", help="A recipe's name, or a TOML file.  [default: quick]")
+@click.option(
+    "--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, help="[default: 0, or that of the features]"
+)
+@options.protocols
+@options.data_root
+@options.results
+@click.option("--config", "config_file", type=Place(), help="TOML with tables as for --set.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="For example recipe.steps=1000; KEY=A,B,C runs a sweep and draws its curve.",
+)
+@options.plugins
+@options.device
+@click.option("--encoder", help="Encoder of segmentation-models-pytorch, or tu-NAME of timm.")
+@click.option("--encoder-weights", help="A hub name such as imagenet, or a local file; none: scratch.")
+@click.option("--architecture", help="Architecture of segmentation-models-pytorch.")
+@click.option("--force", is_flag=True, help="Repeat runs that are finished.")
+def run(
+    method_names: tuple[str, ...],
+    dataset: str | None,
+    features: tuple[str, ...],
+    supervision: str | None,
+    recipe: str | None,
+    seeds: tuple[int, ...],
+    protocols: tuple[str, ...],
+    data_root: Path,
+    results: Path,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    device: str,
+    force: bool,
+    **network: str | None,
+) -> None:
+    """Train methods, score them under the protocols, and write a record for each run.
+
+    Several methods, seeds and swept values make a grid. What is finished is not repeated; what was interrupted
+    continues.
+    """
+    from bench.common.console import note
+    from bench.config import grid as sweeps
+    from bench.config import tables as config
+    from bench.plugins import registry
+    from bench.records.store import Store
+    from bench.report import summary
+    from bench.runs import features as on_features
+    from bench.runs import grid as runs
+    from bench.runs import plan as planning
+    from bench.training import ranks
+
+    planning.require_protocols(protocols)
+    named = {"network": _given(**network), "data": _given(supervision=supervision)}
+    if network["encoder_weights"] == "none":
+        named["network"]["encoder_weights"] = None
+    overrides = [named] if config_file is None else [config.read_toml(config_file), named]
+    methods = [registry.methods.get(name) for name in dict.fromkeys(method_names)]
+    store, seeds = Store(results), tuple(dict.fromkeys(seeds))
+    if features:
+        if dataset is not None or recipe is not None:
+            raise UserError("--features takes data set and recipe of its run; leave out --dataset and --recipe")
+        grids = [on_features.grid(store.find(name), methods, seeds, overrides, assignments) for name in features]
+    elif dataset is None:
+        raise UserError("give --dataset NAME to train on, or --features RUN to take the network of a finished run")
+    else:
+        registry.datasets.get(dataset)
+        recipe = "quick" if recipe is None else recipe
+        grids = [sweeps.grid(methods, dataset, recipe, seeds or (0,), overrides, assignments)]
+    grid, swept = [run for part in grids for run in part.runs], grids[0].swept
+    fabric = ranks.make_fabric(device, grid[0][1].recipe.precision)
+    planning.require_possible([run_config for _, run_config in grid], fabric.device)
+    store.require_writable()
+    found = runs.execute(grid, store, data_root, device, protocols, force)
+    summary.show(found.records)
+    for key in swept:
+        try:
+            draw_curve(store, key, "miou")
+        except UserError as error:
+            note(f"no curve of {key}: {error}")
+    if unmade := found.failed + found.mistaken:
+        note(f"failed: {', '.join(unmade)}")
+        raise click.exceptions.Exit(EXIT_USER if found.mistaken else EXIT_FAILED)
+
+
+def _given(**settings: str | None) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+@click.command(cls=Command)
+@click.argument("run_name", metavar="RUN")
+@options.protocols
+@options.data_root
+@options.results
+@options.plugins
+@options.device
+def evaluate(run_name: str, protocols: tuple[str, ...], data_root: Path, results: Path, device: str) -> None:
+    """Score a finished RUN again (its id, or the beginning of it) and renew its record."""
+    from bench.plugins import registry
+    from bench.records.store import Store
+    from bench.report import summary
+    from bench.runs import execute as runs
+    from bench.runs import plan as planning
+
+    planning.require_protocols(protocols)
+    store = Store(results)
+    record = store.find(run_name)
+    runs.load(store, record)  # refuse before anything is touched if the model is absent or of another version
+    method = registry.methods.get(record.config.method_name)
+    try:
+        renewed = runs.execute(method, record.config, store, data_root, device, protocols, force=True, retrain=False)
+    except runs.ProtocolFailed as error:
+        summary.show([error.record])
+        raise
+    summary.show([renewed])
+
+
+@click.command(cls=Command)
+@click.argument("run_name", metavar="RUN")
+@click.argument("images", nargs=-1, required=True, type=Place(), metavar="IMAGE...")
+@click.option("--out", required=True, type=Place(file_okay=False), help="Folder for pictures.")
+@options.results
+@options.plugins
+@options.device
+def predict(run_name: str, images: tuple[Path, ...], out: Path, results: Path, device: str) -> None:
+    """Segment IMAGEs with a finished RUN: class ids as PNG, and pictures of classes and anomaly scores."""
+    from bench.records.store import Store
+    from bench.report import pictures
+    from bench.runs import execute as runs
+
+    store = Store(results)
+    record = store.find(run_name)
+    method = runs.load(store, record)
+    for path in pictures.predict(method, record, images, out, device):
+        say(path)
+
+
+@click.command(cls=Command)
+@click.argument("run_name", metavar="RUN")
+@click.option("--image", type=Place(), help="Draw masks of this image; without it, of none.")
+@click.option("--count", type=click.IntRange(1, 256), default=8, help="Label maps to draw.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0)
+@click.option("--out", required=True, type=Place(file_okay=False), help="Folder for pictures.")
+@options.data_root
+@options.results
+@options.plugins
+@options.device
+def sample(
+    run_name: str, image: Path | None, count: int, seed: int, out: Path, data_root: Path, results: Path, device: str
+) -> None:
+    """Draw label maps with a finished RUN of a generative method: of an image with their disagreement, or of none."""
+    from bench.records.store import Store
+    from bench.report import samples as sampling
+    from bench.runs import execute as runs
+
+    store = Store(results)
+    record = store.find(run_name)
+    if image is None:
+        written = sampling.of_nothing(store, record, data_root, count, seed, out, device)
+    else:
+        written, mean = sampling.of_image(runs.load(store, record), record, image, count, seed, out, device)
+        say(f"two draws differ at {100 * mean:.2f} % of the pixels")
+    for path in written:
+        say(path)
