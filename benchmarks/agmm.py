@@ -2,11 +2,11 @@
 
     python benchmarks/agmm.py                 # 16 crops of 321 x 321, 256 channels, 21 classes, stride 4
     python benchmarks/agmm.py --images 4      # where the 10 GB of the plain form are not to be had
-    python benchmarks/agmm.py --images 6 --exact    # whose rounding the differences are
+    python benchmarks/agmm.py --images 6 --exact    # tells which of the two rounds
 
 A step takes features and classifier to the five weighted losses and back to both gradients; the network before
 them is the same for either. ``plain`` enlarges the features to label size for the centres and forms the
-difference of every cell to the centre of every class. Each candidate runs in a process of its own; memory is its
+difference of every cell to the centre of every class. Each candidate runs in its own process; memory is its
 peak during a step beyond what was resident before. Both start from the same numbers, and their losses and
 gradients are compared; ``--exact`` compares either with the plain form in float64, which needs twice its memory. Times
 are the best of a few steps; on a shared machine only their ratio means something.
@@ -178,7 +178,7 @@ def measure(name: str, shape: tuple[int, ...], preset: str, device: str, rounds:
 
 
 def step_once(name: str, shape: tuple[int, ...], preset: str, device: str, path: Path) -> None:
-    """One step in this process, whose result goes to ``path``."""
+    """One step in this process; the result goes to ``path``."""
     torch.save({term: tensor.cpu() for term, tensor in make_step(name, shape, preset, device)().items()}, path)
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/anomaly_metrics.py --pixels 40_000_000
 
-Each candidate runs in a process of its own, so that its peak of resident memory is its own. "beyond scores"
+Each candidate runs in its own process, so that the peak of resident memory is its own. "beyond scores"
 is that peak less what was resident once scores and labels were there.
 """
 

@@ -225,7 +225,7 @@ def speed(device: torch.device, memory: int, rounds: int) -> None:
 
 
 def peak_memory(device: torch.device) -> None:
-    """Peak of one step. Runs in a fresh process, whose allocator holds nothing back from earlier sections."""
+    """Peak of one step. Runs in a fresh process: its allocator holds nothing back from earlier sections."""
     classes, components, dim, side, images = 150, 8, 64, 128, 2
     head = build(classes, components, dim, 2000, device)
     batch = make_batch(images, dim, side, classes, device)

@@ -168,7 +168,7 @@ def compare(section: str, size: Size, arguments: argparse.Namespace) -> None:
 
 
 def peak_of(section: str, name: str, arguments: argparse.Namespace) -> int:
-    """Peak of one call in a fresh process, whose allocator holds nothing back."""
+    """Peak of one call in a fresh process: its allocator holds nothing back."""
     command = [sys.executable, __file__, "--peak", section, name, "--device", str(arguments.device)]
     command += ["--threads", str(arguments.threads), *(["--small"] if arguments.small else [])]
     return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))

@@ -131,7 +131,7 @@ def in_turns(functions: dict[str, Callable[[], object]], device: torch.device, r
 
 
 def peak_of(plain: bool, arguments: argparse.Namespace) -> int:
-    """Peak of a loss step in a fresh process, whose allocator holds nothing back."""
+    """Peak of a loss step in a fresh process: its allocator holds nothing back."""
     command = [sys.executable, __file__, "--peak", "plain" if plain else "segsort", "--device", str(arguments.device)]
     command += ["--threads", str(arguments.threads), *(["--small"] if arguments.small else [])]
     return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))

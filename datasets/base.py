@@ -117,7 +117,7 @@ class Sample(NamedTuple):
 
 
 def list_files(folder: Path, *suffixes: str) -> list[Path]:
-    """The files in ``folder`` whose names end in one of ``suffixes``, sorted.
+    """The files in ``folder`` that end in one of ``suffixes``, sorted.
 
     A folder that does not exist has none. Hidden files are left out, since some
     archivers put a ``._NAME.png`` beside each ``NAME.png``.
@@ -141,7 +141,7 @@ class Dataset(ABC):
     selection_split: ClassVar[str | None] = "val"
     """Where thresholds and checkpoints may be selected; None where only the scored split is left for it."""
     withheld: ClassVar[Mapping[str, str]] = {}
-    """Splits whose labels are not published, each with what to use instead."""
+    """Splits without published labels, each with what to use instead."""
     cross_domain: ClassVar[Sequence[Target]] = ()
     anomaly: ClassVar[Sequence[Target]] = ()
     target_of: ClassVar[Mapping[str, ClassMap | None]] = {}
@@ -151,7 +151,7 @@ class Dataset(ABC):
     anomaly task. The map is None for equal classes and where only anomalies are scored.
     """
     components: ClassVar[ComponentSizes | None] = None
-    """For anomaly sets whose benchmark also scores connected components."""
+    """For anomaly sets with a benchmark that also scores connected components."""
     home: ClassVar[str] = ""
     """Where to get the data."""
     licence: ClassVar[str] = ""
@@ -307,7 +307,7 @@ class Dataset(ABC):
         """Read the header and the end of every file; raises DataError naming the first damaged one.
 
         Takes well under a millisecond a file. It finds what interrupted downloads leave behind, and images
-        whose label has another size, before training starts.
+        with a label of another size, before training starts.
         """
         for item in self.items:
             image, label = self._check_file(item.image), self._check_label_file(item.label)
@@ -321,7 +321,7 @@ class Dataset(ABC):
             raise self._damaged(path, error) from error
 
     def _check_label_file(self, path: Path) -> tuple[int, int] | None:
-        """Width and height of a label file; None for a format whose size is not in its header."""
+        """Width and height of a label file; None for a format without a size in its header."""
         return self._check_file(path)
 
     def _require_ids(self) -> None:

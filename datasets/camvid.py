@@ -7,7 +7,7 @@ Labels: 0..10 are the classes, 11 is void and becomes ``IGNORE``. Images are PNG
 are accepted and give slightly different figures.
 
 Pitfalls: the splits are drives, and they overlap. Half of train (0016E5) is the same drive as all of val, so
-val flatters and is a weak judge for model selection. Test has two drives: 0001TP, whose other half is in
+val flatters and is a weak judge for model selection. Test has two drives: half of 0001TP, its rest being in
 train, and Seq05VD, which is in no other split. ``test-seq05vd`` is therefore the clean held-out measurement;
 ``test`` is what papers report.
 """

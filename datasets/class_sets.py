@@ -50,7 +50,7 @@ IDD_LITE_7 = class_set(
         ("sky", (70, 130, 180)),
     ],
 )
-"""Level 1 of the IDD hierarchy. The level has no colours of its own: each class wears that of one member in
+"""Level 1 of the IDD hierarchy. The level has no colours: each class wears that of one member in
 IDD's table (road, sidewalk, person, car, curb, building, sky)."""
 
 CITYSCAPES_19 = class_set(

@@ -4,7 +4,7 @@ Source: Mishra et al. (2019), a small version of the India Driving Dataset (Varm
 Licence: research use, after registration.
 Labels: 0..6 are the classes, 255 is void. The labels of the test split are withheld.
 
-Pitfalls: living things include animals, so data sets whose anomalies are animals do not fit models trained
+Pitfalls: living things include animals, so data sets with animals as anomalies do not fit models trained
 here, and RoadAnomaly is not among this data set's targets. Sky includes IDD's fallback background. Counts of
 the train split differ by one between copies (1403 or 1404); 1403 is required.
 """

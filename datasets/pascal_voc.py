@@ -4,7 +4,7 @@ annotation.
 Source: Everingham et al. (2010) for VOC; Hariharan et al. (2011), the Semantic Boundaries Dataset (SBD), for
 the additional training labels, which make up what papers call VOC aug or trainaug.
 Licence: research use; the images are from Flickr, under its terms.
-Labels: palette images whose indices are 0 background, 1..20 the objects, 255 the boundary between objects and
+Labels: palette images: index 0 is background, 1..20 are the objects, 255 is the boundary between objects and
 difficult regions, which becomes ``IGNORE``. SBD labels have no boundary.
 
 Pitfalls: SBD annotates the images of VOC's train split too, but differently. In ``pascal_voc_aug`` VOC's own
@@ -61,7 +61,7 @@ class PascalVOC(Dataset):
         return self.devkit / "ImageSets" / "Segmentation" / f"{name}.txt"
 
     def _names(self, name: str) -> list[str]:
-        """The image names of a list, whose lines are names, or pairs of paths as in some copies of
+        """The image names of a list of names, or of pairs of paths as in some copies of
         trainaug."""
         path = self._list_file(name)
         if not self.folder.is_dir():

@@ -22,7 +22,7 @@ SUFFIXES = (".png", ".npy")
 MAX_ID = 2**24 - 1
 """Ids beyond this would not survive a resize in float32."""
 SAMPLED = 16
-"""Files whose bytes enter the fingerprint."""
+"""Files that enter the fingerprint with their bytes."""
 
 
 class RegionMaps:

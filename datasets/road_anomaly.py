@@ -4,7 +4,7 @@ road.
 Source: Lis, Nakka, Fua and Salzmann (2019), "Detecting the unexpected via image resynthesis".
 Licence: research use; the images belong to the authors listed in the archive's credits.
 Labels: 0 is normal and 2 is anomalous; there is no void, so that all pixels count. A 1 is not defined and is
-an error: a copy whose labels were rewritten to 0 and 1 would otherwise lose all its anomalies unnoticed.
+an error: a copy with labels rewritten to 0 and 1 would otherwise lose all its anomalies unnoticed.
 
 Pitfalls: this is not RoadAnomaly21 of SegmentMeIfYouCan, which shares the name and some images. Several
 anomalies (animals, vehicles of rare kinds) belong to classes of some label sets.

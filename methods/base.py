@@ -136,7 +136,7 @@ class Prediction:
     """What a method says of a batch of images. Any resolution (h, w): the harness resizes bilinearly."""
 
     logits: Tensor
-    """(B, C, h, w) float32 class scores whose softmax is the class posterior."""
+    """(B, C, h, w) float32 class scores; their softmax is the class posterior."""
     log_density: Tensor | None = None
     """(B, C, h, w) float32 log p(x | c) in nats, before any calibration."""
     anomaly: dict[str, Tensor] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class Method(nn.Module, ABC):
     def after_step(self, observed: Sequence[Any], context: Context) -> None:
         """Online estimation, once after each optimiser step and without gradient.
 
-        ``observed`` holds what ``losses`` observed of each batch of the step: one, or several whose gradients add up.
+        ``observed`` holds what ``losses`` observed of each batch of the step: one, or several if gradients add up.
         """
 
     def finish(self, context: Context) -> None:

@@ -1,6 +1,6 @@
 """Majority: every pixel gets the training set's class frequencies; the trivial row that every table needs.
 
-It is also the smallest complete plugin: copy this file to start a method of your own.
+It is also the smallest complete plugin: copy this file to start your own method.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class MajorityConfig(MethodConfig):
     smoothing: float = Field(default=1e-6, ge=1e-30, lt=1)
     """Weight of the uniform distribution mixed into the frequencies, so that an absent class is finite.
 
-    It equals Laplace smoothing whose pseudo-count is proportional to the number of labelled pixels.
+    It equals Laplace smoothing with a pseudo-count proportional to the number of labelled pixels.
     """
 
 

@@ -292,7 +292,7 @@ def bounds(dataset: str) -> list[str]:
 
 
 def markdown(lines: list[list[str]]) -> list[str]:
-    """A table whose first line is the head, numbers on the right."""
+    """A table with the first line as its head, numbers on the right."""
     head, *rows = [f"| {' | '.join(cells)} |".replace("|  |", "| |").replace("|  |", "| |") for cells in lines]
     return [head, f"|---|{'--:|' * (len(lines[0]) - 1)}", *rows]
 

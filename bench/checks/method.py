@@ -128,7 +128,7 @@ class Subject:
             raise NotApplicable("it takes no gradient step")
 
     def context(self, step: int = 0) -> Context:
-        """A context whose training set is three small batches."""
+        """A context with three small batches as its training set."""
         batches = [self.batch(100 + i, batch=1) for i in range(3)]
         return Context(
             device=torch.device("cpu"), seed=0, steps=STEPS, step=step, collectives=Collectives(), cache=self.folder,

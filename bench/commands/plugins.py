@@ -38,7 +38,7 @@ def list_(kind: str, as_json: bool) -> None:
 
 @click.group()
 def new() -> None:
-    """Start a plugin of your own."""
+    """Start your own plugin."""
 
 
 @new.command("method", cls=Command)

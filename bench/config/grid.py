@@ -76,7 +76,7 @@ def _require_settings(
                 has, its = ("has", "its") if len(owners) == 1 else ("have", "their")
                 raise UserError(
                     f"unknown key 'method.{key}' of {method.name}: only {' and '.join(owners)} {has} it here; run "
-                    f"{' and '.join(owners)} by a command of {its} own"
+                    f"{' and '.join(owners)} by {its} own command"
                 )
 
 

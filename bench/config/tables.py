@@ -195,7 +195,7 @@ class DataConfig(Part):
 
 
 class FeatureSource(Part):
-    """The finished run on whose network, which stays as it is, another method is fitted."""
+    """The finished run that lends its network, which stays as it is, to another method."""
 
     run: RunId
     name: str
@@ -259,7 +259,7 @@ class RunConfig(Part):
         return content
 
     def portable(self) -> RunConfig:
-        """The same run without this machine's paths to weights, region maps and others, whose hashes tell them."""
+        """The same run without this machine's paths to weights, region maps and others: hashes tell them apart."""
         network, data = self.network, self.data
         method = {key: Path(value).name if key in self.method_files else value for key, value in self.method.items()}
         if self.encoder_weights_hash is not None and network.encoder_weights is not None:
@@ -302,7 +302,7 @@ def recipe_tables(name: str, dataset: str) -> dict[str, Any]:
     for key in ("recipe", "network", "method"):
         _table(tables.get(key, {}), key)
     if "data" in tables:
-        raise UserError("a recipe says nothing of the data, whose settings are the run's: move [data] to --config FILE")
+        raise UserError("a recipe says nothing of the data, which the run chooses: move [data] to --config FILE")
     special = _table(_table(tables.pop("datasets", {}), "datasets").get(dataset, {}), f"datasets.{dataset}")
     merged = merge(tables, special)
     merged["recipe"] = dict(_table(merged.get("recipe", {}), "recipe"))
@@ -379,7 +379,7 @@ def method_settings(assignments: Iterable[str]) -> dict[str, Any]:
 def validate(model: type[BaseModel], table: Mapping[str, Any], prefix: str, owner: str = "") -> Any:
     """Build ``model`` from ``table``; what does not fit becomes one sentence naming the key and the valid ones.
 
-    ``owner`` follows an unknown key: whose it is not.
+    ``owner`` follows an unknown key: what it is not a key of.
     """
     try:
         made = model.model_validate(_with_names(model, table))
@@ -461,9 +461,7 @@ def build(
         tables = merge(tables, change)
     unknown = [key for key in tables if key not in (*TABLES, "method")]
     if unknown:
-        raise UserError(
-            f"unknown key {unknown[0]!r}: {near(unknown[0], (*TABLES, 'method'))}, each with keys of its own"
-        )
+        raise UserError(f"unknown key {unknown[0]!r}: {near(unknown[0], (*TABLES, 'method'))}, each a table of keys")
     for key, table in tables.items():
         _table(table, key)
     parts = {name: validate(model, tables.get(name, {}), name) for name, model in TABLES.items()}

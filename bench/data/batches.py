@@ -56,7 +56,7 @@ class Augmentation:
 
     Args:
         config: of training.
-        inference: whose scale is the middle of training's, unless ``config`` has its own.
+        inference: its scale is the middle of training's, unless ``config`` has its own.
     """
 
     def __init__(self, config: AugmentationConfig, inference: InferenceConfig) -> None:
@@ -317,7 +317,7 @@ def class_presence(
 
 
 SAMPLED_FILES = 16
-"""Files of a split, evenly spaced, whose bytes enter its fingerprint."""
+"""Files of a split, evenly spaced, that enter its fingerprint with their bytes."""
 
 
 def describe(dataset: Dataset) -> DatasetInfo:

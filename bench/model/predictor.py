@@ -91,7 +91,7 @@ def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """``labels`` (B, h, w) int64 of images that were resized to ``size``, by nearest neighbours.
 
-    For label maps, whose pixels fill the image; a network's grid may reach over its edge (``enlarge_ids``). A pixel
+    For label maps: their pixels fill the image; a network's grid may reach over its edge (``enlarge_ids``). A pixel
     without annotation takes a label that it covers, if any: single labelled pixels outlast shrinking.
     """
     if tuple(labels.shape[-2:]) == size:

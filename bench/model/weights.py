@@ -1,4 +1,4 @@
-"""The method of a run as a thing of its own: built again, written after training, read back."""
+"""The method of a run by itself: built again, written after training, read back."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def save_model(method: Method, path: Path) -> str:
 
 
 def read_model(path: Path, digest: str | None) -> dict[str, torch.Tensor]:
-    """The weights in a run's folder. Raises UserError unless they are those whose SHA-256 is ``digest``."""
+    """The weights in a run's folder. Raises UserError unless their SHA-256 is ``digest``."""
     try:
         return load(files.read_checked(path, digest or "unknown"))
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def load_model(
 ) -> Method:
     """The method of a finished run, from its configuration and its weights, on the CPU and in ``eval`` mode.
 
-    Raises UserError for weights that do not fit, or are not those whose SHA-256 is ``digest``: None, as the record of a
+    Raises UserError for weights that do not fit, or have another SHA-256 than ``digest``: None, as the record of a
     failed run has it, is that of none.
     """
     network = config.network.model_copy(update={"encoder_weights": None})

@@ -23,5 +23,5 @@ def plugin_files(*plugins: type) -> dict[str, str]:
 
 
 def changed_plugin(known: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    """The name of a plugin file whose hash was another one when it was ``known``; None where nothing differs."""
+    """The name of a plugin file that had another hash when it was ``known``; None where nothing differs."""
     return next((name for name, digest in now.items() if known.get(name, digest) != digest), None)

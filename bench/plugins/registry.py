@@ -100,7 +100,7 @@ class Registry(Generic[T]):
                 self._broken |= {entry.name: sentence, str(getattr(found, "name", entry.name)): sentence}
 
     def _register_entry(self, key: str, found: object) -> None:
-        """A module of plugins, or one class of the right base whose name is that of the entry."""
+        """A module of plugins, or one class of the right base under the entry's name."""
         if isinstance(found, ModuleType):
             self._register_all(found)
         elif isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found):

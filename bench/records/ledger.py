@@ -182,7 +182,7 @@ def _labels(record: Record, files: str) -> str:
 
 
 def _published(record: Record) -> str:
-    """The source of labels that were read from files of their own beside the dense ones; empty for all others."""
+    """The source of labels that were read from files beside the dense ones; empty for all others."""
     source = str(record.supervision.get("source", ""))
     return source if source.startswith("official") else ""
 

@@ -178,7 +178,7 @@ class Store:
         return sorted(path.stem for path in self.records_folder.glob("*.json"))
 
     def matching(self, name: str) -> list[str]:
-        """The run ids that are ``name`` or begin with it, or whose file or folder ``name`` is."""
+        """The run ids that are ``name`` or begin with it, or that of the file or folder ``name``."""
         stem = Path(name).name.removesuffix(".json")
         if not stem:
             return []

@@ -250,7 +250,7 @@ def _allowed(found: Arrays) -> Bounds:
 
 
 def _ranking(found: Arrays) -> Bounds:
-    """Bounds of what exact ranking metrics are, from a histogram whose bins hide the order inside them."""
+    """Bounds of what exact ranking metrics are, from a histogram, as bins hide the order inside them."""
     n, p = found["histogram"].sum(0, dtype=np.int64)[:, ::-1].astype(np.float64)  # from the highest scores down
     edges = found.get("edges")
     tied = np.zeros(len(p), bool) if edges is None or len(edges) != len(p) - 1 else tied_bins(edges)[::-1]

@@ -166,7 +166,7 @@ def compare(
 
 
 def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
-    """A sheet of comparisons for each data set and target, from the first seed of every method whose model is there."""
+    """A sheet of comparisons for each data set and target, from the first seed of every method that has its model."""
     groups: dict[str, dict[str, Record]] = {}
     unknown: dict[str, None] = {}
     for record in store.records():

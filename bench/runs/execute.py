@@ -135,7 +135,7 @@ def _opened(open_: Opener, name: str, split: str) -> Dataset | MissingData:
 
 
 def _sweep(store: Store, folder: Path) -> None:
-    """Remove what a killed process left of this run, whose lock is held, and temporary files of others."""
+    """With the run's lock held, remove what a killed process left of it, and temporary files of others."""
     for leftover in folder.glob("predictions-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     for place in (folder, store.records_folder, store.cache):
@@ -410,7 +410,7 @@ def fail(store: Store, config: RunConfig, reason: str) -> None:
 
 
 def load(store: Store, record: Record) -> Method:
-    """The trained method of a finished run, in ``eval`` mode on the CPU: the one whose scores ``record`` holds."""
+    """The trained method of a finished run, in ``eval`` mode on the CPU: the one that was scored in ``record``."""
     config = record.config
     method_class = registry.methods.get(config.method_name)
     if method_class.version != config.method_version:

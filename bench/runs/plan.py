@@ -58,7 +58,7 @@ def require_protocols(names: Iterable[str]) -> None:
 
 
 def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None:
-    """Raises UserError for the first of the runs whose data set, network or precision cannot be, before any begins."""
+    """Raises UserError for the first run with an impossible data set, network or precision, before any begins."""
     for config in configs:
         registry.datasets.get(config.data.name)
         require_precision(config.recipe.precision, device)
@@ -69,7 +69,7 @@ def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None
 
 
 def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> Plan:
-    """Choose protocols and targets: those ``wanted``, or of those that are scored by default all whose data is present.
+    """Choose protocols and targets: those ``wanted``, or of those that are scored by default all that have data.
 
     Raises UserError for an unknown protocol or a wanted one without data, DataError for damaged data.
     """
@@ -101,7 +101,7 @@ def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> 
 
 
 def _present(targets: Iterable[tuple[str, str]], open_: Opener) -> tuple[list[tuple[str, str]], list[str]]:
-    """The targets whose data is there, and one sentence for each whose data is not.
+    """The targets with data, and one sentence for each without.
 
     Data that is there but incomplete or damaged is not skipped: its DataError is raised.
     """

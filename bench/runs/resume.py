@@ -31,7 +31,7 @@ from bench.schema.record import Record
 
 
 def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np.ndarray]]:
-    """What is known of a run whose model is trained: its record with all scores so far, and their statistics.
+    """What is known of a run with a trained model: its record with all scores so far, and their statistics.
 
     None if there is no model, or one that no finished training left. Raises UserError for a model that is not the one
     that was scored, and where one would be trained again only because a file beside it is damaged.
@@ -57,11 +57,11 @@ def so_far(store: Store, config: RunConfig) -> tuple[Record | None, dict[str, np
     known = [record for record in (written, progress) if record is not None]
     if known and not any(_is_of(record, digest) for record in known):
         raise UserError(
-            f"model {model} is not the one whose scores {run_id} holds; put that one back, or train again with "
+            f"model {model} is not the one scored in {run_id}; put that one back, or train again with "
             "`bench run` and --force"
         )
     if written is not None and not _is_of(written, digest):
-        written = None  # of an earlier training, whose successor was interrupted before its record was written
+        written = None  # of an earlier training; a later one was interrupted before its record was written
     if progress is not None and not _is_of(progress, digest):
         progress = None
     if damage:

@@ -115,7 +115,7 @@ def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:
     if changed is not None:
         raise UserError(
             f"{changed} is not the file that run {record.run_id} was trained with; put that one back, or train again "
-            "with `bench run` and --force (a method whose `version` is raised is a run of its own)"
+            "with `bench run` and --force (a method with a raised `version` makes a new run)"
         )
 
 

@@ -80,7 +80,7 @@ def watched(fabric: Fabric) -> Iterator[None]:
 
 
 def _gone(members: Sequence[tuple[str, int]], patient: bool) -> list[int]:
-    """The ranks on this machine that run no more; ``patient`` waits for one whose connections closed a moment ago."""
+    """The ranks on this machine that run no more; ``patient`` waits for one that hung up a moment ago."""
     for _ in range(10 if patient else 1):
         gone = [rank for rank, (host, pid) in enumerate(members) if host == socket.gethostname() and not _runs(pid)]
         if gone or not patient:

@@ -44,7 +44,7 @@ OWN = "labels-{kind}/{split}/{id}.png"
 """The user's own labels of a kind below the folder of any data set; the folders in an image's id are folders here."""
 
 RAW_IDS = {("cityscapes", "coarse")}
-"""Files in the raw ids of the dense labels, whose 0 here is all without an outline."""
+"""Files in the raw ids of the dense labels; 0 is all without an outline here."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ ROUND = 0.5
 
 
 def stroke(region: Region, rng: np.random.Generator) -> np.ndarray:
-    """A path through ``region``, whose points are about a pixel apart and all inside."""
+    """A path of points through ``region``, about a pixel apart and all inside."""
     path = _trimmed(_medial_path(region), region)
     if np.linalg.norm(path[-1] - path[0]) < ROUND * max(region.mask.shape):
         across = _across(region, rng)

@@ -1,6 +1,6 @@
-"""A data set whose labels are sparse.
+"""A data set with sparse labels.
 
-The classes here are no plugins: they have no name of their own and are made by ``datasets.supervision.supervise``.
+The classes here are no plugins: they have no name and are made by ``datasets.supervision.supervise``.
 Plugins are found among what the modules directly below ``datasets`` contain, so these classes must not be imported
 into this package's ``__init__``.
 """
@@ -131,7 +131,7 @@ class OfficialLabels(SparseDataset):
     def source(self) -> str:
         """``official: <folder below the data root>``, whether they are the user's own, how 255 was read if not as void.
 
-        What reads records knows by the first word that the labels are files of their own.
+        What reads records knows by the first word that the labels have their own files.
         """
         own = ", the user's own" if self._own else ""
         reading = ", 255 read as unlabelled" if self._void_is_unlabelled else ""

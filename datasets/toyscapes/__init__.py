@@ -27,7 +27,7 @@ _NOTES = {
     "night": "the home town under street lamps",
     "fog": "the home town in fog",
     "rain": "the home town, dark and wet",
-    "other-town": "a town whose facades, roads, cars, trees and signs occur nowhere else",
+    "other-town": "a town with facades, roads, cars, trees and signs that occur nowhere else",
     "anomaly": "the home town by day with objects of unknown shape and texture, on and off the road",
 }
 
@@ -54,7 +54,7 @@ class Toyscapes(Dataset):
     cross_domain: ClassVar[Sequence[Target]] = tuple(Target("toyscapes", domain) for domain in DOMAINS)
     anomaly: ClassVar[Sequence[Target]] = (Target("toyscapes", "anomaly"),)
     home = "nowhere: it is rendered on this machine; delete its folder to have it rendered again"
-    licence = "that of this software, whose output the pictures are"
+    licence = "that of this software, which makes the pictures"
     layout = f"{VERSION}/<split>/images/NNNN.png and {VERSION}/<split>/labels/NNNN.png, training ids."
 
     image_size: ClassVar[tuple[int, int]] = (128, 256)

@@ -1,4 +1,4 @@
-"""Objects that no training picture shows: shapes and textures of their own, lit like everything else."""
+"""Objects that no training picture shows: new shapes and textures, lit like everything else."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Facade:
 
 @dataclass(frozen=True)
 class Building:
-    """A house whose facade runs from ground point ``near`` to ``far`` and reaches ``outward`` in x."""
+    """A house with a facade from ground point ``near`` to ``far``; it reaches ``outward`` in x."""
 
     facade: Facade
     near: tuple[float, float]

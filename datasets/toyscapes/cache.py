@@ -131,7 +131,7 @@ def _render_in_workers(
 ) -> None:
     """Share the pictures out among processes of ``datasets.toyscapes.worker``.
 
-    They are plain sub-processes and not ``multiprocessing``, whose children run the caller's main module
+    They are plain sub-processes, as children of ``multiprocessing`` run the caller's main module
     again: a script without a main guard would come back here and wait for its own parent's lock.
     """
     home = str(Path(__file__).resolve().parents[2])

@@ -1,4 +1,4 @@
-"""Random draws whose values are the same on every machine and under every NumPy version.
+"""Random draws with the same values on every machine and under every NumPy version.
 
 Only the raw 64-bit stream of PCG64 and SeedSequence are used, because NumPy guarantees those two; the
 distributions of ``numpy.random.Generator`` may change between versions and may round differently where a

@@ -298,7 +298,7 @@ def _shaft(face: Patch, half: float, height: float, colour: Colour, light: Light
 
 
 def _sign_face(a: Floats, y: Floats, design: str) -> tuple[np.ndarray, Floats]:
-    """Shape and colours of a sign whose half size is 1."""
+    """Shape and colours of a sign of half size 1."""
     r2 = a * a + y * y
     square = np.maximum(np.abs(a), np.abs(y))
     kite = np.abs(a) + np.abs(y)

@@ -30,7 +30,7 @@ class Scene:
     buildings: list[tuple[int, Building]]
     """With the side of the street, 0 left and 1 right."""
     backdrop: list[Thing]
-    """What throws no shadow of its own: skyline, fences, hedges."""
+    """What throws no shadow: skyline, fences, hedges."""
     things: list[Thing]
 
     def paint(self, draw: Draw) -> Canvas:

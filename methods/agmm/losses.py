@@ -157,7 +157,7 @@ def mixture_supervision_of_maps(energy: Tensor, labels: Tensor, points: Points, 
     """``mixture_supervision`` by whole maps, from ``energy`` (P, h, w) and the ``labels`` (B, H, W) of the points.
 
     The 1 - r of a pixel's other classes, never too small for float32, are enlarged as maps, which needs a pass over
-    memory where gathering every class's four cells needs dozens. Only the r of its own class is gathered.
+    memory where gathering every class's four cells needs dozens. Only the r of the pixel's class is gathered.
     """
     size = (labels.shape[1], labels.shape[2])
     complement = -torch.expm1(-energy.clamp(min=SMALLEST_ENERGY))

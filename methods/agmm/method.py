@@ -93,7 +93,7 @@ class AGMMConfig(MethodConfig):
     decode: Literal["network", "mixture"] = "network"
     """What predicts: the classifier (code) or Gaussians about the classifier's own predictions."""
     require_unlabelled: bool = True
-    """Refuse sparse labels whose unlabelled pixels are all void, which leave nothing to train itself on."""
+    """Refuse sparse labels with no unlabelled pixels but void, which leave nothing to train itself on."""
 
     @model_validator(mode="before")
     @classmethod
@@ -218,7 +218,7 @@ class AGMM(Method):
         Images have no labels here, so both the score and ``decode="mixture"`` use Gaussians that no paper defines:
         those of the classes that the classifier finds in the image, each about the mean feature of the cells
         that it gives to the class, weighted by their predicted probability, with the variance of training.
-        Mixture logits are log r_k, whose softmax is r_k over the sum of all; a class that the classifier does not
+        Mixture logits are log r_k: their softmax is r_k over the sum of all; a class that the classifier does not
         find stays ``ABSENT_GAP`` below the least of the others.
         """
         features = self.projection(self.network(images).dense)

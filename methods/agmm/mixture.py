@@ -145,7 +145,7 @@ def centres(rows: Tensor, mass: Tensor) -> Tensor:
 
 
 class _MeanAbsoluteDifference(torch.autograd.Function):
-    """``cdist(p=1) / D`` whose backward pass, too, holds no (B, N, K, D) tensor: CUDA's own does."""
+    """``cdist(p=1) / D`` that holds no (B, N, K, D) tensor in its backward pass either: CUDA's own does."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, centres: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ def sinkhorn(
 
     Its softmax over the rows gives responsibilities, its argmax a hard assignment.
 
-    All classes are solved at once, each as a problem of its own: ``log_density`` (N, K) of a class is divided
+    All classes are solved at once, each by itself: ``log_density`` (N, K) of a class is divided
     by its largest absolute value and by ``epsilon``; then, ``iterations`` times, every component's share of
     the class's pixels is made equal and every pixel's responsibilities are made to sum to one. In the log
     domain, so that no ``epsilon`` overflows. ``classes`` (N,) int64 is 0..C-1, or C for pixels without a
-    class, whose rows mean nothing.
+    class: their rows mean nothing.
 
     A few iterations do not reach equal shares where densities are peaked; that is intended, balance matters
     while they are flat.

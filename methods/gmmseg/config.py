@@ -47,7 +47,7 @@ class GMMSegConfig(MethodConfig):
     """Class density from its components: the best one (code), or the mixture with weights 1 / K (paper)."""
     class_norm: Literal["layernorm", "none", "temperature"] = "layernorm"
     """Class scores to logits: LayerNorm over the classes with learnt affine (code), nothing (the paper's
-    Bayes rule, whose gaps of tens of nats saturate the softmax), or division by one learnt temperature."""
+    Bayes rule; its gaps of tens of nats saturate the softmax), or division by one learnt temperature."""
     temperature: float = Field(default=10.0, ge=1e-6, le=1e6)
     """Initial value, in nats, for ``class_norm="temperature"``."""
 
@@ -80,7 +80,7 @@ class GMMSegConfig(MethodConfig):
     push: int = Field(default=20, ge=1, le=100_000)
     """P, vectors that one step adds to a component at most."""
     mem_correct_only: bool = True
-    """Remember only pixels whose most likely class is their label (code)."""
+    """Remember only pixels that are most likely of their label's class (code)."""
     init_noise: bool = False
     """Start with memories full of random unit vectors, as the code does, where they inflate the variances
     until they are displaced. By default memories start empty, and a component without vectors keeps its

@@ -169,7 +169,7 @@ class GMMSeg(Method):
         with torch.autocast(projected.device.type, enabled=False):
             rows = projected.float().permute(0, 2, 3, 1).flatten(0, 2)
             rows = self.feature_norm(rows)
-            # F.normalize, whose norm is slow over short rows
+            # F.normalize, but its norm is slow over short rows
             features = rows * rows.square().sum(dim=1, keepdim=True).clamp(min=NORM_EPS**2).rsqrt()
         return features, (projected.shape[2], projected.shape[3])
 

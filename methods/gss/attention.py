@@ -9,16 +9,16 @@ from torch.nn import functional as F
 BAND_CELLS, CACHED_BAND_CELLS = 1 << 18, 1 << 12
 """Cells that go through a block at once, about: as many as fill a GPU, or on a CPU as fit its cache."""
 MAX_HEADS = (1 << 16) - 1
-"""Heads of one attention on a GPU, whose kernels have a block for each along an axis of the grid that ends here."""
+"""Heads of one attention on a GPU: kernels have a block for each along an axis of the grid that ends here."""
 
 
 def pointwise(convolution: nn.Conv2d, cells: Tensor) -> Tensor:
-    """A 1x1 ``convolution`` of ``cells`` (B, H, W, C), whose channels are innermost in memory, as a matrix product."""
+    """A 1x1 ``convolution`` of ``cells`` (B, H, W, C), channels innermost in memory, as a matrix product."""
     return F.linear(cells, convolution.weight.flatten(1), convolution.bias)
 
 
 class WindowBlock(nn.Module):
-    """A pre-norm transformer block whose attention stays within square windows: (B, C, H, W) to (B, C, H, W).
+    """A pre-norm transformer block with attention within square windows: (B, C, H, W) to (B, C, H, W).
 
     Windows tile the grid from its upper left corner; ``shifted`` ones begin half a window earlier, along each axis
     that is longer than one window, so that alternating blocks connect the whole grid. Windows that reach over the
@@ -80,7 +80,7 @@ class WindowBlock(nn.Module):
         return max(1, min(BAND_CELLS // (images * width * self.window), MAX_HEADS // heads))
 
     def _band(self, cells: Tensor, top: int) -> Tensor:
-        """The block on a band of ``cells`` (B, h, W, C) whose first windows reach ``top`` cells over its upper edge."""
+        """The block on a band of ``cells`` (B, h, W, C); the first windows reach ``top`` cells over its upper edge."""
         cells = cells + self._attend(self.attention_norm(cells), top)
         result: Tensor = cells + self.perceptron(cells)
         return result

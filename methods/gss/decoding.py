@@ -110,7 +110,7 @@ def put_first(log_probabilities: Tensor, classes: Tensor) -> Tensor:
     """``log_probabilities`` (B, C, h, w) changed as little as makes ``classes`` (B, h, w) the most likely ones.
 
     Where another class is ahead, the wanted one is raised ``MARGIN`` above it, and all are normalised again. A hard
-    decode is one label map, whose own scores are nearly one-hot however undecided the prior was; this way its classes
+    decode is one label map, with scores nearly one-hot however undecided the prior was; this way its classes
     come with the probabilities of the soft decode. They hold at the network's resolution: where labels are larger, what
     lies between two cells is interpolated, and a class that the soft decode prefers in both can come out ahead there.
     """

@@ -1,6 +1,6 @@
 """Maskiges: label maps as RGB images (X), and back to class scores (its inverse), free or trained (GSS, sec. 3.2).
 
-Colours are in [0, 1]. All maps into classes give scores whose softmax is a posterior over classes.
+Colours are in [0, 1]. All maps into classes give scores; their softmax is a posterior over classes.
 """
 
 from __future__ import annotations

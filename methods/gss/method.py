@@ -69,7 +69,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
     Predictions have the images' own size, and ``logits`` are log-posteriors (their energy is therefore constant).
     Images are padded to whole cells, never stretched. Readings beside the decoding that was asked for are ``hard`` or
     ``soft``, ``nearest`` (the hard decode's colours by the nearest one, where a trained inverse decodes them) and
-    ``auxiliary``, the head whose classes never pass through latents: the control. Anomaly scores:
+    ``auxiliary``, the head that predicts classes without latents: the control. Anomaly scores:
 
     - ``gss_entropy``: entropy of the class posterior of the soft decode;
     - ``gss_token``: entropy of the tokens over log V (``colour``: mean log standard deviation);
@@ -152,7 +152,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
         context.note(f"codec {self.config.codec} on the training labels: {shown}")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load a state whose prior and codec belong together.
+        """Load a state with a prior and a codec that belong together.
 
         Raises MethodError if the state's codec is not the one that its prior was trained for, or not the one that
         ``prepare`` has made here.
@@ -211,7 +211,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
                 anomaly["gss_colour"] = palette_distance(colours, self.codec.palette)
             hard, painted = self.read(predicted.latents.hard(), size)
             decoded = {"hard": put_first(soft, hard.argmax(dim=1)), "soft": soft}
-            if self.codec.continuous:  # whose most likely colour is the mean one: another row would repeat the first
+            if self.codec.continuous:  # the most likely colour is the mean one: another row would repeat the first
                 decoded = {self.config.decode: soft}
             if self.config.samples:
                 decoded["monte-carlo"], anomaly["gss_monte_carlo"] = self._sampled(predicted.latents, size)
@@ -219,7 +219,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
             anomaly["gss_auxiliary"] = divergence(soft, auxiliary.log_softmax(dim=1))
             nearest = {} if painted is None or not self._inverts_by_training else {"nearest": self._nearest(painted)}
         logits = decoded.pop(self.config.decode)
-        decoded.pop("monte-carlo", None)  # a row of its own only where it was asked for
+        decoded.pop("monte-carlo", None)  # a row only where it was asked for
         return Prediction(logits=logits, anomaly=anomaly, readings={**decoded, **nearest, "auxiliary": auxiliary})
 
     def diagnose(self, images: Tensor, labels: Tensor) -> Diagnosis:

@@ -76,7 +76,7 @@ class AggregationHead(nn.Module):
     them.
 
     Args:
-        network: whose features are aggregated.
+        network: its features are aggregated.
         classes: K.
         codec_stride: pixels per token.
         hidden: channels of every layer.

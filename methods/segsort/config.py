@@ -56,7 +56,7 @@ class SegSortConfig(MethodConfig):
     """What searches the bank; both are exact. ``faiss`` runs on the CPU and is an optional extra."""
 
     purity_threshold: float = Field(default=0.0, ge=0, le=1)
-    """Clusters whose majority class has a smaller share of their labelled pixels do not enter the bank."""
+    """Clusters with a smaller share of the majority class in their labelled pixels do not enter the bank."""
     centres: int = Field(default=50, ge=1, le=4096)
     """Centres per class of the compressed bank, for dense decoding and densities."""
 

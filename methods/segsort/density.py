@@ -10,7 +10,7 @@ from torch import Tensor
 CHUNK_ELEMENTS = 1 << 24
 """Entries of the (vectors, components) matrix that exist at a time."""
 FLOOR = 1e-30
-"""What stands for the sum over no component, whose logarithm must be finite. Far below exp(-kappa)."""
+"""What stands for the sum over no component, to keep its logarithm finite. Far below exp(-kappa)."""
 
 
 def log_normaliser(dim: int, kappa: float) -> float:

@@ -32,8 +32,8 @@ def coordinates(valid: Tensor) -> Tensor:
 def seed_cells(position: Tensor, clusters: int) -> Tensor:
     """Initial cluster (..., ) int64 of the positions (..., 2) from ``coordinates``: K cells of nearly equal area.
 
-    K = g * g gives the paper's regular g x g grid; any other K gives round(sqrt(K)) rows of cells, whose numbers
-    differ by one at most, the longer rows below.
+    K = g * g gives the paper's regular g x g grid; any other K gives round(sqrt(K)) rows of cells, of lengths
+    that differ by one at most, the longer rows below.
     """
     rows = round(math.sqrt(clusters))
     shortest, longer = divmod(clusters, rows)

@@ -18,7 +18,7 @@ from torch import Tensor
 from methods.base import Batch, MethodError
 
 SegmentProvider = Callable[[Batch], Tensor]
-"""Regions of a training batch: (B, H, W) int64, ids of their own per image. Maps from elsewhere can replace it."""
+"""Regions of a training batch: (B, H, W) int64, each image with its own ids. Maps from elsewhere can replace it."""
 
 SEED_DISTANCE = 1 / 48
 """Smallest distance of watershed seeds, as a share of the image's longer side."""

@@ -1,4 +1,4 @@
-"""PASCAL VOC: lists, palettes, and whose label wins in the augmented set."""
+"""PASCAL VOC: lists, palettes, and which label wins in the augmented set."""
 
 from __future__ import annotations
 

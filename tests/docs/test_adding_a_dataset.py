@@ -58,7 +58,7 @@ def test_the_example_trains_and_is_scored_under_every_protocol(bench, plugin, ro
     }
     scored = protocols["cross-domain"]["targets"]["cityscapes/val"]
     assert set(scored["per_class"]["iou"]) == {"road", "vegetation", "person", "car"}
-    assert scored["notes"] == ["Our own map. Buses and trucks are vehicles here and classes of their own there."]
+    assert scored["notes"] == ["Our own map. Buses and trucks are vehicles here and separate classes there."]
 
 
 def test_models_of_a_built_in_source_are_scored_on_the_example(bench, plugin, root, tmp_path):

@@ -468,7 +468,7 @@ def archive(content: bytes, name: str = "closed-set/test/confusion.npy", method:
 
 
 def claiming(size: int) -> bytes:
-    """A small archive in whose directory one member has ``size`` bytes."""
+    """A small archive with a directory that gives one member ``size`` bytes."""
     whole = bytearray(archive(npy("(2, 2)") + bytes(16), method=zipfile.ZIP_STORED))
     directory = whole.index(b"PK\x01\x02")
     whole[directory + 24 : directory + 28] = struct.pack("<I", size)

@@ -41,7 +41,7 @@ LINE, PER_LINE = 0.17, 7
 VISIBLE = 0.03
 """Share of a bar from which a class's colour can be seen in it."""
 MOST_NAMED = 4 * PER_LINE
-"""Classes whose colours a legend can tell apart at most."""
+"""Classes that the colours of a legend can tell apart at most."""
 SEGMENTS_ACROSS = 1024
 """Pixels across an image on which the borders of segments are drawn, so that they stay thin."""
 

@@ -22,7 +22,7 @@ from methods.capabilities import Evidence, Explains
 
 RULE = (
     "Half of the segments shown are the largest of the classes predicted in the image, the classes in the order of "
-    "their area, in as many rounds as it takes; the other half are the largest whose predicted class is wrong. "
+    "their area, in as many rounds as it takes; the other half are the largest that were predicted wrongly. "
     "Where labels are absent or errors are too few, the first kind takes the places."
 )
 """How ``choose`` chooses, for captions."""

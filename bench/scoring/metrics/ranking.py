@@ -12,7 +12,7 @@ Definitions, with thresholds at the distinct scores and "score >= threshold" pre
 - AUROC: probability that a positive outranks a negative, ties one half.
 - AP: sum over thresholds of (R_n - R_{n-1}) P_n, without interpolation, as scikit-learn's
   ``average_precision_score``.
-- FPR95: false-positive rate at the highest threshold whose recall is at least 0.95, as ``roc_curve`` gives it
+- FPR95: false-positive rate at the highest threshold with a recall of at least 0.95, as ``roc_curve`` gives it
   with ``drop_intermediate=False`` (by default it drops points of the curve, and this one may be among them).
 - best F1: the maximum over thresholds, an oracle number because it looks at the labels.
 
@@ -442,7 +442,7 @@ def _bin_edges(levels: Float32s, counts: Int64s, negatives: Float32s) -> Float32
     """Edges for at most ``BINS`` bins, from the positives' levels and a sorted sample of negatives.
 
     AP needs resolution where recall grows, most of all at the top, where precision falls fastest; AUROC and
-    FPR95 where the negatives are. A value that several quantiles hit is a tie and gets a bin of its own.
+    FPR95 where the negatives are. A value that several quantiles hit is a tie and gets its own bin.
     """
     if 2 * len(levels) < BINS:
         alone = np.concatenate([levels, np.nextafter(levels, np.float32(np.inf))])

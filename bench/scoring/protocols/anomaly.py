@@ -174,7 +174,7 @@ class _Scores:
         self.scores: dict[str, Any] = {}
 
     def merge(self, other: _Scores) -> None:
-        """Add the images of another shard; a rank without an image has no score of its own."""
+        """Add the images of another shard; a rank without an image brings no score."""
         for name, meter in other.scores.items():
             if name in self.scores:
                 self.scores[name].merge(meter)

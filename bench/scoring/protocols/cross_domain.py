@@ -44,7 +44,7 @@ class CrossDomain(Protocol):
 
     Where the target has other classes, a target class gets the sum of the probabilities of the source classes that
     map to it (Lambert et al. 2020), and the largest sum is predicted; the probability of source classes without
-    counterpart is reported as unmapped mass and never falls to a class. A pixel whose whole probability is unmapped
+    counterpart is reported as unmapped mass and never falls to a class. A pixel with all its probability unmapped
     is predicted as "no class", which is always wrong. Target classes that no source class maps to are not scored,
     nor are their pixels. The drop compares with the source split under the same map. A method that can be relabelled
     (SegSort's "bank swap") is also scored that way, as a reading beside its own prediction, and so is every other

@@ -58,7 +58,7 @@ class Codec(nn.Module):
         raise NotImplementedError  # an abstract method: nn.Module rules out ABCMeta here
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Class scores (B, C, h * f, w * f) float32 whose softmax is the posterior; the caller cuts padding.
+        """Class scores (B, C, h * f, w * f) float32, with the posterior as their softmax; the caller cuts padding.
 
         ``latents`` are tokens (B, h, w) int64, or probabilities of tokens (B, V, h, w) float, which give the soft
         decode: that of the expected code. Differentiable in the probabilities.
@@ -107,7 +107,7 @@ class Codec(nn.Module):
 
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """float32 inside, on ``device`` whatever its autocast: also in convolutions, whose inputs GPUs round to TF32."""
+    """float32 inside, on ``device`` whatever its autocast: also in convolutions, where GPUs round inputs to TF32."""
     tf32 = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

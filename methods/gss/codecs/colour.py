@@ -17,8 +17,8 @@ from methods.gss.maskige import paint
 class ColourRegression(ColourCodec):
     """Latents are colours (B, 3, h, w), one per cell; there are no tokens.
 
-    It shows what painting alone contributes. Scores of the cells' classes are enlarged, never the colours, whose
-    blends would name a third class.
+    It shows what painting alone contributes. Scores of the cells' classes are enlarged, never the colours:
+    their blends would name a third class.
     """
 
     continuous = True

@@ -1,4 +1,4 @@
-"""Codecs whose tokens describe an image: labels are painted, encoded, rendered, and read back as classes."""
+"""Codecs with tokens that describe an image: labels are painted, encoded, rendered, and read back as classes."""
 
 from __future__ import annotations
 

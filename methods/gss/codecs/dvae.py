@@ -45,7 +45,7 @@ class DVAECodec(ColourCodec):
 
     @torch.enable_grad()
     def fit_latents(self, label_maps: LabelMaps, steps: int, progress: Progress) -> None:
-        """Fit all by gradient through relaxed samples, whose temperature falls geometrically from 1.
+        """Fit all by gradient through relaxed samples, at a temperature that falls geometrically from 1.
 
         The loss is the cross-entropy of the nearest-colour scores, plus the squared colour error and the divergence
         of the posterior from the uniform distribution with their weights.

@@ -40,7 +40,7 @@ class VQVAECodec(ColourCodec):
         return self._nearest(self._vectors(colours))
 
     def render(self, latents: Tensor) -> Tensor:
-        """Decode the codes of tokens, or the expected codes, whose length tells how sure they are."""
+        """Decode the codes of tokens, or the expected codes: their length tells how sure they are."""
         colours: Tensor = self.decoder(embed(latents, self.codebook))
         return colours
 

@@ -83,12 +83,12 @@ def test_assignments_are_above_the_overrides():
         (
             "method.mem_correct_only=true",
             (GMMSEG, SOFTMAX),
-            ["'method.mem_correct_only' of softmax", "run gmmseg by a command of its own"],
+            ["'method.mem_correct_only' of softmax", "run gmmseg by its own command"],
         ),
         (
             "method.mem_correct_only=true",
             (SOFTMAX, GMMSEG),
-            ["'method.mem_correct_only' of softmax", "run gmmseg by a command of its own"],
+            ["'method.mem_correct_only' of softmax", "run gmmseg by its own command"],
         ),
         ("method.clustrs=5,10", (SEGSORT,), ["method.clustrs", "method.clusters"]),
         ("method.clusters=5,ten", (SEGSORT,), ["method.clusters", "ten"]),

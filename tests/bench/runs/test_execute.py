@@ -291,7 +291,7 @@ class TestChangedPlugin:
 
 
 class TestInterruption:
-    """A run whose record is not there yet."""
+    """A run without a record yet."""
 
     def test_an_unfinished_record_is_shown_and_in_no_table(self, bench, tmp_path, monkeypatch):
         results = tmp_path / "results"

@@ -1,4 +1,4 @@
-"""The one loop of all protocols: what is shared, and whose fault is whose."""
+"""The one loop of all protocols: what is shared, and who answers for a fault."""
 
 from __future__ import annotations
 

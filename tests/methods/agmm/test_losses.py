@@ -122,7 +122,7 @@ def test_supervision_by_maps_is_that_of_the_points(label_size, size, eps):
     labels[2][labels[2] == 1] = 254
     pairs, points = find_pairs(present_classes(labels, 4)), labelled_points(labels, 4, size, torch.float64)
     energy = torch.rand(len(pairs.image), *size, generator=generator, dtype=torch.float64)
-    energy[0] += 1000  # whose r is zero in floating point
+    energy[0] += 1000  # makes r zero in floating point
     energy.requires_grad_()
     one = mixture_supervision(energy.flatten(1), points, pairs, eps)
     two = mixture_supervision_of_maps(energy, labels, points, pairs, eps)

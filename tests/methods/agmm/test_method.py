@@ -84,7 +84,7 @@ def test_unlabelled_pixels_train_themselves_and_void_ones_do_not(build, make_bat
     void = dataclasses.replace(batch, labels=torch.where(batch.labels == 254, 255, batch.labels))
 
     def touched(batch):
-        """Share of the cells whose logits receive a gradient from self-training."""
+        """Share of the cells with logits that receive a gradient from self-training."""
         seen = []
         handle = method.classifier.register_forward_hook(lambda module, inputs, output: seen.append(output))
         loss = method.losses(batch).terms["self_training"]

@@ -42,7 +42,7 @@ def build(tiny_network, tiny_classes, make_context):
 
 @pytest.fixture
 def build_plain(tiny_classes, make_context):
-    """A GMMSeg whose unit features are the images themselves."""
+    """A GMMSeg with the images themselves as unit features."""
 
     def make(classes=3, dim=6, seed=0, steps=100, collectives=None, **config):
         torch.manual_seed(seed)

@@ -26,7 +26,7 @@ def plain_kmeans(vectors, assignment, clusters, iterations):
 
 
 def blobs(size=(20, 24), dim=8, seed=0, noise=0.05):
-    """Embeddings (1, D, h, w) of four quadrants with directions of their own, and the quadrant of each cell."""
+    """Embeddings (1, D, h, w) of four quadrants in four directions, and the quadrant of each cell."""
     rows, columns = torch.arange(size[0]) * 2 // size[0], torch.arange(size[1]) * 2 // size[1]
     quadrant = rows[:, None] * 2 + columns
     directions = unit(4, dim, seed=seed)

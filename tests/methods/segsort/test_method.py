@@ -45,7 +45,7 @@ def build(tiny_network, tiny_classes, make_context):
 
 @pytest.fixture
 def build_plain(tiny_classes, make_context):
-    """A SegSort whose embeddings are the normalised images themselves."""
+    """A SegSort with the normalised images themselves as embeddings."""
 
     def make(classes=3, dim=4, **config):
         method = SegSort(SegSort.Config(dim=dim, **config), Pass(dim), tiny_classes(classes))
@@ -57,7 +57,7 @@ def build_plain(tiny_classes, make_context):
 
 
 def context_of(context, batches):
-    """``context`` whose training images are those of ``batches``, one by one."""
+    """``context`` with the images of ``batches``, one by one, for training."""
 
     def images():
         for batch in batches:

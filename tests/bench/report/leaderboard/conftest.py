@@ -100,7 +100,7 @@ def anomaly(
 
 
 def confusions(accuracy: float, images: int = 40, classes: int = 3, seed: int = 0, data_seed: int = 7) -> np.ndarray:
-    """(n, C, C) of images whose difficulty depends on ``data_seed`` and errors on ``seed``."""
+    """(n, C, C) of images; their difficulty depends on ``data_seed``, errors on ``seed``."""
     difficulty = np.random.default_rng(data_seed).normal(0, 0.05, size=(images, 1))
     rng = np.random.default_rng(seed)
     right = rng.binomial(1000, np.clip(accuracy + difficulty, 0, 1), size=(images, classes))

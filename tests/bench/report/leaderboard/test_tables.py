@@ -62,7 +62,7 @@ def test_runs_that_differ_in_anything_but_method_and_seed_never_share_a_table(be
 
 
 def of(content, make, seed=0):
-    """Keywords of a run on data whose files have the hash ``content``."""
+    """Keywords of a run on data of the hash ``content``."""
     result = make.closed_set(0.5)
     result.targets["test"].dataset.content = content
     return {"seed": seed, "protocols": {"closed-set": result}, "seen": SEEN.model_copy(update={"content": content})}
@@ -480,7 +480,7 @@ def test_a_clear_difference_is_not_marked_and_a_small_one_is(bench, make):
 
 
 def calibrated(bench, make, method, loss):
-    """A run scored under calibration too, whose NLL of every pixel is about ``loss``."""
+    """A run scored under calibration too, with an NLL of about ``loss`` at every pixel."""
     rng = np.random.default_rng(3)
     bins, losses = np.zeros((40, 15, 3)), rng.normal(loss, 0.01, (40, 2)) * 100
     bins[:, 14] = np.stack([np.full(40, 100), rng.integers(60, 90, 40), np.full(40, 95)], -1)
