@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +43,24 @@ def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
         return CliRunner().invoke(main, [*arguments, *extra])
 
     return call
+
+
+@pytest.fixture(scope="session")
+def finish(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``finish("run", "--method", ...)``: a new results folder with the finished runs of a command."""
+    from bench.commands.cli import main
+
+    def finish(*command: str) -> Path:
+        results = tmp_path_factory.mktemp("finished") / "results"
+        where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
+        outcome = CliRunner().invoke(main, [*command, *where])
+        assert outcome.exit_code == 0, outcome.output
+        return results
+
+    return finish
+
+
+@pytest.fixture
+def results(finished: Path, tmp_path: Path) -> Path:
+    """Where ``bench`` works: a copy, to be changed, of the results that a module names ``finished``."""
+    return Path(shutil.copytree(finished, tmp_path / "results"))

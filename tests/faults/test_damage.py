@@ -489,23 +489,9 @@ RUN = ("run", "--method", "majority", "--dataset", "toyscapes_mini", "--encoder"
 
 
 @pytest.fixture(scope="module")
-def scored(data_root, tmp_path_factory):
+def finished(finish):
     """A results folder with a run of majority under closed-set."""
-    from click.testing import CliRunner
-
-    from bench.commands.cli import main
-
-    results = tmp_path_factory.mktemp("damage") / "results"
-    where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
-    outcome = CliRunner().invoke(main, [*RUN, "--protocol", "closed-set", *where])
-    assert outcome.exit_code == 0, outcome.output
-    return results
-
-
-@pytest.fixture
-def results(scored, tmp_path):
-    shutil.copytree(scored, tmp_path / "results")
-    return tmp_path / "results"
+    return finish(*RUN, "--protocol", "closed-set")
 
 
 def the_record(results: Path) -> Record:

@@ -24,23 +24,9 @@ QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recip
 
 
 @pytest.fixture(scope="module")
-def finished(data_root, tmp_path_factory):
+def finished(finish):
     """A results folder with one finished run of softmax and one of gmmseg."""
-    from click.testing import CliRunner
-
-    from bench.commands.cli import main
-
-    results = tmp_path_factory.mktemp("finished") / "results"
-    arguments = ["run", "--method", "softmax", "--method", "gmmseg", *QUICK, "--results", str(results)]
-    outcome = CliRunner().invoke(main, [*arguments, "--data-root", str(data_root), "--device", "cpu"])
-    assert outcome.exit_code == 0, outcome.output
-    return results
-
-
-@pytest.fixture
-def copy(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "results")
-    return tmp_path / "results"
+    return finish("run", "--method", "softmax", "--method", "gmmseg", *QUICK)
 
 
 def records(results: Path) -> list[dict]:
@@ -90,15 +76,15 @@ def test_side_file_re_sums_to_the_record(finished):
         assert measured == pytest.approx(iou[present].mean())
 
 
-def test_finished_run_is_not_repeated_and_force_repeats_it(bench, copy):
-    before = {p.name: p.stat().st_mtime_ns for p in (copy / "records").iterdir()}
+def test_finished_run_is_not_repeated_and_force_repeats_it(bench, results):
+    before = {p.name: p.stat().st_mtime_ns for p in (results / "records").iterdir()}
     outcome = bench("run", "--method", "softmax", *QUICK)
     assert outcome.exit_code == 0
     assert "finished already" in outcome.stderr
-    assert {p.name: p.stat().st_mtime_ns for p in (copy / "records").iterdir()} == before
-    old = next(r for r in records(copy) if r["config"]["method_name"] == "softmax")
+    assert {p.name: p.stat().st_mtime_ns for p in (results / "records").iterdir()} == before
+    old = next(r for r in records(results) if r["config"]["method_name"] == "softmax")
     assert bench("run", "--method", "softmax", *QUICK, "--protocol", "closed-set", "--force").exit_code == 0
-    new = next(r for r in records(copy) if r["config"]["method_name"] == "softmax")
+    new = next(r for r in records(results) if r["config"]["method_name"] == "softmax")
     assert new["checkpoint_hash"] == old["checkpoint_hash"]
     assert set(new["protocols"]) == {"closed-set"}
 
@@ -136,10 +122,10 @@ def test_protocols_on_request_are_added_by_name_and_stay(bench, tmp_path):
     assert "Boundaries: toyscapes_mini" in text
 
 
-def test_evaluation_renews_the_record_with_the_same_numbers(bench, copy):
-    old = next(r for r in records(copy) if r["config"]["method_name"] == "gmmseg")
+def test_evaluation_renews_the_record_with_the_same_numbers(bench, results):
+    old = next(r for r in records(results) if r["config"]["method_name"] == "gmmseg")
     assert bench("evaluate", old["run_id"][:26]).exit_code == 0
-    new = next(r for r in records(copy) if r["config"]["method_name"] == "gmmseg")
+    new = next(r for r in records(results) if r["config"]["method_name"] == "gmmseg")
     assert new["training"] == old["training"]
     assert new["checkpoint_hash"] == old["checkpoint_hash"]
     assert new["environment"] == old["environment"]
@@ -262,22 +248,22 @@ def renamed(results: Path, method: str, name: str) -> None:
         path.write_text(json.dumps(record))
 
 
-def test_pictures_skip_the_run_of_an_unknown_plugin_and_draw_the_others(bench, copy, tmp_path):
-    renamed(copy, "gmmseg", "proto")
-    outcome = bench("pictures", str(copy), "--out", str(tmp_path / "out"), "--count", "1")
+def test_pictures_skip_the_run_of_an_unknown_plugin_and_draw_the_others(bench, results, tmp_path):
+    renamed(results, "gmmseg", "proto")
+    outcome = bench("pictures", str(results), "--out", str(tmp_path / "out"), "--count", "1")
     assert outcome.exit_code == 0, outcome.output
     assert "toyscapes_mini-test.png" in {p.name for p in (tmp_path / "out").rglob("*.png")}
     (line,) = [line for line in outcome.stderr.splitlines() if "proto" in line]
     assert line.startswith("skipped: ")
     assert "--plugin" in line
-    renamed(copy, "softmax", "proto")
-    assert_sentence(bench("pictures", str(copy), "--out", str(tmp_path / "out")), "proto", "--plugin")
+    renamed(results, "softmax", "proto")
+    assert_sentence(bench("pictures", str(results), "--out", str(tmp_path / "out")), "proto", "--plugin")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "sample"])
-def test_a_forgotten_plugin_is_named_as_the_remedy(bench, copy, tmp_path, command):
-    renamed(copy, "gmmseg", "proto")
-    (run,) = [r["run_id"] for r in records(copy) if r["config"]["method_name"] == "proto"]
+def test_a_forgotten_plugin_is_named_as_the_remedy(bench, results, tmp_path, command):
+    renamed(results, "gmmseg", "proto")
+    (run,) = [r["run_id"] for r in records(results) if r["config"]["method_name"] == "proto"]
     image = tmp_path / "image.png"
     Image.new("RGB", (64, 64)).save(image)
     more = {"predict": [str(image), "--out", "out"], "sample": ["--image", str(image), "--out", "out"]}
@@ -492,26 +478,26 @@ def test_results_folder_that_cannot_be_written(bench, tmp_path):
     assert_sentence(outcome, "cannot be written", "--results")
 
 
-def test_damaged_record_stops_the_leaderboard_and_the_run(bench, copy):
-    path = next((copy / "records").glob("*softmax*.json"))
+def test_damaged_record_stops_the_leaderboard_and_the_run(bench, results):
+    path = next((results / "records").glob("*softmax*.json"))
     path.write_text(path.read_text()[:100])
-    assert_sentence(bench("leaderboard", str(copy)), path.name, "damaged")
+    assert_sentence(bench("leaderboard", str(results)), path.name, "damaged")
     assert_sentence(bench("run", "--method", "softmax", *QUICK), path.name, "damaged")
 
 
-def test_damaged_checkpoint_is_one_sentence_and_force_helps(bench, copy):
-    record = next(r for r in records(copy) if r["config"]["method_name"] == "softmax")
-    (copy / "runs" / record["run_id"] / "model.safetensors").write_bytes(b"junk")
+def test_damaged_checkpoint_is_one_sentence_and_force_helps(bench, results):
+    record = next(r for r in records(results) if r["config"]["method_name"] == "softmax")
+    (results / "runs" / record["run_id"] / "model.safetensors").write_bytes(b"junk")
     assert_sentence(bench("evaluate", record["run_id"]), "model.safetensors", "--force")
     assert bench("run", "--method", "softmax", *QUICK, "--protocol", "closed-set", "--force").exit_code == 0
 
 
-def test_two_runs_at_once_into_one_folder(bench, copy):
-    record = next(r for r in records(copy) if r["config"]["method_name"] == "softmax")
-    with FileLock(copy / "runs" / record["run_id"] / ".lock"):
+def test_two_runs_at_once_into_one_folder(bench, results):
+    record = next(r for r in records(results) if r["config"]["method_name"] == "softmax")
+    with FileLock(results / "runs" / record["run_id"] / ".lock"):
         outcome = bench("run", "--method", "softmax", *QUICK, "--force")
     assert_sentence(outcome, "another process")
-    assert len(records(copy)) == 2
+    assert len(records(results)) == 2
 
 
 def test_cuda_without_cuda(data_root, tmp_path):
@@ -526,7 +512,7 @@ def test_cuda_without_cuda(data_root, tmp_path):
     assert_sentence(CliRunner().invoke(main, [*arguments, "--results", str(tmp_path)]), "CUDA")
 
 
-def test_full_disk_is_one_sentence_and_keeps_what_there_is(bench, copy, monkeypatch):
+def test_full_disk_is_one_sentence_and_keeps_what_there_is(bench, results, monkeypatch):
     import errno
 
     from bench.records import store as module
@@ -534,11 +520,11 @@ def test_full_disk_is_one_sentence_and_keeps_what_there_is(bench, copy, monkeypa
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    before = sorted(p.name for p in (copy / "records").iterdir())
+    before = sorted(p.name for p in (results / "records").iterdir())
     monkeypatch.setattr(module.np, "savez_compressed", full)
     outcome = bench("run", "--method", "softmax", *QUICK, "--seed", "5", "--protocol", "closed-set")
     assert_sentence(outcome, "no space is left")
-    assert sorted(p.name for p in (copy / "records").iterdir()) == before
+    assert sorted(p.name for p in (results / "records").iterdir()) == before
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -224,16 +222,10 @@ def test_of_too_many_classes_those_largest_in_a_bar_have_a_name():
 
 
 @pytest.fixture(scope="module")
-def finished(data_root, tmp_path_factory):
+def finished(finish):
     """A results folder with a finished run of segsort and one of the majority."""
-    from bench.commands.cli import main
-
-    results = tmp_path_factory.mktemp("explained") / "results"
-    arguments = ["run", "--method", "segsort", "--method", "majority", "--dataset", "toyscapes_mini"]
-    arguments += ["--encoder", "resnet18", "--set", "recipe.steps=2", "--protocol", "closed-set", "--device", "cpu"]
-    outcome = CliRunner().invoke(main, [*arguments, "--results", str(results), "--data-root", str(data_root)])
-    assert outcome.exit_code == 0, outcome.output
-    return results
+    short = ("--encoder", "resnet18", "--set", "recipe.steps=2", "--protocol", "closed-set")
+    return finish("run", "--method", "segsort", "--method", "majority", "--dataset", "toyscapes_mini", *short)
 
 
 @pytest.fixture
@@ -352,12 +344,11 @@ def test_other_data_than_the_run_was_trained_on_is_not_shown(finished, data_root
     assert "not the data that the run was trained on" in capsys.readouterr().err
 
 
-def test_pictures_go_into_the_runs_folder_by_default(bench, finished, tmp_path, monkeypatch):
+def test_pictures_go_into_the_runs_folder_by_default(bench, results, monkeypatch):
     monkeypatch.setattr(bank, "SAMPLE", 20)
-    shutil.copytree(finished, tmp_path / "results")
     outcome = bench("explain", "toyscapes_mini-dense-segsort", "test/0001", "--segments", "1", "--groups", "2")
     assert outcome.exit_code == 0, outcome.output
-    assert len(list((tmp_path / "results" / "runs").glob("*segsort*/explanations/test-0001/index.html"))) == 1
+    assert len(list((results / "runs").glob("*segsort*/explanations/test-0001/index.html"))) == 1
 
 
 MISTAKES = {

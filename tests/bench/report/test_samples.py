@@ -40,20 +40,11 @@ class Drawing(DrawsLabelMaps, Softmax):
 
 
 @pytest.fixture(scope="module")
-def drawing(data_root, tmp_path_factory):
+def drawing(finish, tmp_path_factory):
     """A results folder with a finished run of a method that draws, and one of softmax; and the plugin's file."""
-    from click.testing import CliRunner
-
-    from bench.commands.cli import main
-
-    folder = tmp_path_factory.mktemp("drawing")
-    plugin = folder / "drawing.py"
+    plugin = tmp_path_factory.mktemp("drawing") / "drawing.py"
     plugin.write_text(DRAWING)
-    where = ["--results", str(folder / "results"), "--data-root", str(data_root), "--device", "cpu"]
-    methods = ["--method", "drawing", "--method", "softmax", "--plugin", str(plugin)]
-    outcome = CliRunner().invoke(main, ["run", *methods, *QUICK, *where])
-    assert outcome.exit_code == 0, outcome.output
-    return folder / "results", plugin
+    return finish("run", "--method", "drawing", "--method", "softmax", "--plugin", str(plugin), *QUICK), plugin
 
 
 @pytest.fixture

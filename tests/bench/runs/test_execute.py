@@ -22,23 +22,9 @@ RUN = ("run", "--method", "majority", "--dataset", "toyscapes_mini", "--encoder"
 
 
 @pytest.fixture(scope="module")
-def scored(data_root, tmp_path_factory):
+def finished(finish):
     """A results folder with a run of majority under all protocols."""
-    from click.testing import CliRunner
-
-    from bench.commands.cli import main
-
-    results = tmp_path_factory.mktemp("scored") / "results"
-    where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
-    outcome = CliRunner().invoke(main, [*RUN, *where])
-    assert outcome.exit_code == 0, outcome.output
-    return results
-
-
-@pytest.fixture
-def results(scored, tmp_path):
-    shutil.copytree(scored, tmp_path / "results")
-    return tmp_path / "results"
+    return finish(*RUN)
 
 
 @pytest.fixture
@@ -155,7 +141,7 @@ class TestMistakes:
 
 
 @pytest.fixture
-def own_data(scored, data_root, tmp_path):
+def own_data(finished, data_root, tmp_path):
     """A copy of toyscapes_mini that a test may change."""
     shutil.copytree(data_root / "toyscapes_mini", tmp_path / "data" / "toyscapes_mini")
     return tmp_path / "data"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -16,23 +15,9 @@ SHORT = ("--set", "recipe.steps=3", "--protocol", "closed-set")
 
 
 @pytest.fixture(scope="module")
-def finished(data_root, tmp_path_factory):
+def finished(finish):
     """A results folder with a short run of softmax, seed 3."""
-    from click.testing import CliRunner
-
-    from bench.commands.cli import main
-
-    results = tmp_path_factory.mktemp("finished") / "results"
-    where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
-    outcome = CliRunner().invoke(main, [*SOURCE, *SHORT, *where])
-    assert outcome.exit_code == 0, outcome.output
-    return results
-
-
-@pytest.fixture
-def results(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "results")
-    return tmp_path / "results"
+    return finish(*SOURCE, *SHORT)
 
 
 def of(results, method):
