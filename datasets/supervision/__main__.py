@@ -105,7 +105,7 @@ def check_picture(path: Path) -> None:
 
 
 @click.command()
-@click.option("--dataset", "name", required=True, help="Data set of the training split that is drawn.")
+@click.option("--dataset", "name", required=True, help="Data set; its training split is drawn.")
 @click.option(
     "--data-root",
     default="data",
