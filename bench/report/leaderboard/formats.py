@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import pandas as pd
 from markupsafe import Markup
 
 from bench.common import files
@@ -34,115 +33,90 @@ FILES: dict[str, str] = {
 }
 """The file that ``write`` makes for each format."""
 
-CSV_COLUMNS = (
-    "table",
-    "kind",
-    "data_set",
-    "training_data",
-    "supervision",
-    "labels",
-    "network",
-    "encoder_weights",
-    "recipe",
-    "ranks",
-    "inference",
+_SHARED = (
+    "data_set", "training_data", "supervision", "labels", "network", "encoder_weights", "recipe", "ranks", "inference",
     "protocol",
-    "method",
-    "method_version",
-    "variant",
-    "score",
-    "target",
-    "target_data",
-    "metric",
-    "mean",
-    "std",
-    "n",
-    "seeds",
-    "values",
-    "place",
-    "behind_best_low",
-    "behind_best_high",
-    "p_bootstrap_adjusted",
-    "p_wilcoxon_holm",
-    "runs",
-    "note",
-)
+)  # fmt: skip
+"""Facts of a table, as its lines name them."""
+CSV_COLUMNS = (
+    "table", "kind", *_SHARED, "method", "method_version", "variant", "score", "target", "target_data", "metric",
+    "mean", "std", "n", "seeds", "values", "place", "behind_best_low", "behind_best_high", "p_bootstrap_adjusted",
+    "p_wilcoxon_holm", "runs", "note",
+)  # fmt: skip
 """One line a number, so that files of several leaderboards can be put together; shares, not per cent."""
 
 
 def render(table: Table, format: str) -> str:
     """``table`` in ``format`` (md, csv, tex or html; HTML is a section without a page around it)."""
-    if format not in FILES:
-        raise UserError(f"unknown format {format!r}: {near(format, FILES)}")
-    if format == "csv":
-        return _csv([table])
-    return {"md": _markdown, "tex": latex, "html": _html}[format](table)
+    _require(format)
+    return {"md": _markdown, "csv": lambda one: _csv([one]), "tex": latex, "html": _html}[format](table)
 
 
 def write(tables: Sequence[Table], formats: Iterable[str], out_dir: Path) -> list[Path]:
     """Write all tables into one file for each format under ``out_dir``; returns the files."""
     formats = list(dict.fromkeys(formats))
     for name in formats:
-        if name not in FILES:
-            raise UserError(f"unknown format {name!r}: {near(name, FILES)}")
-    paths = []
-    for name in formats:
-        if name == "csv":
-            text = _csv(tables)
-        elif name == "html":
-            text = page(tables)
-        elif name == "tex":
-            text = PREAMBLE + "\n".join(map(latex, tables))
-        else:
-            text = "# Leaderboard\n\n" + "\n".join(map(_markdown, tables))
-        path = Path(out_dir) / FILES[name]
+        _require(name)
+    whole: dict[str, Callable[[Sequence[Table]], str]] = {
+        "md": lambda tables: "# Leaderboard\n\n" + "\n".join(map(_markdown, tables)),
+        "csv": _csv,
+        "tex": lambda tables: PREAMBLE + "\n".join(map(latex, tables)),
+        "html": page,
+    }
+    paths = [Path(out_dir) / FILES[name] for name in formats]
+    for name, path in zip(formats, paths):
+        text = whole[name](tables)
         try:
             files.write(path, text)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
-        paths.append(path)
     return paths
+
+
+def _require(format: str) -> None:
+    if format not in FILES:
+        raise UserError(f"unknown format {format!r}: {near(format, FILES)}")
 
 
 # Markdown
 
 
 def _markdown(table: Table) -> str:
-    lines = [f"## {_md(table.title)}", ""]
+    blocks = [f"## {_md(table.title)}"]
     if table.facts:
-        lines += [_md(table.caption[:1].upper() + table.caption[1:]) + ".", ""]
+        blocks.append(_md(table.caption[:1].upper() + table.caption[1:]) + ".")
     if table.rows or table.incomplete:
-        identity = layout.identity_headings(table)
-        groups = [group for group, size in layout.spans(table.shown) for _ in range(size)]
-        headings = [
-            "<br>".join(filter(None, (_md(group), _md_safe(column.metric.heading))))
-            for group, column in zip(groups, table.shown)
-        ] or ["Status"]
-        rows = [
-            [*map(_md, layout.identity(table, row)), *map(_md_cell, layout.cells(table.shown, row))]
-            for row in table.rows
-        ]
-        for item in table.incomplete:
-            blank = [""] * (len(headings) - 1)
-            rows.append([*map(_md, layout.incomplete_identity(table, item)), _md(item.text), *blank])
-        left = len(identity) - 1
-        lines += _md_table([*identity, *headings], rows, ["---:", *["---"] * (left - 1), *["---:"] * 99])
-    for rule in table.rules:
-        lines += [f"- {_md(rule)}"]
-    for note in table.notes:
-        lines += [f"- **Note:** {_md(note)}"]
-    if table.rules or table.notes:
-        lines.append("")
+        blocks.append(_md_numbers(table))
+    remarks = [f"- {_md(rule)}" for rule in table.rules] + [f"- **Note:** {_md(note)}" for note in table.notes]
+    if remarks:
+        blocks.append("\n".join(remarks))
     if table.published:
-        lines += [f"### {layout.PUBLISHED_TITLE}", ""]
-        rows = [[_md(text) for text in row] for row in layout.published_rows(table)]
-        lines += _md_table(list(layout.PUBLISHED_HEADINGS), rows, ["---"] * 8)
-    return "\n".join(lines)
+        rows = [list(map(_md, row)) for row in layout.published_rows(table)]
+        blocks.append(f"### {layout.PUBLISHED_TITLE}")
+        blocks.append(_md_table(list(layout.PUBLISHED_HEADINGS), rows, 0, len(layout.PUBLISHED_HEADINGS)))
+    return "\n\n".join(blocks) + "\n"
 
 
-def _md_table(headings: list[str], rows: list[list[str]], alignment: list[str]) -> list[str]:
-    table = [headings, alignment[: len(headings)], *rows]
-    return [*("| " + " | ".join(row) + " |" for row in table), ""]
+def _md_numbers(table: Table) -> str:
+    identity = layout.identity_headings(table)
+    groups = [group for group, size in layout.spans(table.shown) for _ in range(size)]
+    headings = [
+        "<br>".join(filter(None, (_md(group), _md_safe(column.metric.heading))))
+        for group, column in zip(groups, table.shown)
+    ] or ["Status"]
+    rows = [
+        [*map(_md, layout.identity(table, row)), *map(_md_cell, layout.cells(table.shown, row))] for row in table.rows
+    ]
+    for item in table.incomplete:
+        blank = [""] * (len(headings) - 1)
+        rows.append([*map(_md, layout.incomplete_identity(table, item)), _md(item.text), *blank])
+    return _md_table([*identity, *headings], rows, 1, len(identity) - 1)
+
+
+def _md_table(headings: list[str], rows: list[list[str]], start: int, end: int) -> str:
+    """All columns but those from ``start`` to ``end`` are numbers, and stand on the right."""
+    alignment = ["---" if start <= i < end else "---:" for i in range(len(headings))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (headings, alignment, *rows))
 
 
 def _md_cell(cell: layout.Styled) -> str:
@@ -165,76 +139,48 @@ def _md_safe(text: str) -> str:
 
 
 def _csv(tables: Iterable[Table]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for line in _csv_lines(tables):
-        writer.writerow({key: csv_cell(value) for key, value in line.items()})
-    return buffer.getvalue()
+    lines = ({key: csv_cell(value) for key, value in line.items()} for table in tables for line in _csv_lines(table))
+    return pd.DataFrame(lines, columns=CSV_COLUMNS, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def _csv_lines(tables: Iterable[Table]) -> Iterator[dict[str, str | int]]:
-    for table in tables:
-        shared = {
-            "table": table.title,
-            "data_set": table.facts.get("data set", ""),
-            "training_data": table.facts.get("training data", ""),
-            "supervision": table.facts.get("supervision", ""),
-            "labels": table.facts.get("labels", ""),
-            "network": table.facts.get("network", ""),
-            "encoder_weights": table.facts.get("encoder weights", ""),
-            "recipe": table.facts.get("recipe", ""),
-            "ranks": table.facts.get("ranks", "1" if table.facts else ""),
-            "inference": table.facts.get("inference", ""),
-            "protocol": table.facts.get("protocol", ""),
+def _csv_lines(table: Table) -> Iterator[dict[str, str | int]]:
+    shared = {"table": table.title} | {name: table.facts.get(name.replace("_", " "), "") for name in _SHARED}
+    shared["ranks"] = shared["ranks"] or ("1" if table.facts else "")
+    for row in table.rows:
+        for column in table.columns:
+            if (cell := row.cells.get(column.key)) is not None:
+                yield {**shared, **_csv_number(row, cell), **_csv_column(column)}
+        for target, classes in row.per_class.items():
+            for name, values in classes.items():
+                defined = dict(zip(row.seeds, values))
+                known = {s: v for s, v in defined.items() if v is not None}
+                cell = Cell(known, tuple(s for s in defined if s not in known))
+                yield {**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"}
+    for item in table.incomplete:
+        yield {
+            **shared,
+            "kind": item.status,
+            "variant": item.label,
+            "seeds": " ".join(map(str, item.seeds)),
+            "note": item.reason,
         }
-        for row in table.rows:
-            for column in table.columns:
-                cell = row.cells.get(column.key)
-                if cell is not None:
-                    yield {**shared, **_csv_number(row, cell), **_csv_column(column)}
-            for target, classes in row.per_class.items():
-                for name, values in classes.items():
-                    defined = dict(zip(row.seeds, values))
-                    known = {s: v for s, v in defined.items() if v is not None}
-                    cell = Cell(known, tuple(s for s in defined if s not in known))
-                    yield {**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"}
-        for item in table.incomplete:
-            yield {
-                **shared,
-                "kind": item.status,
-                "variant": item.label,
-                "seeds": " ".join(map(str, item.seeds)),
-                "note": item.reason,
-            }
-        for entry in table.published:
-            yield {
-                "table": table.title,
-                "kind": "published",
-                "data_set": entry.trained_on,
-                "supervision": entry.supervision,
-                "network": entry.network,
-                "protocol": entry.protocol,
-                "method": entry.method,
-                "target": entry.target,
-                "metric": entry.metric,
-                "mean": repr(round(float(entry.value) / 100, 6)),
-                "note": "; ".join(filter(None, (entry.source, entry.evidence, entry.note))),
-            }
+    for entry in table.published:
+        yield {
+            "table": table.title,
+            "kind": "published",
+            "data_set": entry.trained_on,
+            "supervision": entry.supervision,
+            "network": entry.network,
+            "protocol": entry.protocol,
+            "method": entry.method,
+            "target": entry.target,
+            "metric": entry.metric,
+            "mean": repr(round(float(entry.value) / 100, 6)),
+            "note": "; ".join(filter(None, (entry.source, entry.evidence, entry.note))),
+        }
 
 
 def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
-    line: dict[str, str | int] = {
-        "kind": "measured",
-        "method": row.method,
-        "method_version": row.version,
-        "variant": row.label,
-        "score": row.score,
-        "n": cell.n,
-        "seeds": " ".join(map(str, row.seeds)),
-        "values": " ".join(f"{seed}={value!r}" for seed, value in cell.values.items()),
-        "runs": " ".join(row.run_ids),
-    }
     optional = {
         "mean": cell.mean if cell.n else None,
         "std": cell.std if cell.n else None,
@@ -244,10 +190,19 @@ def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
         "p_bootstrap_adjusted": cell.p_bootstrap,
         "p_wilcoxon_holm": cell.p_wilcoxon,
     }
-    line |= {key: repr(value) for key, value in optional.items() if value is not None}
-    if cell.undefined:
-        line["note"] = f"undefined for seed {' '.join(map(str, cell.undefined))}"
-    return line
+    return {
+        "kind": "measured",
+        "method": row.method,
+        "method_version": row.version,
+        "variant": row.label,
+        "score": row.score,
+        "n": cell.n,
+        "seeds": " ".join(map(str, row.seeds)),
+        "values": " ".join(f"{seed}={value!r}" for seed, value in cell.values.items()),
+        "runs": " ".join(row.run_ids),
+        "note": f"undefined for seed {' '.join(map(str, cell.undefined))}" if cell.undefined else "",
+        **{key: repr(value) for key, value in optional.items() if value is not None},
+    }
 
 
 def _csv_column(column: Column) -> dict[str, str]:
@@ -270,11 +225,8 @@ def page(tables: Sequence[Table]) -> str:
 
 
 def _html(table: Table) -> str:
-    return (
-        _environment()
-        .get_template("table.html.j2")
-        .render(table=table, layout=layout, identity=layout.identity_headings(table))
-    )
+    template = _environment().get_template("table.html.j2")
+    return template.render(table=table, layout=layout, identity=layout.identity_headings(table))
 
 
 def _environment() -> Environment:

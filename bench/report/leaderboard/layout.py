@@ -13,16 +13,7 @@ from bench.scoring.described import shown
 
 NOTHING = "–"
 PUBLISHED_TITLE = "Published (other networks and schedules, not comparable)"
-PUBLISHED_HEADINGS = (
-    "Method",
-    "Network",
-    "Trained on",
-    "Evaluated on",
-    "Metric",
-    "Value",
-    "Source",
-    "Evidence",
-)
+PUBLISHED_HEADINGS = ("Method", "Network", "Trained on", "Evaluated on", "Metric", "Value", "Source", "Evidence")
 
 
 @dataclass(frozen=True)
@@ -85,12 +76,7 @@ def styled(column: Column, cell: Cell, n: int) -> Styled:
         text += f" ± {column.metric.text(cell.std)}"
     if cell.undefined or (cell.n != n and column.metric.better is not None):
         text += f" (n={cell.n})"
-    style: Literal["plain", "best", "second"] = "plain"
-    if cell.place == 1:
-        style = "best"
-    elif cell.place == 2:
-        style = "second"
-    return Styled(text, style, cell.marks)
+    return Styled(text, "best" if cell.place == 1 else "second" if cell.place == 2 else "plain", cell.marks)
 
 
 def published_rows(table: Table) -> list[list[str]]:
