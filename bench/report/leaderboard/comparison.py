@@ -24,33 +24,31 @@ Statistics = Callable[[str, str], side_file.Arrays]
 def rank(table: Table) -> None:
     """Mark the best and the second of every column that has a better side and two competitors."""
     for column in table.columns:
-        if column.metric.better is None:
-            continue
-        cells = ranked_cells(table, column)
-        if len(cells) < 2:
-            continue
-        # Numbers that print alike rank alike: a difference that is not shown is no reason.
-        sign = -1 if column.metric.better == "higher" else 1
-        printed = [sign * float(column.metric.text(cell.mean)) for _, cell in cells]
-        for (_, cell), value in zip(cells, printed):
-            place = 1 + sum(other < value for other in printed)
-            cell.place = place if place <= 2 else None
+        if column.metric.better is not None and len(found := _placed(table, column)) > 1:
+            for _, cell, place in found:
+                cell.place = place if place <= 2 else None
 
 
 def sort_rows(table: Table, primary: Sequence[Column]) -> None:
     """Give rows their places and order by the sum of their ranks in the ``primary`` columns; others go last."""
-    points: dict[int, list[int]] = defaultdict(list)
+    ranks: dict[int, list[int]] = defaultdict(list)
     for column in primary:
-        cells = ranked_cells(table, column)
-        sign = -1 if column.metric.better == "higher" else 1
-        values = [sign * float(column.metric.text(cell.mean)) for _, cell in cells]
-        for (row, _), value in zip(cells, values):
-            points[id(row)].append(1 + sum(other < value for other in values))
-    totals = {id(r): sum(points[id(r)]) for r in table.rows if len(points[id(r)]) == len(primary) > 0}
+        for row, _, place in _placed(table, column):
+            ranks[id(row)].append(place)
+    totals = {row: sum(places) for row, places in ranks.items() if len(places) == len(primary)}
     for row in table.rows:
         if id(row) in totals:
             row.place = 1 + sum(other < totals[id(row)] for other in totals.values())
-    table.rows.sort(key=lambda r: (totals.get(id(r), math.inf), r.label, r.score))
+    table.rows.sort(key=lambda row: (totals.get(id(row), math.inf), row.label, row.score))
+
+
+def _placed(table: Table, column: Column) -> list[tuple[Row, Cell, int]]:
+    """The competitors of a column with their places."""
+    found = ranked_cells(table, column)
+    sign = -1 if column.metric.better == "higher" else 1
+    # Numbers that print alike rank alike: a difference that is not shown is no reason.
+    printed = [sign * float(column.metric.text(cell.mean)) for _, cell in found]
+    return [(*item, 1 + sum(other < value for other in printed)) for item, value in zip(found, printed)]
 
 
 def ranked_cells(table: Table, column: Column) -> list[tuple[Row, Cell]]:

@@ -31,8 +31,9 @@ def per_class_svg(table: Table) -> str:
         for i, row in enumerate(rows):
             shift = (i - (len(rows) - 1) / 2) * width
             found = {
-                j + shift: [100 * v for v in row.per_class[target].get(name, ()) if v is not None]
+                j + shift: [100 * v for v in row.per_class[target][name].values.values()]
                 for j, name in enumerate(classes)
+                if name in row.per_class[target]
             }
             means = {0.0: 0.0} | {x: fmean(values) for x, values in found.items() if values}  # one bar for the legend
             axes.bar(list(means), list(means.values()), width, color=f"C{i % 10}", alpha=0.6, label=drawn(row.label))

@@ -151,10 +151,7 @@ def _csv_lines(table: Table) -> Iterator[dict[str, str | int]]:
             if (cell := row.cells.get(column.key)) is not None:
                 yield {**shared, **_csv_number(row, cell), **_csv_column(column)}
         for target, classes in row.per_class.items():
-            for name, values in classes.items():
-                defined = dict(zip(row.seeds, values))
-                known = {s: v for s, v in defined.items() if v is not None}
-                cell = Cell(known, tuple(s for s in defined if s not in known))
+            for name, cell in classes.items():
                 yield {**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"}
     for item in table.incomplete:
         yield {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import mean
 
 import pandas as pd
 
-from bench.report.leaderboard.statistics import mean_and_std
 from datasets.supervision.kinds import parse
 
-SEEDED_RULE = "Derived labels are drawn from each run's seed, so the spread over seeds is also that of the labels."
+BASELINE = "softmax"
+"""Its result from dense labels is the upper line of all methods."""
 _NOT_SEEDED = ("dense", "coarse", "none")
 """Families of kinds with nothing random in their labels."""
 
@@ -71,7 +72,7 @@ def labels_of(runs: pd.DataFrame) -> Labels:
 
 def _mean(values: pd.Series) -> float | None:
     known = values.dropna().tolist()
-    return mean_and_std(known)[0] if known else None
+    return mean(known) if known else None
 
 
 def _percent(share: float) -> str:

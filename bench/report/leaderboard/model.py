@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -29,6 +31,12 @@ class Cell:
     """Wilcoxon over seeds after Holm's correction, where there are enough seeds."""
     marks: str = ""
     """† and ‡: not significantly different from the best."""
+
+    @classmethod
+    def of(cls, found: Mapping[int, float], seeds: Sequence[int]) -> Cell:
+        """What was ``found`` by seed, for the ``seeds`` of a row."""
+        values = {seed: found[seed] for seed in seeds if math.isfinite(found.get(seed, math.nan))}
+        return cls(values, tuple(seed for seed in seeds if seed not in values))
 
     @property
     def n(self) -> int:
@@ -62,8 +70,8 @@ class Row:
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
     cells: dict[ColumnKey, Cell]
-    per_class: dict[str, dict[str, tuple[float | None, ...]]] = field(default_factory=dict)
-    """IoU by target and class, one value a seed."""
+    per_class: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    """IoU by target and class."""
     place: int | None = None
     """Position in the table."""
 

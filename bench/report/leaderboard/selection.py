@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bench.records.ledger import rows
+from bench.records.ledger import TRAINING, rows
 from bench.scoring.described import shown
 
 REASON_LENGTH = 240
@@ -23,13 +23,23 @@ class Selection(NamedTuple):
     """Complete runs of which there is a newer one with the same seed, and its id as ``newest``."""
 
 
-def select(members: pd.DataFrame, protocol: str, version: str) -> Selection:
-    """Sort out the runs among the ledger's rows ``members`` that count under ``version`` of ``protocol``."""
-    runs = members.drop_duplicates("run").sort_values(["created", "run"])
-    under = members.loc[members["protocol"] == protocol, ["run", *_State._fields]].drop_duplicates("run")
-    found = {run: _State(*state) for run, *state in rows(under)}
-    states = zip(runs["run_status"], runs["run_reason"], map(found.get, runs["run"]))
-    problems = [_problem(*state, protocol, version) for state in states]
+def runs_of(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a part of the ledger by age, one row each."""
+    return numbers.drop_duplicates("run").sort_values(["created", "run"])
+
+
+def states_of(numbers: pd.DataFrame) -> pd.DataFrame:
+    """What became of each run under each protocol, one row each."""
+    scored = ~numbers["protocol"].isin(("", TRAINING))
+    return numbers.loc[scored, ["run", "protocol", *_State._fields]].drop_duplicates(["run", "protocol"])
+
+
+def select(runs: pd.DataFrame, states: pd.DataFrame, protocol: str, version: str) -> Selection:
+    """Sort out those of ``runs_of`` a group that count under ``version`` of ``protocol``, by the group's ``states``."""
+    under = rows(states.loc[states["protocol"] == protocol, ["run", *_State._fields]])
+    found = {run: _State(*state) for run, *state in under}
+    of_runs = zip(runs["run_status"], runs["run_reason"], map(found.get, runs["run"]))
+    problems = [_problem(*state, protocol, version) for state in of_runs]
     runs = runs.assign(problem=[p[0] for p in problems], why=[p[1] for p in problems])
     complete = runs[runs["problem"] == _NONE]
     used = complete.drop_duplicates(["variant", "seed"], keep="last")

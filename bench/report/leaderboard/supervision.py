@@ -7,24 +7,22 @@ table puts the closed-set mIoU of groups side by side that agree in everything e
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from bench.records.ledger import GROUP, parts, rows
 from bench.records.naming import Variant, flat, named
+from bench.report.leaderboard.captions import facts_of, rules_by_supervision
 from bench.report.leaderboard.columns import Column, ColumnKey, metric
 from bench.report.leaderboard.comparison import rank, ranked_cells, sort_rows
-from bench.report.leaderboard.facts import facts_of, partial_rules
-from bench.report.leaderboard.labels import SEEDED_RULE, Labels, labels_of
+from bench.report.leaderboard.labels import BASELINE, Labels, labels_of
 from bench.report.leaderboard.model import Cell, Row, Table
-from bench.report.leaderboard.selection import headline, select
+from bench.report.leaderboard.selection import headline, runs_of, select, states_of
 
 PROTOCOL = "by-supervision"
 """What ``Table.protocol`` says of these tables; their numbers are of the closed-set protocol."""
-BASELINE = "softmax"
-"""The method whose result from dense labels is the upper line of all methods."""
 _SCORED = "closed-set"
 _LABELS = ["supervision", "labels"]
 _FAMILY = [column for column in GROUP if column not in _LABELS]
@@ -33,56 +31,57 @@ _SHARES = ("share_of_own_dense", "share_of_upper_line")
 
 def by_supervision(frame: pd.DataFrame) -> list[Table]:
     """One table for each family of groups that differ in supervision alone, and version of the protocol."""
-    frame = frame[frame["training_fingerprint"] != ""]
+    runs = runs_of(frame[frame["training_fingerprint"] != ""])
     # Runs from published labels do not say which copy of the images it was: the only known one.
-    copies = frame[frame["training_content"] != ""].groupby(["dataset", "training_images", "training_fingerprint"])
-    known = {key: found.iloc[0] for key, found in copies["training_content"] if found.nunique() == 1}
-    data = zip(frame["dataset"], frame["training_images"], frame["training_fingerprint"])
-    only = pd.Series([known.get(key, "") for key in data], index=frame.index, dtype=object)
-    content = frame["training_content"].where(frame["training_content"] != "", only)
+    known = runs["training_content"].where(runs["training_content"] != "")
+    copies = known.groupby([runs[column] for column in ("dataset", "training_images", "training_fingerprint")])
+    only = copies.transform("first").where(copies.transform("nunique") == 1, "")
+    numbers = frame[(frame["protocol"] == _SCORED) & (frame["part"] == "") & (frame["reading"] == "")]
+    states = states_of(numbers)
     tables = []
-    for _, members in parts(frame.assign(training_content=content), _FAMILY):
-        for version in sorted({*members.loc[members["protocol"] == _SCORED, "version"]}):
-            places = [select(found, _SCORED, version).used for _, found in parts(members, _LABELS)]
-            places = [used for used in places if len(used)]
+    for _, members in parts(runs.assign(training_content=known.fillna(only)), _FAMILY, sort=True):
+        scored = numbers[numbers["run"].isin(members["run"])]
+        for version in sorted({*scored["version"]}):
+            of_labels = [
+                select(found, states, _SCORED, version).used for _, found in parts(members, _LABELS, sort=True)
+            ]
+            places = [used for used in of_labels if len(used)]
             if len(places) > 1:
-                tables.append(_table(members, version, places))
+                tables.append(_table(scored[scored["version"] == version], version, places))
     return tables
 
 
-def _table(members: pd.DataFrame, version: str, places: Sequence[pd.DataFrame]) -> Table:
-    """``places``: the runs that count of each supervision and source."""
+def _table(numbers: pd.DataFrame, version: str, places: Sequence[pd.DataFrame]) -> Table:
+    """``places``: the runs that count of each supervision and source; ``numbers``: of the version, and theirs."""
     runs, counterparts = _join_counterparts(pd.concat(places))
     family = runs.iloc[0]
+    naming = named(runs["variant"])
+    runs["label"] = runs["variant"].map(naming.label)
+    numbers = numbers[numbers["run"].isin(runs["run"])]
+    numbers = numbers[numbers["target"] == headline(numbers)]
+    mious = numbers[numbers["metric"] == "miou"]
+    mious = runs[["run", "label"]].merge(mious, on="run").sort_values(["label", "seed"])
+    splits = numbers[["target", "data", "fingerprint"]].drop_duplicates().sort_values("data")
+    labels = _in_order([labels_of(used) for used in places])
+    dense = runs[(runs["supervision"] == "dense") & (runs["method"] == BASELINE)]
+    upper = _by_data(mious[mious["run"].isin(dense["run"])]) if dense["variant"].nunique() == 1 else {}
     table = Table(
         f"By supervision: {family['dataset']}, {family['architecture']}/{family['encoder']}, {family['recipe']}",
         PROTOCOL,
         facts_of(runs.assign(supervision=""), f"{_SCORED} version {version}"),
+        rows=[_row(of_row, mious[mious["label"] == label], upper) for label, of_row in parts(runs, "label", sort=True)],
     )
-    naming = named(runs["variant"])
-    names = naming.label
-    runs["label"] = [names[variant] for variant in runs["variant"]]
-    scored = members[(members["protocol"] == _SCORED) & (members["version"] == version) & (members["part"] == "")]
-    scored = scored[scored["run"].isin(runs["run"]) & (scored["reading"] == "")]
-    scored = scored[scored["target"] == headline(scored)]
-    mious = runs[["run", "label"]].merge(scored[(scored["metric"] == "miou")], on="run").sort_values(["label", "seed"])
-    splits = scored[["target", "data", "fingerprint"]].drop_duplicates().sort_values("data")
-    labels = _in_order([labels_of(used) for used in places])
-    dense = runs[(runs["supervision"] == "dense") & (runs["method"] == BASELINE)]
-    upper = _by_data(mious[mious["run"].isin(dense["run"])]) if dense["variant"].nunique() == 1 else {}
-    for label, of_row in parts(runs, "label", sort=True):
-        table.rows.append(_row(label, of_row, mious[mious["label"] == label], labels, upper))
     table.columns = _columns(table, labels, splits)
     rank(table)
     # The supervision that most rows have orders them, the one with most labels among equals.
-    ranked = [c for c in table.columns if c.metric.better is not None]
-    primary = max(ranked, key=lambda c: len(ranked_cells(table, c)), default=None)
+    ranked = [column for column in table.columns if column.metric.better is not None]
+    primary = max(ranked, key=lambda column: len(ranked_cells(table, column)), default=None)
     if primary is not None:
         sort_rows(table, [primary])
-    table.rules = _rules(labels, primary, upper, splits) + partial_rules(scored)
+    table.rules = rules_by_supervision(labels, primary, upper, numbers)
     table.notes = [
-        f"{names[variant]} from no labels was trained with {settings} and is compared with its own counterpart that "
-        "has labels and otherwise the same settings"
+        f"{naming.label[variant]} from no labels was trained with {settings} and is compared with its own counterpart "
+        "that has labels and otherwise the same settings"
         for variant, settings in counterparts.items()
     ]
     table.notes += naming.notes
@@ -120,77 +119,42 @@ def _in_order(labels: Sequence[Labels]) -> list[Labels]:
     return sorted(labels, key=lambda s: (s.kind != "dense", s.kind == "none", -(s.share or 0.0), s.kind, s.source))
 
 
-def _key(target: str, labels: Labels, data: str, name: str) -> ColumnKey:
-    return (f"{target} from {labels.kind} [{labels.source}]", data, name)
+def _key(kind: str, source: str, target: str, data: str, name: str) -> ColumnKey:
+    return f"{target} from {kind} [{source}]", data, name
 
 
-def _row(
-    label: str, runs: pd.DataFrame, mious: pd.DataFrame, labels: Sequence[Labels], upper: Mapping[str, Cell]
-) -> Row:
+def _row(runs: pd.DataFrame, mious: pd.DataFrame, upper: Mapping[str, Cell]) -> Row:
     """``upper``: the upper line by data."""
-    cells: dict[ColumnKey, Cell] = {}
+    first = runs.iloc[0]
+    seeds, run_ids = tuple(sorted({*runs["seed"]})), tuple(runs["run"])
+    row = Row(first["label"], first["method"], first["method_version"], "", seeds, run_ids, cells={})
     own = _by_data(mious[mious["supervision"] == "dense"])
-    known = {(seen.kind, seen.source): seen for seen in labels}
     for (kind, source, target), found in parts(mious, [*_LABELS, "target"]):
-        seen = known[kind, source]
         for data, cell in _by_data(found).items():
-            cells[_key(target, seen, data, "miou")] = cell
+            row.cells[_key(kind, source, target, data, "miou")] = cell
             for name, dense in zip(_SHARES, ({} if kind == "dense" else own, upper)):
                 if data in dense and (mean := dense[data].mean):
                     shares = {seed: value / mean for seed, value in cell.values.items()}
-                    cells[_key(target, seen, data, name)] = Cell(shares)
-    variant = runs["variant"].iloc[0]
-    return Row(
-        label=label,
-        method=variant.method,
-        version=variant.version,
-        score="",
-        seeds=tuple(sorted({*runs["seed"]})),
-        run_ids=tuple(runs["run"]),
-        cells=cells,
-    )
+                    row.cells[_key(kind, source, target, data, name)] = Cell(shares)
+    return row
 
 
 def _by_data(mious: pd.DataFrame) -> dict[str, Cell]:
     """What was measured, by data; nothing of data on which all is undefined."""
-    found: dict[str, dict[int, float]] = defaultdict(dict)
-    for data, seed, value in rows(mious.loc[mious["value"].notna(), ["data", "seed", "value"]]):
-        found[data][seed] = value
-    return {data: Cell(values) for data, values in found.items()}
+    defined = mious[mious["value"].notna()]
+    return {data: Cell(dict(zip(found["seed"], found["value"]))) for data, found in parts(defined, "data")}
 
 
 def _columns(table: Table, labels: Sequence[Labels], splits: pd.DataFrame) -> list[Column]:
-    twice = {s.kind for s in labels if sum(other.kind == s.kind for other in labels) > 1}
+    kinds = Counter(seen.kind for seen in labels)
     columns = []
     for split in rows(splits):
         for seen in labels:
-            group = f"{seen.kind} ({seen.text})" if seen.kind in twice else seen.heading
+            group = f"{seen.kind} ({seen.text})" if kinds[seen.kind] > 1 else seen.heading
             if len(splits) > 1:
                 group += f" [{split.fingerprint[:8]}]"
             for name in ("miou", *_SHARES):
-                key = _key(split.target, seen, split.data, name)
+                key = _key(seen.kind, seen.source, split.target, split.data, name)
                 if any(key in row.cells for row in table.rows):
                     columns.append(Column(key, group, split.target, metric(name), labels=seen))
     return columns
-
-
-def _rules(
-    labels: Sequence[Labels], primary: Column | None, upper: Mapping[str, Cell], splits: pd.DataFrame
-) -> list[str]:
-    rules = [
-        f"mIoU on {', '.join(sorted({*splits['target']}))}: mean ± sample standard deviation (ddof = 1) over n "
-        "seeds, in per cent; a mIoU of fewer seeds than its row's shows its own n. Best of each supervision in bold, "
-        "second underlined, by the printed digits; which differences are significant is marked in its own table.",
-        "Shares are of mean mIoU: of the same row's from dense labels, and of the upper line. Their ± is that of the "
-        "runs from these labels alone.",
-    ]
-    for cell in (upper[data] for data in splits["data"] if data in upper):
-        spread = "" if cell.std is None else f" ± {100 * cell.std:.2f}"
-        seeds = f"{cell.n} seed{'s' if cell.n > 1 else ''}"
-        rules.append(f"Upper line: {BASELINE} from dense labels, {100 * cell.mean:.2f}{spread} ({seeds}).")
-    if primary is not None and primary.labels is not None:
-        rules.append(f"Rows are ordered by mIoU from {primary.labels.kind} labels.")
-    rules += [f"{seen.kind}: {seen.text}." for seen in labels if seen.text]
-    if any(seen.seeded for seen in labels):
-        rules.append(SEEDED_RULE)
-    return rules

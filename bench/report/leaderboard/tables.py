@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeVar
 
 import pandas as pd
 
 from bench.records.ledger import TRAINING, ledger, parts, rows
-from bench.records.naming import Naming, Variant, named
+from bench.records.naming import Naming, named
 from bench.report.leaderboard import statistics as stats
+from bench.report.leaderboard.captions import facts_of, notes_on_seeds, notes_on_targets, notes_on_versions, rules_of
 from bench.report.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.report.leaderboard.comparison import Statistics, compare, rank, sort_rows
-from bench.report.leaderboard.facts import facts_of, partial_rules
-from bench.report.leaderboard.labels import SEEDED_RULE, labels_of
+from bench.report.leaderboard.labels import labels_of
 from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.report.leaderboard.published import load, matching, shares_of_supervised
-from bench.report.leaderboard.selection import Selection, headline, select, sentence
+from bench.report.leaderboard.selection import Selection, headline, runs_of, select, sentence, states_of
 from bench.report.leaderboard.supervision import by_supervision
 from bench.schema.record import Record
 from bench.scoring import described as protocols
@@ -36,9 +35,15 @@ COST = "cost"
 _KEY = ["target", "data", "metric"]
 _OF_A_TABLE = [
     *_KEY, "run", "protocol", "method", "partial", "headline", "over", "images", "fingerprint", "classes", "notes",
-    "reading", "part", "value",
+    "reading", "part", "seed", "value",
 ]  # fmt: skip
 """The columns of the ledger that a table's numbers need beside its runs."""
+_OF_HARDWARE = ("seconds", "images_per_second", "peak_memory_mb", "inference_seconds")
+"""Costs that only runs on the same hardware share."""
+
+Key = TypeVar("Key")
+_Found = dict[Key, dict[int, float]]
+"""Numbers by what they are of and by seed."""
 
 
 def build(
@@ -81,17 +86,19 @@ def build(
 
 
 def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: int) -> list[Table]:
-    states = members[~members["protocol"].isin(("", TRAINING))].drop_duplicates(["run", "protocol"])
+    runs, states = runs_of(members), states_of(members)
     tried = states[states["status"] != "skipped"]
     kept = sorted({*zip(tried["protocol"], tried["version"])}, key=lambda v: (protocols.order(v[0]), v[1]))
-    tables = [_table(members, name, version, statistics, resamples) for name, version in kept]
-    for table, (name, version) in zip(tables, kept):
+    tables = []
+    for name, version in kept:
+        table = _table(members, select(runs, states, name, version), name, version, statistics, resamples)
         if others := sorted({*states.loc[states["protocol"] == name, "version"]} - {version}):
             table.notes.append(
                 f"mixed versions: there are also runs scored under version {', '.join(others)} of "
                 "this protocol; they are in tables of their own and are not comparable"
             )
-    tables = tables or [_bare_table(members)]
+        tables.append(table)
+    tables = tables or [_bare_table(runs)]
     skipped = states[~states["protocol"].isin(tried["protocol"])]
     reasons = Counter(zip(skipped["protocol"], map(sentence, skipped["reason"])))
     for (name, reason), count in sorted(reasons.items(), key=lambda item: item[0][0]):
@@ -99,134 +106,96 @@ def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: i
     return tables
 
 
-def _bare_table(members: pd.DataFrame) -> Table:
+def _bare_table(runs: pd.DataFrame) -> Table:
     """Runs of which no protocol has anything to show."""
-    runs = members.drop_duplicates("run")
     naming = named(runs["variant"])
     failed = runs["run_status"] == "failed"
     why = [sentence(reason or "no protocol was run") for reason in runs["run_reason"]]
     runs = runs.assign(problem=failed.map({True: "failed", False: "not scored"}), why=why)
-    table = Table("Runs without scores", "none", facts_of(runs, "none"))
-    table.incomplete = _incomplete(runs, naming)
-    table.notes = naming.notes
-    return table
+    facts = facts_of(runs, "none")
+    title = f"{facts['data set']}, {facts['supervision']}, {facts['network']}, {facts['recipe']}"
+    incomplete = _incomplete(runs, naming)
+    return Table(f"Runs without scores: {title}", "none", facts, incomplete=incomplete, notes=naming.notes)
 
 
-def _table(members: pd.DataFrame, protocol: str, version: str, statistics: Statistics, resamples: int) -> Table:
-    selection = select(members, protocol, version)
+def _table(
+    members: pd.DataFrame, selection: Selection, protocol: str, version: str, statistics: Statistics, resamples: int
+) -> Table:
+    """``members``: the rows of a group; ``selection``: of the group's runs."""
     naming = named([*selection.used["variant"], *selection.incomplete["variant"]])
-    labels = naming.label
-    used = selection.used.assign(label=[labels[variant] for variant in selection.used["variant"]])
-    used = used.sort_values(["label", "seed"])
+    used = selection.used.assign(label=selection.used["variant"].map(naming.label)).sort_values(["label", "seed"])
     runs = used if len(used) else members.drop_duplicates("run")
     group = runs.iloc[0]
-    table = Table(
-        f"{protocols.shown(protocol).title}: {group['dataset']}, {group['supervision']}, "
-        f"{group['architecture']}/{group['encoder']}, {group['recipe']}",
-        protocol,
-        facts_of(runs, f"{protocol} version {version}"),
-    )
-    table.incomplete = _incomplete(selection.incomplete, naming)
-    scored = (members["protocol"] == protocol) & (members["version"] == version)
     described = protocols.shown(protocol)
+    scored = (members["protocol"] == protocol) & (members["version"] == version)
     if described.shows_costs:
         scored |= members["protocol"] == TRAINING
     numbers = members.loc[scored & members["run"].isin(used["run"]), _OF_A_TABLE]
-    numbers["data"] = numbers["data"].where(numbers["protocol"] != TRAINING, COST)
+    labels = dict(zip(used["run"], used["label"]))
+    numbers = numbers.assign(
+        data=numbers["data"].where(numbers["protocol"] != TRAINING, COST), label=numbers["run"].map(labels)
+    )
     whole = numbers[numbers["part"] == ""]
-    values = _values(whole)
-    ious = _ious(numbers)
-    for label, of_row in parts(used, "label"):
-        table.rows += _rows(label, of_row, values, ious, shared=described.rows == "Score")
-    table.columns = _columns(whole, protocol)
+    comparable = len(used[["hardware", "device"]].drop_duplicates()) < 2
+    table = Table(
+        f"{described.title}: {group['dataset']}, {group['supervision']}, "
+        f"{group['architecture']}/{group['encoder']}, {group['recipe']}",
+        protocol,
+        facts_of(runs, f"{protocol} version {version}"),
+        columns=_columns(whole, protocol, comparable),
+        rows=list(_rows(used, numbers, shared=described.rows == "Score")),
+        incomplete=_incomplete(selection.incomplete, naming),
+    )
     rank(table)
-    notes = _seed_notes(selection, labels) + _version_notes(labels) + _score_notes(whole)
-    _hide_incomparable_costs(table, used, notes)
+    notes = notes_on_seeds(selection.superseded, naming.label) + notes_on_versions(naming.label)
+    notes += notes_on_targets(whole)
+    if not comparable and any(column.group == COST for column in table.columns):
+        notes.append("times and memory are left out: the runs were made on different hardware")
     notes += naming.notes
     if resamples:
         notes += compare(table, statistics, resamples)
     table.notes = list(dict.fromkeys(notes))
-    table.rules = _rules(table, resamples)
-    if labels_of(runs).seeded:
-        table.rules.append(SEEDED_RULE)
-    table.rules += partial_rules(whole)
-    sort_rows(table, _primary_columns(table))
+    primary = _primary_columns(table)
+    table.rules = rules_of(table, primary, resamples, labels_of(runs), whole)
+    sort_rows(table, primary)
     return table
 
 
 def _incomplete(runs: pd.DataFrame, naming: Naming) -> list[Incomplete]:
-    labels = [naming.label[variant] for variant in runs["variant"]]
-    return [
-        Incomplete(label, tuple(sorted({*found["seed"]})), status, reason)
-        for (label, status, reason), found in parts(
-            runs[["seed", "problem", "why"]].assign(label=labels), ["label", "problem", "why"], sort=True
-        )
-    ]
+    found: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    for variant, status, why, seed in rows(runs[["variant", "problem", "why", "seed"]]):
+        found[naming.label[variant], status, why].add(seed)
+    return [Incomplete(label, tuple(sorted(seeds)), *why) for (label, *why), seeds in sorted(found.items())]
 
 
-# Rows
-
-_Values = Mapping[str, Mapping[str, Mapping[ColumnKey, float]]]
-"""By run and reading."""
-_Ious = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""By run, target and class."""
-
-
-def _values(numbers: pd.DataFrame) -> _Values:
-    found: dict[str, dict[str, dict[ColumnKey, float]]] = defaultdict(lambda: defaultdict(dict))
-    for run, reading, *key, value in rows(numbers[["run", "reading", *_KEY, "value"]]):
-        found[run][reading][key[0], key[1], key[2]] = value
-    return found
-
-
-def _ious(numbers: pd.DataFrame) -> _Ious:
-    found: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    ious = numbers[(numbers["metric"] == "iou") & (numbers["part"] != "")]
-    for run, target, name, value in rows(ious[["run", "target", "part", "value"]]):
-        found[run][target][name] = value
-    return found
-
-
-def _rows(label: str, runs: pd.DataFrame, values: _Values, ious: _Ious, shared: bool) -> Iterator[Row]:
-    """The rows of a variant: its own prediction, which has no name, and the other readings of its checkpoints.
+def _rows(runs: pd.DataFrame, numbers: pd.DataFrame, shared: bool) -> Iterator[Row]:
+    """The rows of each variant: its own prediction, which has no name, and the other readings of its checkpoints.
 
     ``shared``: its anomaly scores, each with what is of all scores of a target, such as the prevalence.
     """
-    seeds, variant = tuple(runs["seed"]), runs["variant"].iloc[0]
-    found = [values[run] for run in runs["run"]]
-    readings = sorted({reading for one in found for reading in one} - {""})
-    by_target = [ious.get(run, {}) for run in runs["run"]]
-    for reading in (readings or [""]) if shared else ["", *readings]:
-        mine = [{**(one.get("", {}) if shared else {}), **one.get(reading, {})} for one in found]
-        targets = sorted({target for one in by_target for target in one}) if shared or not reading else []
-        yield Row(
-            label=label,
-            method=variant.method,
-            version=variant.version,
-            score=reading,
-            seeds=seeds,
-            run_ids=tuple(runs["run"]),
-            cells={key: _cell(key, mine, seeds) for key in {key for one in mine for key in one}},
-            per_class={target: _per_class([one.get(target, {}) for one in by_target]) for target in targets},
-        )
+    values: dict[str, dict[str, _Found[ColumnKey]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    whole = numbers.loc[numbers["part"] == "", ["label", "reading", *_KEY, "seed", "value"]]
+    for label, reading, target, data, name, seed, value in rows(whole):
+        values[label][reading][target, data, name][seed] = value
+    ious: dict[str, dict[str, _Found[str]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    by_class = (numbers["metric"] == "iou") & (numbers["part"] != "")
+    for label, target, name, seed, value in rows(numbers.loc[by_class, ["label", "target", "part", "seed", "value"]]):
+        ious[label][target][name][seed] = value
+    for label, of_row in parts(runs, "label"):
+        seeds, variant = tuple(of_row["seed"]), of_row["variant"].iloc[0]
+        of_all = values[label][""] if shared else {}
+        readings = sorted({*values[label]} - {""})
+        for reading in (readings or [""]) if shared else ["", *readings]:
+            own = values[label][reading]
+            cells = {key: Cell.of({**of_all.get(key, {}), **own.get(key, {})}, seeds) for key in {**of_all, **own}}
+            row = Row(label, variant.method, variant.version, reading, seeds, tuple(of_row["run"]), cells)
+            for target, classes in sorted(ious[label].items()) if shared or not reading else []:
+                row.per_class[target] = {name: Cell.of(found, seeds) for name, found in classes.items()}
+            yield row
 
 
-def _cell(key: ColumnKey, found: Sequence[Mapping[ColumnKey, float]], seeds: Sequence[int]) -> Cell:
-    values = {seed: one.get(key, math.nan) for seed, one in zip(seeds, found)}
-    defined = {seed: value for seed, value in values.items() if math.isfinite(value)}
-    return Cell(defined, tuple(seed for seed in values if seed not in defined))
-
-
-def _per_class(found: Sequence[Mapping[str, float]]) -> dict[str, tuple[float | None, ...]]:
-    names = dict.fromkeys(name for one in found for name in one)
-    by_class = {name: [one.get(name, math.nan) for one in found] for name in names}
-    return {name: tuple(None if math.isnan(v) else v for v in values) for name, values in by_class.items()}
-
-
-# Columns
-
-
-def _columns(numbers: pd.DataFrame, protocol: str) -> list[Column]:
+def _columns(numbers: pd.DataFrame, protocol: str, comparable: bool) -> list[Column]:
+    """``comparable``: whether time and memory are of the same hardware, and so worth showing."""
     judged = headline(numbers)
     targets = numbers[numbers["target"] != ""]
     datas = targets.groupby("target")["data"].nunique()
@@ -246,6 +215,7 @@ def _columns(numbers: pd.DataFrame, protocol: str) -> list[Column]:
                 shown = shown and number.metric != "prevalence"
         elif data == COST:
             group = COST
+            shown = shown and (comparable or number.metric not in _OF_HARDWARE)
         elif number.over:
             group = "summary" + (f" over {number.over}" if means > 1 else "")
         columns.append(Column((target, data, number.metric), group, target, column, shown))
@@ -255,16 +225,6 @@ def _columns(numbers: pd.DataFrame, protocol: str) -> list[Column]:
         return not target, target != judged, target, data == COST, data, order(name, protocol)
 
     return sorted(columns, key=place)
-
-
-def _hide_incomparable_costs(table: Table, runs: pd.DataFrame, notes: list[str]) -> None:
-    if len(runs[["hardware", "device"]].drop_duplicates()) > 1:
-        hidden = {"seconds", "images_per_second", "peak_memory_mb", "inference_seconds"}
-        table.columns = [
-            replace(c, shown=False) if c.group == "cost" and c.metric.key in hidden else c for c in table.columns
-        ]
-        if any(c.group == "cost" for c in table.columns):
-            notes.append("times and memory are left out: the runs were made on different hardware")
 
 
 def _primary_columns(table: Table) -> list[Column]:
@@ -278,100 +238,18 @@ def _primary_columns(table: Table) -> list[Column]:
     return [c for c in table.columns if c.metric.better is not None][:1]
 
 
-# Words
-
-
 def _make_titles_unique(tables: list[Table]) -> None:
     """Add to titles that coincide what tells their tables apart."""
     by_title: dict[str, list[Table]] = defaultdict(list)
     for table in tables:
-        if table.protocol == "none":
-            facts = table.facts
-            table.title += f": {facts['data set']}, {facts['supervision']}, {facts['network']}, {facts['recipe']}"
         by_title[table.title].append(table)
-    for members in by_title.values():
-        if len(members) == 1:
-            continue
-        keys = dict.fromkeys(key for t in members for key in t.facts if key not in ("hardware", "commits"))
-        varying = [key for key in keys if len({t.facts.get(key) for t in members}) > 1]
-        for table in members:
+    for alike in by_title.values():
+        keys = dict.fromkeys(key for table in alike for key in table.facts if key not in ("hardware", "commits"))
+        varying = [key for key in keys if len({table.facts.get(key) for table in alike}) > 1]
+        for table in alike:
             table.title += "".join(f", {key} {table.facts[key]}" for key in varying if key in table.facts)
     seen: Counter[str] = Counter()
     for table in tables:
         seen[table.slug] += 1
         if seen[table.slug] > 1:
             table.title += f" ({seen[table.slug]})"
-
-
-def _seed_notes(selection: Selection, labels: Mapping[Variant, str]) -> list[str]:
-    return [
-        f"{labels[earlier.variant]}: seed {earlier.seed} was run more than once; {earlier.newest} is the newest and "
-        f"counts, {earlier.run} does not"
-        for earlier in rows(selection.superseded)
-    ]
-
-
-def _version_notes(labels: Mapping[Variant, str]) -> list[str]:
-    versions: dict[str, set[str]] = defaultdict(set)
-    for variant in labels:
-        versions[variant.method].add(variant.version)
-    return [
-        f"mixed versions: {method} was run at versions {', '.join(sorted(found))}; they are separate rows"
-        for method, found in sorted(versions.items())
-        if len(found) > 1
-    ]
-
-
-def _score_notes(numbers: pd.DataFrame) -> list[str]:
-    targets = numbers[numbers["target"] != ""]
-    notes: dict[str, set[str]] = defaultdict(set)
-    for target, text, method in rows(targets[["target", "notes", "method"]].drop_duplicates()):
-        for note in filter(None, text.split("\n")):
-            notes[f"{target}: {sentence(note)}"].add(method)
-    everyone = {*numbers["method"]}
-    found = [
-        note if methods == everyone else f"{note} ({', '.join(sorted(methods))})"
-        for note, methods in sorted(notes.items())
-    ]
-    datas = targets.groupby("target")["data"].nunique()
-    return found + [
-        f"{target} was not the same images or classes in all runs: columns for each, not comparable"
-        for target in datas.index[datas > 1]
-    ]
-
-
-def _rules(table: Table, resamples: int) -> list[str]:
-    if not table.rows:
-        return []
-    rules = [
-        "Mean ± sample standard deviation (ddof = 1) over n seeds; one seed has no spread. Shares are in per "
-        "cent. Best in bold, second underlined, by the printed digits; arrows point to the better values.",
-        "Runs that are not complete are listed and never averaged. A number that is undefined for some seeds "
-        "shows its own n and does not compete.",
-    ]
-    primary = _primary_columns(table)
-    if primary:
-        where = ", ".join(dict.fromkeys(c.target for c in primary if c.target))
-        how = "in the order of their mean rank by" if len(primary) > 1 else "ordered by"
-        rules.append(f"Rows are {how} {primary[0].metric.label}" + (f" on {where}." if where else "."))
-    cells = [cell for row in table.rows for cell in row.cells.values()]
-    if resamples and any(cell.p_bootstrap is not None for cell in cells):
-        rules.append(
-            "† not significantly different from the column's best: paired bootstrap over images "
-            f"({resamples} samples, the same for all rows, mean over seeds), p ≥ 0.05 after Westfall and Young's "
-            "step-down correction within the column. It covers the choice of images, not that of training runs; "
-            "columns without per-image statistics carry no mark."
-        )
-    if any(cell.p_wilcoxon is not None for cell in cells):
-        rules.append(
-            "‡ not significantly different from the column's best over training runs: Wilcoxon signed-rank "
-            "test over common seeds, p ≥ 0.05 after Holm's correction."
-        )
-    if any(c.metric.key.endswith("_oracle") for c in table.shown):
-        rules.append("Oracle columns choose their threshold on the evaluation labels: an upper bound.")
-    described = protocols.shown(table.protocol)
-    if described.rows == "Reading" and table.has_scores:
-        rules.append(
-            "A row with a reading is the checkpoint of the method's own row, its class scores taken in another way."
-        )
-    return [*rules, *described.rules]

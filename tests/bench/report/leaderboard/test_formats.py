@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.common.errors import UserError
 from bench.report.leaderboard import FILES, build, render, show, write
 from bench.report.leaderboard.figures import per_class_svg
+from bench.report.leaderboard.model import Cell
 
 NASTY = "a_b & 50% of #1 {x} <script>alert(1)</script> | $y^2~\\ [bold] “π → ü”\nnext"
 
@@ -128,7 +129,7 @@ def test_a_figure_survives_that_no_seed_has_a_class_and_is_whole_xml(table):
     row = next(r for r in table.rows if r.per_class)
     (target,) = row.per_class
     assert set(row.per_class[target]) < set(names)
-    row.per_class[target] = dict.fromkeys(row.per_class[target], (None,))
+    row.per_class[target] = {name: Cell({}) for name in row.per_class[target]}
     assert row.label in per_class_svg(table)
 
 
