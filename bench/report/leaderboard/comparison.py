@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, product
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.columns import Column, ColumnKey, metric
 from bench.report.leaderboard.model import Cell, Row, Table
+from bench.report.leaderboard.statistics import Floats
 from bench.schema import side_file
 from bench.scoring.described import shown
 
@@ -72,9 +73,8 @@ def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
         Warnings.
     """
     columns = [c for c in table.columns if c.metric.better is not None and len(ranked_cells(table, c)) > 1]
-    bootstrapped = [c for c in columns if c.target]
     samples = _Resampled(table.protocol, statistics, resamples)
-    if bootstrapped:
+    if bootstrapped := [column for column in columns if column.target]:
         # Several rows, one for each anomaly score or reading, may come from the same runs.
         for run_ids, rows in groupby(table.rows, key=lambda row: row.run_ids):
             samples.add(list(rows), run_ids, bootstrapped)
@@ -83,31 +83,40 @@ def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
         cells = ranked_cells(table, column)
         best_row, best = max(cells, key=lambda item: sign * item[1].mean)
         others = [(row, cell) for row, cell in cells if cell is not best]
-        found, differences = [], []
-        first = samples.get(best_row, column)
-        for row, cell in others:
-            second = samples.get(row, column)
-            if first is None or second is None:
-                continue
-            cell.difference = stats.paired_bootstrap(sign * first[1:], sign * second[1:])
-            if cell.difference is not None:
-                found.append(cell)
-                differences.append(first - second)
-        for cell, p in zip(found, stats.step_down(np.array(differences))):
-            cell.p_bootstrap = p
-            if p >= stats.ALPHA:
-                cell.marks += "†"
-        tests = [(cell, stats.wilcoxon_over_seeds(best.values, cell.values, len(others))) for _, cell in others]
-        decided = [(cell, p) for cell, p in tests if p is not None]
-        for (cell, _), p in zip(decided, stats.holm([p for _, p in decided])):
-            cell.p_wilcoxon = p
-            if p >= stats.ALPHA:
-                cell.marks += "‡"
+        _compare_over_images(others, samples.of(column), best_row, sign)
+        _compare_over_seeds([cell for _, cell in others], best)
     return samples.problems
 
 
+def _compare_over_images(others: list[tuple[Row, Cell]], samples: Mapping[int, Floats], best: Row, sign: int) -> None:
+    """``samples``: of the rows that have any, by id."""
+    if id(best) not in samples:
+        return
+    first = samples[id(best)]
+    compared = []
+    for row, cell in others:
+        if id(row) in samples:
+            second = samples[id(row)]
+            cell.difference = stats.paired_bootstrap(sign * first[1:], sign * second[1:])
+            if cell.difference is not None:
+                compared.append((cell, first - second))
+    for (cell, _), p in zip(compared, stats.step_down(np.array([difference for _, difference in compared]))):
+        cell.p_bootstrap = p
+        if p >= stats.ALPHA:
+            cell.marks += "†"
+
+
+def _compare_over_seeds(others: list[Cell], best: Cell) -> None:
+    tests = [(cell, stats.wilcoxon_over_seeds(best.values, cell.values, len(others))) for cell in others]
+    decided = [(cell, p) for cell, p in tests if p is not None]
+    for (cell, _), p in zip(decided, stats.holm([p for _, p in decided])):
+        cell.p_wilcoxon = p
+        if p >= stats.ALPHA:
+            cell.marks += "‡"
+
+
 @lru_cache(maxsize=16)
-def _weights(ids: tuple[str, ...], resamples: int) -> NDArray[np.float64]:
+def _weights(ids: tuple[str, ...], resamples: int) -> Floats:
     """The same for all tables of these images."""
     # The data themselves come first: the check that statistics and record belong together.
     return np.concatenate([np.ones((1, len(ids))), stats.resampling_weights(ids, resamples)])
@@ -118,6 +127,10 @@ def _sorted(ids: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     """Image ids in order, and the place that each has among ``ids``."""
     places = np.argsort(np.array(ids), kind="stable")
     return tuple(ids[place] for place in places), places
+
+
+class _NotCompared(Exception):
+    """Why the statistics of a run are of no use for a target."""
 
 
 class _Resampled:
@@ -131,33 +144,34 @@ class _Resampled:
         self.statistics = statistics
         self.resamples = resamples
         self.problems: list[str] = []
-        self._found: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
+        self._found: dict[ColumnKey, dict[int, Floats]] = defaultdict(dict)
         self._ids: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    def get(self, row: Row, column: Column) -> NDArray[np.float64] | None:
-        return self._found.get((id(row), column.key))
+    def of(self, column: Column) -> Mapping[int, Floats]:
+        """By the id of the row."""
+        return self._found.get(column.key, {})
 
     def add(self, rows: list[Row], run_ids: Sequence[str], columns: list[Column]) -> None:
-        targets = list(dict.fromkeys((c.key[0], c.key[1]) for c in columns))
-        sums: dict[tuple[int, ColumnKey], NDArray[np.float64]] = {}
-        counts: Counter[tuple[int, ColumnKey]] = Counter()
+        """Draw those of ``rows`` that are of the same runs."""
+        targets = dict.fromkeys(column.key[:2] for column in columns)
+        found: dict[tuple[ColumnKey, int], list[Floats]] = defaultdict(list)
         for run_id, seed in zip(run_ids, rows[0].seeds):
             arrays = self.statistics(run_id, side_file.under(self.protocol))
             for row, target in product(rows, targets):
-                found = {
-                    key[2]: cell.values[seed]
-                    for key, cell in row.cells.items()
-                    if key[:2] == target and seed in cell.values
-                }
-                if not found:  # it was scored on other data
+                cells = {key[2]: cell.values for key, cell in row.cells.items() if key[:2] == target}
+                recorded = {name: values[seed] for name, values in cells.items() if seed in values}
+                if not recorded:  # it was scored on other data
                     continue
-                for name, values in self._samples(run_id, arrays, found, target, row.score).items():
-                    key = id(row), (*target, name)
-                    sums[key] = sums[key] + values if key in sums else values
-                    counts[key] += 1
-        for key, total in sums.items():
-            if counts[key] == len(run_ids):
-                self._found[key] = total / len(run_ids)
+                try:
+                    samples = self._samples(run_id, arrays, recorded, target, row.score)
+                except _NotCompared as why:
+                    self.problems.append(str(why))
+                    continue
+                for name, values in samples.items():
+                    found[(*target, name), id(row)].append(values)
+        for (key, row_id), drawn in found.items():
+            if len(drawn) == len(run_ids):
+                self._found[key][row_id] = np.sum(drawn, axis=0) / len(drawn)
 
     def _samples(
         self,
@@ -166,45 +180,37 @@ class _Resampled:
         recorded: Mapping[str, float],
         target: tuple[str, str],
         score: str,
-    ) -> dict[str, NDArray[np.float64]]:
-        protocol = shown(self.protocol)
-        found = side_file.of(arrays, protocol.kinds, self.protocol, target[0], score)
+    ) -> dict[str, Floats]:
+        """Of one run and target by metric; nothing where there are no statistics. Raises _NotCompared."""
+        protocol, name = shown(self.protocol), target[0]
+        found = side_file.of(arrays, protocol.kinds, self.protocol, name, score)
         if not found or len(found) < len(protocol.kinds):
             return {}
         images = len(next(iter(found.values())))
-        ids = side_file.of(arrays, [side_file.IDS], self.protocol, target[0]).get(side_file.IDS)
+        ids = side_file.of(arrays, [side_file.IDS], self.protocol, name).get(side_file.IDS)
         names = tuple(map(str, ids.tolist())) if ids is not None else tuple(f"{i:09d}" for i in range(images))
-        if len(names) != images or len(set(names)) != len(names):
-            self.problems.append(f"{run_id}: image ids and statistics of {target[0]} do not match; not compared")
-            return {}
+        if len(names) != images or len({*names}) != images:
+            raise _NotCompared(f"{run_id}: image ids and statistics of {name} do not match; not compared")
         in_order, in_turn = _sorted(names)
-        reference = self._ids.setdefault(target, in_order)
-        if in_order != reference:
-            self.problems.append(f"{run_id}: scored on other images of {target[0]} than the rest; not compared")
-            return {}
-        if len(names) < stats.MIN_IMAGES:
-            self.problems.append(
-                f"{target[0]} has {len(names)} images: too few for a bootstrap (at least {stats.MIN_IMAGES})"
-            )
-            return {}
-        weights = _weights(reference, self.resamples)
-        shared = side_file.of(arrays, protocol.constants, self.protocol, target[0], score)
+        if in_order != self._ids.setdefault(target, in_order):
+            raise _NotCompared(f"{run_id}: scored on other images of {name} than the rest; not compared")
+        if images < stats.MIN_IMAGES:
+            raise _NotCompared(f"{name} has {images} images: too few for a bootstrap (at least {stats.MIN_IMAGES})")
+        shared = side_file.of(arrays, protocol.constants, self.protocol, name, score)
         try:
             counts = protocol.condensed({kind: array[in_turn] for kind, array in found.items()})
-            samples = stats.in_parts(protocol.metrics, stats.resampled(counts, weights), shared)
+            sums = stats.resampled(counts, _weights(in_order, self.resamples))
+            samples = stats.in_parts(protocol.metrics, sums, shared)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            self.problems.append(
+            raise _NotCompared(
                 f"{self.protocol} cannot be resampled ({type(error).__name__}: {error}); its rows are not compared"
-            )
-            return {}
-        if protocol.rows == "Score":
-            return samples  # exact in the record, binned in the side file
-        for name, values in samples.items():
-            if name in recorded and not math.isclose(values[0], recorded[name], abs_tol=1e-6):
-                label = metric(name, self.protocol).label
-                self.problems.append(
-                    f"{run_id}: statistics of {target[0]} give {label} {values[0]:.4f}, the record says "
-                    f"{recorded[name]:.4f}; they are not of the same evaluation, not compared"
+            ) from None
+        # Scores are exact in the record and binned in the side file.
+        for key, values in samples.items() if protocol.rows != "Score" else ():
+            if key in recorded and not math.isclose(values[0], recorded[key], abs_tol=1e-6):
+                label = metric(key, self.protocol).label
+                raise _NotCompared(
+                    f"{run_id}: statistics of {name} give {label} {values[0]:.4f}, the record says "
+                    f"{recorded[key]:.4f}; they are not of the same evaluation, not compared"
                 )
-                return {}
         return samples

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from string import ascii_lowercase
 
 from bench.common.text import visible
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
-from bench.report.leaderboard.model import Row, Table
+from bench.report.leaderboard.model import Table
 
 PREAMBLE = (
     "% Needs \\usepackage{array,booktabs} and, to input the whole file at once, \\extrafloats{200}\\maxdeadcycles=300\n"
@@ -62,22 +62,32 @@ def latex(table: Table) -> str:
     """
     # The caption names the network among the facts, and that is long enough to be read once.
     title = table.title.replace(f", {table.facts['network']}", "") if "network" in table.facts else table.title
-    short = _short_labels(table)
+    label = f"tab:{table.slug}"
+    table, brief = _with_brief_labels(table)
     cost = [column for column in table.shown if column.group == "cost"]
     scores = [column for column in table.shown if column.group != "cost"]
     lines: list[str] = []
     if table.rows or table.incomplete:
-        blocks = [block for part in _parts(table, scores, short) for block in _tabulars(table, part, short)]
-        blocks += _incomplete(table, short) + _notes(table, short)
+        blocks = [block for part in _parts(table, scores) for block in _tabulars(table, part)]
         facts = table.caption[:1].upper() + table.caption[1:]
-        lines += _floats(title, facts, f"tab:{table.slug}", blocks)
+        lines += _floats(title, facts, label, blocks + _incomplete(table) + _notes(table, brief))
     if table.rows and cost:
-        facts = rf"See also Table~\ref{{tab:{table.slug}}}"
-        lines += _floats(f"Cost. {title}", facts, f"tab:{table.slug}:cost", _tabulars(table, cost, short), raw=True)
+        facts = rf"See also Table~\ref{{{label}}}"
+        lines += _floats(f"Cost. {title}", facts, f"{label}:cost", _tabulars(table, cost), raw=True)
     if table.published:
-        blocks = [_published(table)]
-        lines += _floats(f"{layout.PUBLISHED_TITLE}. {title}", "", f"tab:{table.slug}:published", blocks)
+        lines += _floats(f"{layout.PUBLISHED_TITLE}. {title}", "", f"{label}:published", [_published(table)])
     return "\n".join(lines)
+
+
+def _with_brief_labels(table: Table) -> tuple[Table, dict[str, str]]:
+    """``table`` with ``gss [a]`` for every label with settings that would take a third of the page; these labels."""
+    labels = dict.fromkeys([*(row.label for row in table.rows), *(item.label for item in table.incomplete)])
+    long = [label for label in labels if len(label) > _LONG_LABEL and " (" in label]
+    marks = (f"{ascii_lowercase[i % 26]}{i // 26 or ''}" for i in range(len(long)))
+    brief = {label: f"{label.partition(' (')[0]} [{mark}]" for label, mark in zip(long, marks)}
+    rows = [replace(row, label=brief.get(row.label, row.label)) for row in table.rows]
+    incomplete = [replace(item, label=brief.get(item.label, item.label)) for item in table.incomplete]
+    return replace(table, rows=rows, incomplete=incomplete), brief
 
 
 # Floats
@@ -120,35 +130,23 @@ def _paragraph(text: str) -> _Block:
     return _Block((rf"{{\footnotesize\raggedright {text}\par}}",), height)
 
 
-def _notes(table: Table, short: Mapping[str, str]) -> list[_Block]:
-    """Rules in one paragraph, labels in another, every warning in its own."""
-    texts = [_sentences(table.rules)]
-    texts.append(_sentences([f"{brief}: {label}" for label, brief in short.items()]))
-    texts += [f"Note: {_sentences([_shortened(note, short)])}" for note in table.notes]
+def _notes(table: Table, brief: Mapping[str, str]) -> list[_Block]:
+    """Rules in one paragraph, what brief labels stand for in another, every warning in its own."""
+    texts = [_sentences(table.rules), _sentences([f"{mark}: {label}" for label, mark in brief.items()])]
+    for note in table.notes:
+        for label, mark in brief.items():
+            note = note.replace(label, mark)
+        texts.append(f"Note: {_sentences([note])}")
     return [_paragraph(text) for text in texts if text]
-
-
-def _short_labels(table: Table) -> dict[str, str]:
-    """``gss [a]`` for every label whose settings would take a third of the page."""
-    labels = [*(row.label for row in table.rows), *(item.label for item in table.incomplete)]
-    long = [label for label in dict.fromkeys(labels) if len(label) > _LONG_LABEL and " (" in label]
-    marks = (f"{ascii_lowercase[i % 26]}{i // 26 or ''}" for i in range(len(long)))
-    return {label: f"{label.partition(' (')[0]} [{mark}]" for label, mark in zip(long, marks)}
-
-
-def _shortened(text: str, short: Mapping[str, str]) -> str:
-    for label, brief in short.items():
-        text = text.replace(label, brief)
-    return text
 
 
 # Tabulars
 
 
-def _parts(table: Table, columns: Sequence[Column], short: Mapping[str, str]) -> list[list[Column]]:
+def _parts(table: Table, columns: Sequence[Column]) -> list[list[Column]]:
     """The columns in parts that fit the page; those of the checkpoint are a part with fewer rows."""
     own = [column for column in columns if not _of_checkpoint(column)]
-    texts = [layout.identity_headings(table), *(_identity(table, row, short, False) for row in table.rows)]
+    texts = [layout.identity_headings(table), *(layout.identity(table, row) for row in table.rows)]
     used = sum(max(map(_em, column)) * _SIZE + 2 * _COLUMN_SEP for column in zip(*texts))
     parts = layout.parts(own, _TEXT_WIDTH + 2 * _COLUMN_SEP - used, lambda column: _column_width(table, column))
     shared = [column for column in columns if _of_checkpoint(column)]
@@ -160,32 +158,19 @@ def _of_checkpoint(column: Column) -> bool:
     return not column.target and column.group in ("", "cost")
 
 
-def _tabulars(table: Table, columns: list[Column], short: Mapping[str, str]) -> list[_Block]:
+def _tabulars(table: Table, columns: list[Column]) -> list[_Block]:
     """The rows under ``columns``, in several tabulars of much the same length if there are many."""
     headings = layout.identity_headings(table)
-    rows = table.rows
-    checkpoints = all(map(_of_checkpoint, columns))
-    if checkpoints:
+    rows = [(layout.identity(table, row), row) for row in table.rows]
+    if all(map(_of_checkpoint, columns)):
         headings = ["Method", "n"]
-        found = [row for row in rows if any(column.key in row.cells for column in columns)]
-        rows = list({row.label: row for row in found}.values())
+        found = [row for row in table.rows if any(column.key in row.cells for column in columns)]
+        rows = [([row.label, str(len(row.seeds))], row) for row in {row.label: row for row in found}.values()]
     head, height = _head(table, headings, columns)
-    count = math.ceil(len(rows) / _ROWS)
-    bounds = [round(i * len(rows) / count) for i in range(count + 1)] if count else []
-    blocks = []
-    for start, end in pairwise(bounds):
-        body = [
-            _row([*map(tex, _identity(table, row, short, checkpoints)), *map(_cell, layout.cells(columns, row))])
-            for row in rows[start:end]
-        ]
-        blocks.append(_tabular(head, body, height + _LINE * len(body)))
-    return blocks
-
-
-def _identity(table: Table, row: Row, short: Mapping[str, str], checkpoint: bool) -> list[str]:
-    texts = layout.identity(table, row)
-    texts[1] = short.get(row.label, row.label)
-    return [texts[1], texts[-1]] if checkpoint else texts
+    body = [_row([*map(tex, identity), *map(_cell, layout.cells(columns, row))]) for identity, row in rows]
+    count = math.ceil(len(body) / _ROWS)
+    bounds = pairwise(round(i * len(body) / max(count, 1)) for i in range(count + 1))
+    return [_tabular(head, body[start:end], height + _LINE * (end - start)) for start, end in bounds]
 
 
 def _head(table: Table, identity: list[str], columns: list[Column]) -> tuple[list[str], float]:
@@ -210,14 +195,14 @@ def _head(table: Table, identity: list[str], columns: list[Column]) -> tuple[lis
     return lines, height + _LINE * max([1, *map(len, stacks)])
 
 
-def _incomplete(table: Table, short: Mapping[str, str]) -> list[_Block]:
+def _incomplete(table: Table) -> list[_Block]:
     """Runs that are not averaged, and why."""
     spec = r"@{}>{\raggedright\arraybackslash}p{0.2\linewidth}>{\raggedright\arraybackslash}p{0.75\linewidth}@{}"
     head = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", _row(["Method", "Status"]), r"\midrule"]
     blocks = []
     for start in range(0, len(table.incomplete), _ROWS // 2):  # a reason may take two lines
         items = table.incomplete[start : start + _ROWS // 2]
-        body = [_row([tex(short.get(item.label, item.label)), tex(item.text)]) for item in items]
+        body = [_row([tex(item.label), tex(item.text)]) for item in items]
         lines = sum(_lines_of(item.text, _SIZE, 0.75 * _TEXT_WIDTH) for item in items)
         blocks.append(_tabular(head, body, _LINE * (lines + 5)))
     return blocks
