@@ -8,7 +8,6 @@ value gives them, these are no difference of their own.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -29,8 +28,7 @@ from bench.common.errors import UserError, near
 from bench.common.text import cell, drawn, visible
 from bench.config.tables import NOT_OF_THE_RESULT
 from bench.records.ledger import ledger, parts, rows
-from bench.records.naming import PARTIAL, flat, with_defaults
-from bench.records.naming import canonical as _canonical
+from bench.records.naming import PARTIAL, canonical, flat, with_defaults
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column, Metric, metric
 from bench.report.leaderboard.model import Cell
@@ -50,11 +48,9 @@ _ASIDE = 5
 _LABELS = "labels"
 """Where sparse labels come from, beside the settings."""
 _TABLES = ("method.", "recipe.", "network.", "data.")
-_CSV_COLUMNS = (
-    "data_set", "protocol", "target", "setting", "value", "line", "method", "metric",
-    "mean", "std", "n", "values", "runs",
-)  # fmt: skip
-
+_DATA = ["data", "training_images", "training_fingerprint", "training_content"]
+"""What was scored, and what training saw."""
+_PLACE = ["dataset", "target", "version", "place"]
 _ALSO = "differing from other runs also in"
 
 
@@ -121,74 +117,65 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
     measures = {*scored["metric"]}
     if measures and measure not in measures:
         raise UserError(f"no record has a closed-set metric {measure!r}: {near(measure, measures)}")
-    incomplete = having[~having["run"].isin(scored["run"])]
+    incomplete = having[~having["run"].isin(scored["run"])].sort_values("run")
     measured = scored[(scored["metric"] == measure) & scored["value"].notna()].sort_values(["created", "run"])
     # Other supervision is other labels: their source is no difference of its own then.
     aside = {setting, _LABELS} if setting == "data.supervision" else {setting}
     measured = measured.assign(
-        line=[_canonical({k: v for k, v in settings[run].items() if k not in aside}) for run in measured["run"]],
-        x=[_canonical(settings[run][setting]) for run in measured["run"]],
-        place=measured[["data", "training_images", "training_fingerprint", "training_content"]]
-        .astype(str)
-        .agg(" ".join, axis=1),
+        line=[canonical({k: v for k, v in settings[run].items() if k not in aside}) for run in measured["run"]],
+        x=[canonical(settings[run][setting]) for run in measured["run"]],
+        place=measured[_DATA].astype(str).agg(" ".join, axis=1),
     )
     # A later run with the same seed replaces an earlier one.
-    measured = measured.drop_duplicates(["dataset", "target", "version", "place", "line", "x", "seed"], keep="last")
-    panels, alone = [], []
-    for key, found in parts(measured, ["dataset", "target", "version", "place"]):
-        place = Place(*key)
-        by_line = {line: dict(parts(of_line, "x")) for line, of_line in parts(found, "line")}
-        alone += _left_out(setting, by_line, by_line)
-        drawn = {line: by_x for line, by_x in by_line.items() if len(by_x) > 1}
-        if drawn:
-            title, labels = _words(place, {line: json.loads(line) for line in drawn})
-            lines = [Line(labels[line], json.loads(line)["method_name"], _points(drawn[line])) for line in drawn]
-            lines.sort(key=lambda line: _natural(line.label))
-            left_out = _left_out(setting, by_line, drawn)
-            methods = {line.method for line in lines}
-            kin = incomplete[(incomplete["dataset"] == place.dataset) & incomplete["method"].isin(methods)]
-            left_out += [
-                f"{run.run}, whose closed-set scores are not complete"
-                + (f" ({run.run_reason})" if run.run_reason else "")
-                for run in rows(kin.sort_values("run"))
-            ]
-            panels.append(Panel(setting, metric(measure), place, title, tuple(lines), tuple(left_out)))
-    panels.sort(key=lambda panel: panel.place)
-    if not panels:
+    measured = measured.drop_duplicates([*_PLACE, "line", "x", "seed"], keep="last").sort_values("seed", kind="stable")
+    panels = [
+        _panel(setting, metric(measure), Place(*key), found, incomplete) for key, found in parts(measured, _PLACE)
+    ]
+    drawn = sorted((panel for panel in panels if panel.lines), key=lambda panel: panel.place)
+    if not drawn:
         values = ", ".join(sorted({_text(settings[run][setting]) for run in having["run"]}))
-        why = [text for text in alone if _ALSO in text]
+        why = [text for panel in panels for text in panel.left_out if _ALSO in text]
         remedy = f"the nearest is {why[0]}" if why else f"sweep it with `bench run --set {setting}=A,B,C`"
         raise UserError(
-            f"there is nothing to draw: no two complete runs differ in {setting} alone, whose values are {values}; "
+            f"there is nothing to draw: no two complete runs differ in {setting} alone; its values are {values}; "
             + remedy
         )
-    return panels
+    return drawn
 
 
-def _left_out(setting: str, by_line: Mapping[str, Mapping[str, pd.DataFrame]], others: Iterable[str]) -> list[str]:
-    """A sentence for each line with a single value: its runs, and in what it differs from the nearest of ``others``."""
-    sentences = []
-    among = {line: json.loads(line) for line in others}
-    for line, by_x in sorted(by_line.items()):
-        if len(by_x) > 1:
-            continue
-        ((value, alike),) = by_x.items()
-        own = json.loads(line)
-        told = [
-            [key for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)]
-            for name, other in among.items()
-            if other["method_name"] == own["method_name"] and {*by_line[name]} != {value}
-        ]
-        runs = ", ".join(alike["run"])
-        text = f"{runs} with {setting}={_text(json.loads(value))}"
-        if told:
-            keys = min(told, key=len)
-            said = ", ".join(f"{key}={_text(own[key]) if key in own else 'not set'}" for key in keys)
-            text += f", {_ALSO} {said}; give all runs of a line the same"
-        else:
-            text += f", the only value of {own['method_name']} in its line"
-        sentences.append(text)
-    return sentences
+def _panel(setting: str, measure: Metric, place: Place, found: pd.DataFrame, incomplete: pd.DataFrame) -> Panel:
+    """The lines of two values and more among what was ``found`` at a ``place``, by seed; the others are left out."""
+    runs = {line: dict(parts(of_line, "x")) for line, of_line in parts(found, "line")}
+    settings = {line: json.loads(line) for line in runs}
+    drawn = [line for line, by_x in runs.items() if len(by_x) > 1]
+    title, labels = _words(place, {line: settings[line] for line in drawn or runs})
+    lines = [Line(labels[line], settings[line]["method_name"], _points(runs[line])) for line in drawn]
+    left_out = []
+    for line, by_x in sorted(runs.items()):
+        if len(by_x) == 1:
+            ((value, alike),) = by_x.items()
+            others = [settings[other] for other in drawn or runs if {*runs[other]} != {value}]
+            told = f"{', '.join(alike['run'])} with {setting}={_text(json.loads(value))}"
+            left_out.append(f"{told}, {_why_alone(settings[line], others)}")
+    kin = incomplete[(incomplete["dataset"] == place.dataset) & incomplete["method"].isin([x.method for x in lines])]
+    for run in rows(kin):
+        reason = f" ({run.run_reason})" if run.run_reason else ""
+        left_out.append(f"{run.run}, without complete closed-set scores{reason}")
+    lines.sort(key=lambda line: _natural(line.label))
+    return Panel(setting, measure, place, title, tuple(lines), tuple(left_out))
+
+
+def _why_alone(own: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> str:
+    """In what a run differs from the nearest of the ``others`` of its method."""
+    told = [
+        [key for key in sorted(own.keys() | other.keys()) if own.get(key) != other.get(key)]
+        for other in others
+        if other["method_name"] == own["method_name"]
+    ]
+    if not told:
+        return f"the only value of {own['method_name']} in its line"
+    said = ", ".join(f"{key}={_text(own[key]) if key in own else 'not set'}" for key in min(told, key=len))
+    return f"{_ALSO} {said}; give all runs of a line the same"
 
 
 def _following(runs: pd.DataFrame, setting: str) -> dict[str, set[str]]:
@@ -201,11 +188,11 @@ def _following(runs: pd.DataFrame, setting: str) -> dict[str, set[str]]:
         elif setting.startswith("method."):
             key = setting.split(".")[1]
             if key in run.config.method:
-                values[run.method][_canonical(run.config.method[key])] = {key: run.config.method[key]}
+                values[run.method][canonical(run.config.method[key])] = {key: run.config.method[key]}
     for method, given in values.items():
         filled = [table for table in (with_defaults(method, one) for one in given.values()) if table]
         keys = {key for table in filled for key in table} - {setting.split(".")[1]}
-        found[method] = {key for key in keys if len({_canonical(table.get(key)) for table in filled}) > 1}
+        found[method] = {key for key in keys if len({canonical(table.get(key)) for table in filled}) > 1}
     return found
 
 
@@ -238,11 +225,10 @@ def _scored(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(by_x: Mapping[str, pd.DataFrame]) -> tuple[Point, ...]:
-    points = []
-    for text, found in by_x.items():
-        in_order = found.sort_values("seed")
-        cell = Cell(dict(zip(in_order["seed"], in_order["value"])))
-        points.append(Point(json.loads(text), cell, tuple(in_order["run"])))
+    points = [
+        Point(json.loads(text), Cell(dict(zip(found["seed"], found["value"]))), tuple(found["run"]))
+        for text, found in by_x.items()
+    ]
     return tuple(sorted(points, key=lambda point: _order(point.x)))
 
 
@@ -250,17 +236,17 @@ def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, d
     """A title of what all lines share, and for each line its method and what tells it from the others."""
 
     def varies(key: str, among: Sequence[Mapping[str, Any]]) -> bool:
-        return len({_canonical(line.get(key)) for line in among}) > 1
+        return len({canonical(line.get(key)) for line in among}) > 1
 
     everyone = list(lines.values())
     labels = {}
     for name, own in lines.items():
-        same_method = [line for line in everyone if line["method_name"] == own["method_name"]]
+        kin = [line for line in everyone if line["method_name"] == own["method_name"]]
         of_method = ("method.", "method_version")
         parts = [
             f"{key.removeprefix('method.')}={_text(value)}"
             for key, value in sorted(own.items())
-            if key != "method_name" and varies(key, same_method if key.startswith(of_method) else everyone)
+            if key != "method_name" and varies(key, kin if key.startswith(of_method) else everyone)
         ]
         labels[name] = own["method_name"] + (f" ({', '.join(parts)})" if parts else "")
     first = everyone[0]
@@ -307,14 +293,11 @@ def write(panels: Sequence[Panel], path: Path) -> list[Path]:
             raise UserError(f"{path} cannot be drawn, its ending names no format: {near(kind, kinds)}")
         numbers = path.with_suffix(".csv")
         try:
-            picture, text = io.BytesIO(), io.StringIO()
+            picture = io.BytesIO()
             date = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
             figure.savefig(picture, format=kind, metadata=date)
             files.write(path, picture.getbuffer())
-            writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({key: cell(value) for key, value in row.items()} for row in _rows(panels))
-            files.write(numbers, text.getvalue())
+            files.write(numbers, pd.DataFrame(_rows(panels)).map(cell).to_csv(index=False, lineterminator="\n"))
         except OSError as error:
             sentence = f"{error.filename or path} cannot be written ({error.strerror}); choose another file with --out"
             raise UserError(sentence) from None
@@ -326,13 +309,13 @@ def _draw(axes: Axes, panel: Panel) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     scale = 100 if panel.metric.percent else 1
-    values = {_canonical(point.x): point.x for line in panel.lines for point in line.points}
+    values = {canonical(point.x): point.x for line in panel.lines for point in line.points}
     ordered = sorted(values.values(), key=_order)
     numeric = all(map(_is_number, ordered))
-    position = {_canonical(x): float(x) if numeric else i for i, x in enumerate(ordered)}
+    position = {canonical(x): float(x) if numeric else i for i, x in enumerate(ordered)}
     for i, line in enumerate(panel.lines):
         colour = f"C{i % 10}"
-        xs = [position[_canonical(point.x)] for point in line.points]
+        xs = [position[canonical(point.x)] for point in line.points]
         cells = [point.cell for point in line.points]
         bars = axes.errorbar(
             xs,
@@ -356,7 +339,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if numeric and ordered[0] > 0 and ordered[-1] > DECADE * ordered[0]:
         axes.set_xscale("log")
     if not numeric or len(ordered) <= _MOST_TICKS:
-        axes.set_xticks([position[_canonical(x)] for x in ordered], [drawn(_text(x)) for x in ordered])
+        axes.set_xticks([position[canonical(x)] for x in ordered], [drawn(_text(x)) for x in ordered])
         axes.minorticks_off()
     if not numeric:
         axes.margins(x=0.1)
@@ -394,7 +377,7 @@ def _rows(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    return "none" if value is None else value if isinstance(value, str) else _canonical(value)
+    return "none" if value is None else value if isinstance(value, str) else canonical(value)
 
 
 def _natural(text: str) -> list[tuple[bool, float, str]]:
