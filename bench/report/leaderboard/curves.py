@@ -3,7 +3,7 @@
 Runs share a panel if they were scored on the same images and classes by the same version of the protocol, after
 training on the same images; they share a line if nothing differs but the swept setting, what follows from it, and the
 seed. A method's preset fills other settings of it, and training without labels asks for some: left at what the swept
-value gives them, these are no difference of their own.
+value gives them, these are no further difference.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
         raise UserError(f"no record has a closed-set metric {measure!r}: {near(measure, measures)}")
     incomplete = having[~having["run"].isin(scored["run"])].sort_values("run")
     measured = scored[(scored["metric"] == measure) & scored["value"].notna()].sort_values(["created", "run"])
-    # Other supervision is other labels: their source is no difference of its own then.
+    # Other supervision is other labels: their source is no further difference then.
     aside = {setting, _LABELS} if setting == "data.supervision" else {setting}
     measured = measured.assign(
         line=[canonical({k: v for k, v in settings[run].items() if k not in aside}) for run in measured["run"]],

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from markupsafe import Markup
@@ -22,8 +22,6 @@ from bench.report.leaderboard.model import Cell, Row, Table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-Format = Literal["md", "csv", "tex", "html"]
 
 FILES: dict[str, str] = {
     "md": "leaderboard.md",

@@ -56,7 +56,7 @@ class _Block:
 
 
 def latex(table: Table) -> str:
-    """``table`` as floats, the cost of training and published numbers in floats of their own.
+    """``table`` as floats, the cost of training and published numbers in separate floats.
 
     Labels are ``tab:SLUG``, with ``:2``, ``:3`` for what goes on in further floats, ``:cost`` and ``:published``.
     """
@@ -301,7 +301,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def tex(text: str) -> str:
-    """``text`` with every character that LaTeX reads in a way of its own, or has no glyph for, replaced."""
+    """``text`` with every character that LaTeX takes for a command, or has no glyph for, replaced."""
     return "".join(map(_character, visible(text.replace("\n", " "))))
 
 

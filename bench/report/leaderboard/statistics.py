@@ -1,6 +1,6 @@
 """Spread and significance: mean and deviation over seeds, paired bootstrap over images, Wilcoxon, corrections.
 
-Pure functions on arrays; which rows are compared is decided in ``bench.report.leaderboard.tables``.
+Pure functions on arrays; which rows are compared is decided in ``bench.report.leaderboard.comparison``.
 """
 
 from __future__ import annotations

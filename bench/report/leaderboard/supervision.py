@@ -1,7 +1,7 @@
 """Tables by supervision: methods x labels, with dense labels as the upper line.
 
-Each supervision is a group, and so a table, of its own: training from other labels is another experiment. This
-table puts the closed-set mIoU of groups side by side that agree in everything else.
+Each supervision is a group, and so has its table: training from other labels is another experiment. This table puts
+the closed-set mIoU of groups side by side that agree in everything else.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def build(
     Args:
         records: of any mixture of runs; what cannot be compared comes apart into tables.
         statistics: arrays per image by run id (``Store.read_statistics``); asked once per run and table that compares.
-        published: show published figures beside tables of the same data, or also all of them in a table of
-            their own, or none.
+        published: show published figures beside tables of the same data, or also all of them in one more
+            table, or none.
         resamples: bootstrap samples of the images; 0 for no comparison.
     """
     entries = load() if published != "none" else []
