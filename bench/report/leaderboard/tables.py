@@ -131,9 +131,9 @@ def _table(
     if described.shows_costs:
         scored |= members["protocol"] == TRAINING
     numbers = members.loc[scored & members["run"].isin(used["run"]), _OF_A_TABLE]
-    labels = dict(zip(used["run"], used["label"]))
     numbers = numbers.assign(
-        data=numbers["data"].where(numbers["protocol"] != TRAINING, COST), label=numbers["run"].map(labels)
+        data=numbers["data"].where(numbers["protocol"] != TRAINING, COST),
+        label=numbers["run"].map(used.set_index("run")["label"]),
     )
     whole = numbers[numbers["part"] == ""]
     comparable = len(used[["hardware", "device"]].drop_duplicates()) < 2

@@ -109,6 +109,14 @@ def test_what_a_swept_preset_fills_is_no_difference_of_its_own(bench):
     assert panel.left_out == ()
 
 
+def test_runs_that_are_left_out_are_listed_by_seed(bench):
+    alone = [agmm(bench, "paper", seed, variance="none") for seed in (2, 0, 1)]
+    alone = [r.model_copy(update={"created": f"2025-01-0{day}T00:00:00Z"}) for day, r in enumerate(alone, start=1)]
+    (panel,) = curves.build([*alone, *(agmm(bench, preset) for preset in ("paper", "released"))], "method.preset")
+    (left_out,) = panel.left_out
+    assert left_out.startswith(", ".join(record.run_id for record in sorted(alone, key=lambda r: r.config.seed)))
+
+
 def test_what_was_given_beside_a_preset_stays_a_difference_and_is_named(bench):
     records = [agmm(bench, preset) for preset in ("paper", "released")]
     records += [agmm(bench, "paper", variance="none"), agmm(bench, "released", dim=64)]

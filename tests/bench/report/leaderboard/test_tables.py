@@ -75,7 +75,7 @@ def test_copies_of_a_data_set_with_other_files_never_share_a_table(bench, make):
     assert found[0].title != found[1].title
 
 
-def test_runs_whose_files_nobody_hashed_join_the_only_known_ones_and_no_others(bench, make):
+def test_runs_with_files_that_were_not_hashed_join_the_only_known_ones_and_no_others(bench, make):
     first, second = "aa" * 32, "bb" * 32
     known, unknown = bench.record(**of(first, make)), bench.record(**of(None, make, 1))
     (table,) = tables(bench, [known, unknown])
