@@ -66,24 +66,27 @@ def export(results: Path, format_: str, out: Path) -> None:
 @click.command(cls=Command)
 @options.results_argument
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
-@click.option("--y", default="miou", help="A metric of the closed-set protocol.")
+@click.option("--y", default="miou", help="A metric of the protocol.")
+@click.option("--protocol", default="closed-set")
 @click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")
-def curve(results: Path, x: str, y: str, out: Path | None) -> None:
+@options.plugins
+def curve(results: Path, x: str, y: str, protocol: str, out: Path | None) -> None:
     """Draw a metric of the runs of RESULTS against a setting, and write the numbers beside the picture as CSV."""
     from bench.records.store import Store
 
-    draw_curve(Store(results), x, y, out)
+    draw_curve(Store(results), x, y, protocol, out)
 
 
-def draw_curve(store: Store, x: str, y: str, out: Path | None = None) -> None:
+def draw_curve(store: Store, x: str, y: str, protocol: str = "closed-set", out: Path | None = None) -> None:
     """What ``bench curve`` does, for a sweep too. Raises UserError if there is nothing to draw."""
     from rich.console import Console
 
     from bench.common import names
     from bench.report.leaderboard import curves
 
-    panels = curves.build(store.records(), x, y)
-    picture = out or store.root / "curves" / f"{names.require('the name of a curve', f'{x}-{y}', 200)}.png"
+    panels = curves.build(store.records(), x, y, protocol)
+    name = f"{x}-{y}" if protocol == "closed-set" else f"{x}-{protocol}-{y}"
+    picture = out or store.root / "curves" / f"{names.require('the name of a curve', name, 200)}.png"
     curves.show(panels, Console())
     for path in curves.write(panels, picture):
         say(path)

@@ -27,6 +27,7 @@ from bench.common.console import styled
 from bench.common.errors import UserError, near
 from bench.common.text import cell, drawn, visible
 from bench.config.tables import NOT_OF_THE_RESULT
+from bench.plugins import registry
 from bench.records.ledger import ledger, parts, rows
 from bench.records.naming import PARTIAL, canonical, flat, with_defaults
 from bench.report.leaderboard import layout
@@ -38,7 +39,6 @@ from bench.schema.record import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PROTOCOL = "closed-set"
 DECADE = 10
 """Values that span more than this factor stand on a logarithmic axis."""
 _MOST_TICKS = 12
@@ -50,7 +50,7 @@ _LABELS = "labels"
 _TABLES = ("method.", "recipe.", "network.", "data.")
 _DATA = ["data", "training_images", "training_fingerprint", "training_content"]
 """What was scored, and what training saw."""
-_PLACE = ["dataset", "target", "version", "place"]
+_PLACE = ["dataset", "protocol", "target", "version", "place"]
 _ALSO = "differing from other runs also in"
 
 
@@ -77,7 +77,9 @@ class Place(NamedTuple):
     """What the runs of a panel share."""
 
     dataset: str
+    protocol: str
     target: str
+    """Empty for a number over all targets of the protocol."""
     version: str
     data: str
     """What was scored, and what training saw."""
@@ -96,9 +98,10 @@ class Panel:
     """A sentence for each set of runs of this place that is on no line, and why."""
 
 
-def build(records: Sequence[Record], setting: str, measure: str = "miou") -> list[Panel]:
-    """``measure``, on the split that the closed-set protocol summarises, against ``setting`` (a key of ``--set``).
+def build(records: Sequence[Record], setting: str, measure: str = "miou", protocol: str = "closed-set") -> list[Panel]:
+    """``measure`` of ``protocol`` against ``setting`` (a key of ``--set``), a panel for each target.
 
+    Of a protocol that is judged on one target it is that target alone; of anomaly scores each method's headline score.
     Raises UserError if no record has one of the two, or if no line has two values.
     """
     if not records:
@@ -113,10 +116,10 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
     if having.empty:
         known = {key for own in settings.values() for key in own if key.startswith(_TABLES)}
         raise UserError(f"no record has a setting {setting!r}: {near(setting, known)}")
-    scored = _scored(frame[frame["run"].isin(having["run"])])
+    scored = _scored(frame[frame["run"].isin(having["run"])], protocol)
     measures = {*scored["metric"]}
     if measures and measure not in measures:
-        raise UserError(f"no record has a closed-set metric {measure!r}: {near(measure, measures)}")
+        raise UserError(f"no record has a metric {measure!r} of protocol {protocol}: {near(measure, measures)}")
     incomplete = having[~having["run"].isin(scored["run"])].sort_values("run")
     measured = scored[(scored["metric"] == measure) & scored["value"].notna()].sort_values(["created", "run"])
     # Other supervision is other labels: their source is no further difference then.
@@ -129,7 +132,8 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou") -> lis
     # A later run with the same seed replaces an earlier one.
     measured = measured.drop_duplicates([*_PLACE, "line", "x", "seed"], keep="last").sort_values("seed", kind="stable")
     panels = [
-        _panel(setting, metric(measure), Place(*key), found, incomplete) for key, found in parts(measured, _PLACE)
+        _panel(setting, metric(measure, protocol), Place(*key), found, incomplete)
+        for key, found in parts(measured, _PLACE)
     ]
     drawn = sorted((panel for panel in panels if panel.lines), key=lambda panel: panel.place)
     if not drawn:
@@ -160,7 +164,7 @@ def _panel(setting: str, measure: Metric, place: Place, found: pd.DataFrame, inc
     kin = incomplete[(incomplete["dataset"] == place.dataset) & incomplete["method"].isin([x.method for x in lines])]
     for run in rows(kin):
         reason = f" ({run.run_reason})" if run.run_reason else ""
-        left_out.append(f"{run.run}, without complete closed-set scores{reason}")
+        left_out.append(f"{run.run}, without complete {place.protocol} scores{reason}")
     lines.sort(key=lambda line: _natural(line.label))
     return Panel(setting, measure, place, title, tuple(lines), tuple(left_out))
 
@@ -215,11 +219,18 @@ def _settings(run: Any, swept: str, following: Mapping[str, set[str]]) -> dict[s
     return settings
 
 
-def _scored(frame: pd.DataFrame) -> pd.DataFrame:
-    """The closed-set numbers of every complete run on its headline split."""
+def _scored(frame: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The numbers under ``protocol`` of every complete run: its own prediction, or its headline anomaly score."""
     complete = (frame["run_status"] == "complete") & (frame["status"] == "complete")
-    own = (frame["reading"] == "") & (frame["part"] == "") & (frame["target"] != "")
-    found = frame[(frame["protocol"] == PROTOCOL) & complete & own]
+    found = frame[(frame["protocol"] == protocol) & complete & (frame["part"] == "")]
+    if registry.protocols.get(protocol).rows == "Score":
+        known = {name: registry.methods.known(name) for name in found["method"].unique()}
+        reading = found["method"].map({name: "" if cls is None else cls.headline_score for name, cls in known.items()})
+        return found[found["reading"] == reading]
+    found = found[found["reading"] == ""]
+    if not registry.protocols.get(protocol).on_source:
+        return found
+    found = found[found["target"] != ""]
     judged = {run: headline(numbers) for run, numbers in parts(found, "run")}
     return found[found["target"] == found["run"].map(judged)]
 
@@ -262,7 +273,7 @@ def show(panels: Sequence[Panel], console: Console) -> None:
     for panel in panels:
         table = RichTable(title=styled(panel.title), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
         table.add_column("method")
-        for heading in (panel.setting, "n", f"{panel.metric.heading} on {panel.place.target}"):
+        for heading in (panel.setting, "n", f"{panel.metric.heading} on {panel.place.target or 'all targets'}"):
             table.add_column(styled(heading), justify="right")
         column = Column(("", "", panel.metric.key), "", "", panel.metric)
         for line in panel.lines:
@@ -346,8 +357,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
     unit = " (%)" if panel.metric.percent else ""
     axes.set_xlabel(drawn(panel.setting))
     place = panel.place
-    where = drawn(f"{panel.metric.label}{unit} on {place.dataset}/{place.target}")
-    axes.set_ylabel(f"{where}\n{drawn(f'{PROTOCOL} version {place.version}')}")
+    target = place.target if "/" in place.target else f"{place.dataset}/{place.target or 'all targets'}"
+    where = drawn(f"{panel.metric.label}{unit} on {target}")
+    axes.set_ylabel(f"{where}\n{drawn(f'{place.protocol} version {place.version}')}")
     legend = "mean ± standard deviation over seeds, white dots are seeds"
     axes.set_title(f"{drawn(panel.title)}\n{legend}", fontsize=9, loc="left")
     axes.grid(alpha=0.3)
@@ -361,7 +373,7 @@ def _rows(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
             for point in line.points:
                 yield {
                     "data_set": panel.place.dataset,
-                    "protocol": f"{PROTOCOL} version {panel.place.version}",
+                    "protocol": f"{panel.place.protocol} version {panel.place.version}",
                     "target": panel.place.target,
                     "setting": panel.setting,
                     "value": _text(point.x),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.common.errors import UserError
 from bench.report.leaderboard import curves
+from bench.schema.record import ProtocolResult, Scores
 from methods.agmm import AGMM
 from methods.segsort import SegSort
 
@@ -182,6 +183,39 @@ def test_nothing_to_draw_is_one_sentence(bench, records, setting, measure, words
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_anomaly_curves_show_the_score_by_which_each_method_is_judged(bench, make):
+    def run(method, steps):
+        scores = {"msp": 0.1, "gmm_nll": 0.2 + steps / 1000, "nll": 0.9}
+        found = make.anomaly({name: {"auroc": value} for name, value in scores.items()})
+        return bench.record(method, protocols={"anomaly": found}, recipe={"steps": steps}, config={"a": 1})
+
+    runs = [run(method, steps) for method in ("softmax", "gmmseg") for steps in (100, 200)]
+    (panel,) = curves.build(runs, "recipe.steps", "auroc", "anomaly")
+    assert panel.place.target == "road_anomaly/test"
+    found = {line.label: [point.cell.mean for point in line.points] for line in panel.lines}
+    assert found == {"softmax": pytest.approx([0.1, 0.1]), "gmmseg": pytest.approx([0.3, 0.4])}
+    (axes,) = drawn([panel])
+    assert "anomaly version 1" in axes.get_ylabel()
+
+
+def test_cross_domain_curves_have_a_panel_for_each_target_and_one_for_all(bench, make):
+    def run(steps):
+        targets = {
+            name: Scores(dataset=make.info(name.partition("/")[0], "val"), metrics={"miou": miou, "source_miou": 0.5})
+            for name, miou in (("far/val", steps / 1000), ("near/val", steps / 500))
+        }
+        found = ProtocolResult(version="1", targets=targets, summary={"harmonic_mean": steps / 750})
+        return bench.record(protocols={"cross-domain": found}, recipe={"steps": steps})
+
+    runs = [run(100), run(200)]
+    panels = curves.build(runs, "recipe.steps", "miou", "cross-domain")
+    assert [panel.place.target for panel in panels] == ["far/val", "near/val"]
+    (panel,) = curves.build(runs, "recipe.steps", "harmonic_mean", "cross-domain")
+    assert panel.place.target == ""
+    (axes,) = drawn([panel])
+    assert "all targets" in axes.get_ylabel()
 
 
 @pytest.mark.parametrize(("values", "scale"), [((5, 10, 50), "linear"), ((5, 10, 51), "log"), ((0, 1, 99), "linear")])
