@@ -4,8 +4,7 @@ Source: Cordts et al. (2016), "The Cityscapes dataset for semantic urban scene u
 Licence: non-commercial, after registration; the terms are on the home page.
 Labels: ``labelIds`` files hold 34 ids (0..33, and -1 for licence plates), of which nineteen are evaluated and
 the others are void; ``labelTrainIds`` files, which the makers' scripts derive from them, hold 0..18 and 255.
-The latter are read if every image of the split has one, so that a conversion that stopped half-way changes
-nothing.
+Which of them is read: ``datasets/cityscapes_labels.py``.
 
 Pitfalls: the label files of the test split are placeholders without content, so test can only be scored on
 the makers' server. Published figures are on val, which leaves no split for selection: the last checkpoint
@@ -14,34 +13,12 @@ counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import ClassVar
 
-from datasets.base import IGNORE, ClassMap, Dataset, Item, Split, Target, list_files
+from datasets.base import ClassMap, Item, Split, Target
+from datasets.cityscapes_labels import CityscapesLabels, frames_below
 from datasets.class_sets import CAMVID_11, CITYSCAPES_19, IDD_LITE_7
-
-EVALUATED_IDS = {
-    "road": 7,
-    "sidewalk": 8,
-    "building": 11,
-    "wall": 12,
-    "fence": 13,
-    "pole": 17,
-    "traffic light": 19,
-    "traffic sign": 20,
-    "vegetation": 21,
-    "terrain": 22,
-    "sky": 23,
-    "person": 24,
-    "rider": 25,
-    "car": 26,
-    "truck": 27,
-    "bus": 28,
-    "train": 31,
-    "motorcycle": 32,
-    "bicycle": 33,
-}
-"""The labelIds value of each evaluated class."""
 
 TO_CAMVID = ClassMap.by_name(
     CITYSCAPES_19,
@@ -101,12 +78,11 @@ TO_IDD_LITE = ClassMap.by_name(
 )
 
 
-class Cityscapes(Dataset):
+class Cityscapes(CityscapesLabels):
     """Cityscapes with fine annotation, nineteen classes."""
 
     name = "cityscapes"
     title = "Cityscapes"
-    classes = CITYSCAPES_19
     splits: ClassVar = {"train": Split(2975), "val": Split(500)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions at https://www.cityscapes-dataset.com"}
@@ -123,36 +99,9 @@ class Cityscapes(Dataset):
         "_labelTrainIds.png)"
     )
     citation = "Cordts et al.: The Cityscapes dataset for semantic urban scene understanding. CVPR 2016"
-    raw_ids: ClassVar = {
-        **dict.fromkeys(range(-1, 34), IGNORE),
-        **{raw: CITYSCAPES_19.names.index(name) for name, raw in EVALUATED_IDS.items()},
-    }
 
-    def find(self) -> list[Item]:
-        """List the images of every city, with the one kind of label files that the whole split has."""
-        images = self.folder / "leftImg8bit" / self.split
-        cities = sorted(p for p in images.iterdir() if p.is_dir()) if images.is_dir() else []
-        names = {
-            path.name.removesuffix("_leftImg8bit.png"): path
-            for city in cities
-            for path in list_files(city, "_leftimg8bit.png")
-        }
-        for kind in ("labelTrainIds", "labelIds"):
-            items = [
-                Item(
-                    name,
-                    path,
-                    self.folder / "gtFine" / self.split / path.parent.name / f"{name}_gtFine_{kind}.png",
-                )
-                for name, path in names.items()
-            ]
-            self._train_ids = kind == "labelTrainIds"
-            if all(item.label.is_file() for item in items):
-                break
-        return items
-
-    def label_ids(self) -> Mapping[int, int]:
-        """The identity for ``labelTrainIds`` files, the table of evaluated ids for ``labelIds`` files."""
-        if self._train_ids:
-            return {**{i: i for i in range(len(self.classes))}, IGNORE: IGNORE}
-        return self.raw_ids
+    def frames(self) -> Iterator[Item]:
+        """The images of every city."""
+        return frames_below(
+            self.folder / "leftImg8bit" / self.split, self.folder / "gtFine" / self.split, "_leftImg8bit.png", "gtFine"
+        )

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from datasets.base import IGNORE, DataError
-from datasets.cityscapes import EVALUATED_IDS, TO_CAMVID, TO_IDD_LITE, Cityscapes
+from datasets.cityscapes import TO_CAMVID, TO_IDD_LITE, Cityscapes
+from datasets.cityscapes_labels import EVALUATED_IDS
 from datasets.class_sets import CAMVID_11, CITYSCAPES_19, IDD_LITE_7
 from tests.datasets.miniatures import MINIATURES, assert_one_sentence, ids_map
 
