@@ -86,7 +86,12 @@ class Cityscapes(CityscapesLabels):
     splits: ClassVar = {"train": Split(2975), "val": Split(500)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions at https://www.cityscapes-dataset.com"}
-    cross_domain = (Target("camvid", "test", TO_CAMVID), Target("idd_lite", "val", TO_IDD_LITE))
+    cross_domain = (
+        Target("camvid", "test", TO_CAMVID),
+        Target("idd_lite", "val", TO_IDD_LITE),
+        Target("kitti_semantics", "training"),
+        Target("bdd100k", "val"),
+    )
     anomaly = (
         Target("road_anomaly", "test"),
         Target("road_obstacle_21", "val"),

@@ -150,6 +150,22 @@ def cityscapes(root: Path, train_ids: bool) -> None:
     grey(base / "gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png", [1, 2, 3], 9)
 
 
+def kitti_semantics(root: Path) -> None:
+    for seed, name in enumerate(["000000_10", "000001_10"]):
+        photo(root / "kitti_semantics/training/image_2" / f"{name}.png", seed)
+        grey(root / "kitti_semantics/training/semantic" / f"{name}.png", range(34), seed)
+    photo(root / "kitti_semantics/training/image_2/000000_11.png", 8)
+    photo(root / "kitti_semantics/testing/image_2/000000_10.png", 9)
+
+
+def bdd100k(root: Path, images: str, labels: str, ending: str) -> None:
+    frames = [("train", "0a0a0b1a-7c39d841"), ("train", "0a1d4b2c-00000000"), ("val", "7d2f7975-e0c1c5a7")]
+    for seed, (split, name) in enumerate(frames):
+        photo(root / "bdd100k" / images / split / f"{name}.jpg", seed)
+        grey(root / "bdd100k" / labels / split / f"{name}{ending}", [*range(19), 255], seed)
+    photo(root / "bdd100k" / images / "test/ac6d4f42-00000000.jpg", 9)
+
+
 def ade20k(root: Path, inner: str) -> None:
     base = root / "ade20k" / inner
     for seed, (part, name) in enumerate(
@@ -221,6 +237,12 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
     "cityscapes": {
         "labelIds": lambda r: cityscapes(r, train_ids=False),
         "labelTrainIds": lambda r: cityscapes(r, train_ids=True),
+    },
+    "kitti_semantics": {"official": kitti_semantics},
+    "bdd100k": {
+        "10k": lambda r: bdd100k(r, "images/10k", "labels/sem_seg/masks", ".png"),
+        "first": lambda r: bdd100k(r, "seg/images", "seg/labels", "_train_id.png"),
+        "nested": lambda r: bdd100k(r, "bdd100k/images/10k", "bdd100k/labels/sem_seg/masks", ".png"),
     },
     "ade20k": {"archive": lambda r: ade20k(r, "ADEChallengeData2016"), "direct": lambda r: ade20k(r, "")},
     "pascal_voc": {

@@ -1,0 +1,45 @@
+"""BDD100K, semantic segmentation: dash-cam photographs of the United States by day, by night and in all weathers.
+
+Source: Yu et al. (2020); layout and classes by https://doc.bdd100k.com, 1280x720.
+Licence: educational, research and not-for-profit use under the makers' own licence.
+Labels: Cityscapes' training ids 0..18 and 255, in PNGs of 8 bits. The ids of the table in the makers' toolkit are
+others than Cityscapes' and occur in no label file.
+
+Pitfalls: the photographs are the "10K" images, which are not a subset of the "100K" ones, and have folders apart.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from datasets.base import Dataset, Item, Split, list_files
+from datasets.class_sets import CITYSCAPES_19
+
+
+class BDD100K(Dataset):
+    """BDD100K's 10K images with semantic labels, Cityscapes' nineteen classes."""
+
+    name = "bdd100k"
+    title = "BDD100K"
+    classes = CITYSCAPES_19
+    splits: ClassVar = {"train": Split(7000), "val": Split(1000)}
+    selection_split = None
+    withheld: ClassVar = {"test": "use split 'val'"}
+    home = "https://bdd-data.berkeley.edu (registration, 10K Images and Segmentation)"
+    licence = "educational, research and not-for-profit use, under the makers' own licence"
+    layout = (
+        "images/10k/SPLIT/NAME.jpg with labels/sem_seg/masks/SPLIT/NAME.png, or as first released "
+        "seg/images/SPLIT/NAME.jpg with seg/labels/SPLIT/NAME_train_id.png, directly or inside bdd100k/"
+    )
+    citation = "Yu et al.: BDD100K: a diverse driving dataset for heterogeneous multitask learning. CVPR 2020"
+
+    def find(self) -> list[Item]:
+        """List the split in the later layout if it is there, else in the first."""
+        inner = self.folder / "bdd100k"
+        base = inner if inner.is_dir() else self.folder
+        images, labels, ending = base / "images/10k", base / "labels/sem_seg/masks", ".png"
+        if not images.is_dir():
+            images, labels, ending = base / "seg/images", base / "seg/labels", "_train_id.png"
+        return [
+            Item(p.stem, p, labels / self.split / f"{p.stem}{ending}") for p in list_files(images / self.split, ".jpg")
+        ]
