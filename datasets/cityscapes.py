@@ -91,6 +91,11 @@ class Cityscapes(CityscapesLabels):
         Target("idd_lite", "val", TO_IDD_LITE),
         Target("kitti_semantics", "training"),
         Target("bdd100k", "val"),
+        Target("acdc", "val"),
+        *(Target("acdc", f"val-{condition}") for condition in ("fog", "night", "rain", "snow")),
+        Target("dark_zurich", "val"),
+        Target("nighttime_driving", "test"),
+        *(Target("foggy_cityscapes", f"val-beta-{beta}") for beta in ("0.005", "0.01", "0.02")),
     )
     anomaly = (
         Target("road_anomaly", "test"),

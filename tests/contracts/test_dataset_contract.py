@@ -235,7 +235,7 @@ class TestWrittenMiniatures:
             item.image.unlink()  # its archive is one of labels, the images come from elsewhere
         else:
             item.label.unlink()
-            for other_kind in item.label.parent.glob(f"{item.id}_*.png"):
+            for other_kind in item.label.parent.glob(f"{Path(item.id).name}_*.png"):
                 other_kind.unlink()
         with pytest.raises(DataError, match=r"have no (label|image)") as caught:
             make()

@@ -150,6 +150,56 @@ def cityscapes(root: Path, train_ids: bool) -> None:
     grey(base / "gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png", [1, 2, 3], 9)
 
 
+def labelled_frame(image: Path, label: Path, seed: int, kinds: Iterable[str] = ("labelTrainIds", "labelIds")) -> None:
+    """An image with label files of Cityscapes' kinds, ``label`` being their path up to the kind."""
+    photo(image, seed)
+    for kind in kinds:
+        ids = [*range(19), 255] if kind == "labelTrainIds" else range(34)
+        grey(label.with_name(f"{label.name}_{kind}.png"), ids, seed)
+
+
+def acdc(root: Path, images: str, labels: str, kinds: Iterable[str] = ("labelTrainIds", "labelIds")) -> None:
+    """Every condition with a frame of train and one of val, a frame of test without label, and what is not read."""
+    images_, labels_ = root / "acdc" / images, root / "acdc" / labels
+    sequences = {"fog": "GOPR0475", "night": "GOPR0351", "rain": "GOPR0400", "snow": "GOPR0122"}
+    seed = 0
+    for condition, sequence in sequences.items():
+        for split in ("train", "val"):
+            place, name = f"{condition}/{split}/{sequence}", f"{sequence}_frame_000041"
+            labelled_frame(images_ / place / f"{name}_rgb_anon.png", labels_ / place / f"{name}_gt", seed, kinds)
+            grey(labels_ / place / f"{name}_gt_invIds.png", [0, 1], seed)
+            reference = images_ / f"{condition}/{split}_ref/{sequence}"
+            photo(reference / f"{name}_rgb_ref_anon.png", 50 + seed)
+            seed += 1
+        photo(images_ / condition / "test" / sequence / f"{sequence}_frame_000099_rgb_anon.png", 90)
+
+
+def dark_zurich(root: Path, inner: str) -> None:
+    base, sequence = root / "dark_zurich" / inner, "GOPR0356"
+    for seed, number in enumerate((321, 324)):
+        name = f"{sequence}_frame_{number:06d}"
+        image = base / "rgb_anon/val/night" / sequence / f"{name}_rgb_anon.png"
+        labelled_frame(image, base / "gt/val/night" / sequence / f"{name}_gt", seed)
+        grey(base / "gt/val/night" / sequence / f"{name}_gt_invIds.png", [0, 1], seed)
+        photo(base / f"rgb_anon/val_ref/day/{sequence}_ref/{name}_ref_rgb_anon.png", 50 + seed)
+
+
+def nighttime_driving(root: Path, inner: str) -> None:
+    base = root / "nighttime_driving" / inner
+    for seed, name in enumerate(("0_Frame0100", "1_Frame2540")):
+        labels = base / "gtCoarse_daytime_trainvaltest/test/night"
+        labelled_frame(base / f"leftImg8bit/test/night/{name}_leftImg8bit.png", labels / f"{name}_gtCoarse", seed)
+
+
+def foggy_cityscapes(root: Path, images: str, labels: str) -> None:
+    for seed, frame in enumerate(("frankfurt_000000_000294", "lindau_000001_000019")):
+        city = frame.split("_")[0]
+        for fog, beta in enumerate(("0.005", "0.01", "0.02")):
+            name = f"{frame}_leftImg8bit_foggy_beta_{beta}.png"
+            photo(root / images / "leftImg8bit_foggyDBF/val" / city / name, 10 * fog + seed)
+        grey(root / labels / "gtFine/val" / city / f"{frame}_gtFine_labelIds.png", range(34), seed)
+
+
 def kitti_semantics(root: Path) -> None:
     for seed, name in enumerate(["000000_10", "000001_10"]):
         photo(root / "kitti_semantics/training/image_2" / f"{name}.png", seed)
@@ -243,6 +293,24 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "10k": lambda r: bdd100k(r, "images/10k", "labels/sem_seg/masks", ".png"),
         "first": lambda r: bdd100k(r, "seg/images", "seg/labels", "_train_id.png"),
         "nested": lambda r: bdd100k(r, "bdd100k/images/10k", "bdd100k/labels/sem_seg/masks", ".png"),
+    },
+    "acdc": {
+        "direct": lambda r: acdc(r, "rgb_anon", "gt"),
+        "archives": lambda r: acdc(r, "rgb_anon_trainvaltest/rgb_anon", "gt_trainval/gt"),
+        "labelIds": lambda r: acdc(r, "rgb_anon", "gt", ["labelIds"]),
+    },
+    "dark_zurich": {
+        "archive": lambda r: dark_zurich(r, "Dark_Zurich_val_anon"),
+        "direct": lambda r: dark_zurich(r, ""),
+    },
+    "nighttime_driving": {
+        "archive": lambda r: nighttime_driving(r, "NighttimeDrivingTest"),
+        "direct": lambda r: nighttime_driving(r, ""),
+    },
+    "foggy_cityscapes": {
+        "direct": lambda r: foggy_cityscapes(r, "foggy_cityscapes", "foggy_cityscapes"),
+        "labels of cityscapes": lambda r: foggy_cityscapes(r, "foggy_cityscapes", "cityscapes"),
+        "within cityscapes": lambda r: foggy_cityscapes(r, "cityscapes", "cityscapes"),
     },
     "ade20k": {"archive": lambda r: ade20k(r, "ADEChallengeData2016"), "direct": lambda r: ade20k(r, "")},
     "pascal_voc": {
