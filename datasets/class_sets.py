@@ -79,6 +79,12 @@ CITYSCAPES_19 = class_set(
 )
 """The nineteen evaluated classes of Cityscapes in trainId order."""
 
+SYNTHIA_16 = class_set(
+    "synthia-16",
+    [row for row in zip(CITYSCAPES_19.names, CITYSCAPES_19.colours) if row[0] not in {"terrain", "truck", "train"}],
+)
+"""The classes of Cityscapes that SYNTHIA-RAND-CITYSCAPES has, in the order and colours of Cityscapes."""
+
 
 def voc_colour(index: int) -> Colour:
     """The colour of a PASCAL VOC palette entry.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -216,6 +218,48 @@ def bdd100k(root: Path, images: str, labels: str, ending: str) -> None:
     photo(root / "bdd100k" / images / "test/ac6d4f42-00000000.jpg", 9)
 
 
+GTA5_SPLITS = {"train": [1, 2, 15188], "val": [22, 20803], "test": [11, 12]}
+"""15188 and 20803 are among the frames that are left out."""
+
+
+def gta5(root: Path, mapping: str) -> None:
+    base = root / "gta5"
+    for numbers in GTA5_SPLITS.values():
+        for number in numbers:
+            photo(base / "images" / f"{number:05d}.png", number)
+            palette(base / "labels" / f"{number:05d}.png", range(35), number)
+    (base / mapping).mkdir(exist_ok=True)
+    lists = {f"{split}Ids": np.array([[n] for n in numbers], np.uint16) for split, numbers in GTA5_SPLITS.items()}
+    savemat(base / mapping / "split.mat", lists)
+
+
+def deep_png(path: Path, channels: np.ndarray) -> Path:
+    """Write an RGB PNG (H, W, 3) of 16 bits a channel, which Pillow cannot."""
+    height, width, _ = channels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def synthia(root: Path, inner: str) -> None:
+    """Frames at the border of the splits; labels as in the release, classes in the first channel, instances after."""
+    base = root / "synthia" / inner
+    for number in (0, 8459, 8460, 9399):
+        photo(base / "RGB" / f"{number:07d}.png", number)
+        instances = np.random.default_rng(number).integers(0, 2**16, (HEIGHT, WIDTH))
+        classes = ids_map(range(23), number)
+        label = np.stack([classes, instances, np.zeros_like(classes)], axis=2)
+        deep_png(base / "GT" / "LABELS" / f"{number:07d}.png", label)
+
+
 def ade20k(root: Path, inner: str) -> None:
     base = root / "ade20k" / inner
     for seed, (part, name) in enumerate(
@@ -312,6 +356,8 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "labels of cityscapes": lambda r: foggy_cityscapes(r, "foggy_cityscapes", "cityscapes"),
         "within cityscapes": lambda r: foggy_cityscapes(r, "cityscapes", "cityscapes"),
     },
+    "gta5": {"direct": lambda r: gta5(r, "."), "mapping": lambda r: gta5(r, "read_mapping")},
+    "synthia": {"archive": lambda r: synthia(r, "RAND_CITYSCAPES"), "direct": lambda r: synthia(r, "")},
     "ade20k": {"archive": lambda r: ade20k(r, "ADEChallengeData2016"), "direct": lambda r: ade20k(r, "")},
     "pascal_voc": {
         "archive": lambda r: pascal_voc(r, "VOCdevkit/VOC2012"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from datasets import class_sets
-from datasets.class_sets import ADE_150, CAMVID_11, CITYSCAPES_19, IDD_LITE_7, VOC_21, voc_colour
+from datasets.class_sets import ADE_150, CAMVID_11, CITYSCAPES_19, IDD_LITE_7, SYNTHIA_16, VOC_21, voc_colour
 
 
 @pytest.mark.parametrize(
     ("classes", "count"),
-    [(CAMVID_11, 11), (IDD_LITE_7, 7), (CITYSCAPES_19, 19), (ADE_150, 150), (VOC_21, 21)],
+    [(CAMVID_11, 11), (IDD_LITE_7, 7), (CITYSCAPES_19, 19), (SYNTHIA_16, 16), (ADE_150, 150), (VOC_21, 21)],
 )
 def test_sizes(classes, count):
     assert len(classes) == count
@@ -24,6 +24,10 @@ def test_sizes(classes, count):
         (CITYSCAPES_19, 0, "road", (128, 64, 128)),
         (CITYSCAPES_19, 13, "car", (0, 0, 142)),
         (CITYSCAPES_19, 18, "bicycle", (119, 11, 32)),
+        (SYNTHIA_16, 8, "vegetation", (107, 142, 35)),
+        (SYNTHIA_16, 9, "sky", (70, 130, 180)),
+        (SYNTHIA_16, 13, "bus", (0, 60, 100)),
+        (SYNTHIA_16, 15, "bicycle", (119, 11, 32)),
         (ADE_150, 0, "wall", (120, 120, 120)),
         (ADE_150, 12, "person", (150, 5, 61)),
         (ADE_150, 149, "flag", (92, 0, 255)),
@@ -37,7 +41,7 @@ def test_landmarks(classes, index, name, colour):
 
 
 def test_colours_tell_classes_apart():
-    for name in ("CAMVID_11", "IDD_LITE_7", "CITYSCAPES_19", "VOC_21", "ANOMALY"):
+    for name in ("CAMVID_11", "IDD_LITE_7", "CITYSCAPES_19", "SYNTHIA_16", "VOC_21", "ANOMALY"):
         colours = getattr(class_sets, name).colours
         assert len(set(colours)) == len(colours), name
     # ADE20K's customary palette gives road and skyscraper one colour.
