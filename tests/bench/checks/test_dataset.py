@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -10,7 +11,7 @@ from bench.checks.dataset import check
 from bench.plugins import registry
 from datasets.base import IGNORE, ClassMap, ClassSet, Dataset, Item, Split, Target, list_files
 from datasets.class_sets import CITYSCAPES_19
-from tests.datasets.miniatures import grey, photo
+from tests.datasets.miniatures import MINIATURES, grey, photo
 
 CLASSES = ClassSet("two", ("a", "b"), ((0, 0, 0), (1, 1, 1)))
 
@@ -52,6 +53,17 @@ def test_void_and_classes_that_never_occur_are_named(root):
         grey(root / f"good/labels/{number}.png", [0, 2], number)
     found = [*dict(check(type("NoAnomalies", (Good,), {"splits": {"train": Split(3), "val": Split(3)}}), root))]
     assert "split train: 3 images; labels of 3: a 50.0%, void 50.0%; in none of them: b" in found
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_built_in_data_sets_pass_on_their_miniatures(tmp_path, name):
+    """All but the number of images, which only the release has."""
+    MINIATURES[name][next(iter(MINIATURES[name]))](tmp_path)
+    plugin = registry.datasets.get(name)
+    small = {split: replace(facts, count=None) for split, facts in plugin.splits.items()}
+    outcomes = dict(check(type("Small", (plugin,), {"splits": small}), tmp_path))
+    assert not {rule: problem for rule, problem in outcomes.items() if problem is not None}
+    assert len(outcomes) == 3 + len(small)
 
 
 def test_toyscapes_mini_passes(data_root):
