@@ -6,7 +6,7 @@ Labels: Cityscapes' own, ``labelTrainIds`` or ``labelIds`` files.
 
 Pitfalls: the same 500 scenes three times, so the splits are no independent measurements, and no new places for a
 model trained on Cityscapes. DBF, with dual-reference bilateral filtering, replaced the Foggy Cityscapes of the makers'
-earlier paper (folder ``leftImg8bit_foggy``), whose images are others and are not read.
+earlier paper (folder ``leftImg8bit_foggy``): other images, which are not read.
 """
 
 from __future__ import annotations
