@@ -43,6 +43,8 @@ class Row(NamedTuple):
     settings: Mapping[str, Any]
     readings: tuple[str, ...] = ("",)
     """The readings that a cell shows side by side; empty is the method's own prediction."""
+    features: str = ""
+    """The configuration's name of the runs on the networks of which these are fitted."""
 
 
 SEGSORT = {"clusters": 64, "inference_clusters": 256}
@@ -55,6 +57,9 @@ GMMSEG_ROW = Row("GMMSeg", "gmmseg", {})
 PAPERS_GMMSEG_ROW = Row("GMMSeg, the paper's density", "gmmseg", {"preset": "paper"})
 AGMM_ROW = Row("AGMM", "agmm", {})
 FEW_LABELS = ("scribbles", "points", "clicks-20")
+
+SEEDS = re.compile(r" \(n = 2\)|, n = 2")
+"""What ``cell`` says of two seeds."""
 
 Select = Callable[..., pd.DataFrame]
 """``select(dataset, row, supervision="dense", **recipe)``: the ledger's rows of the runs of a row, one a seed."""
@@ -73,6 +78,7 @@ def selector(records: Iterable[Record]) -> Select:
             run.run
             for run, own in known
             if (run.dataset, run.supervision, run.method, own) == (dataset, supervision, row.method, settings)
+            and (run.config.features.name if run.config.features else "") == row.features
             and all(getattr(run.config.recipe, key) == value for key, value in wanted.items())
         ]
         numbers = frame[frame["run"].isin(found)]
@@ -170,7 +176,18 @@ def overview(select: Select) -> list[list[str]]:
 
 def settled(select: Select) -> list[list[str]]:
     """Toyscapes under the recipe ``settled``, all protocols."""
-    rows = [SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, Row("GSS, patches", "gss", PATCH)]
+    return _under_settled(select, [SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, Row("GSS, patches", "gss", PATCH)])
+
+
+def readouts(select: Select) -> list[list[str]]:
+    """Read-outs fitted to the features of two methods' runs under ``settled``, beside those that were trained."""
+    fitted = ("linear", "gaussian", "mixture", "neighbours")
+    rows = [SOFTMAX_ROW, *(Row(f"{name} on softmax", name, {}, features="softmax") for name in fitted)]
+    rows += [GMMSEG_ROW, *(Row(f"{name} on GMMSeg", name, {}, features="gmmseg") for name in fitted)]
+    return _under_settled(select, rows)
+
+
+def _under_settled(select: Select, rows: Iterable[Row]) -> list[list[str]]:
     lines = [["", "seeds", "mIoU", "four shifted domains, harmonic mean", "anomalies, best AUROC", "the same, best AP"]]
     lines[0] += ["ECE", "boundary IoU"]
     for row in rows:
@@ -179,7 +196,7 @@ def settled(select: Select) -> list[list[str]]:
         cells += [best_score(runs, "toyscapes/anomaly", key) for key in ("auroc", "ap")]
         shown = (("calibration", "ece"), ("boundary", "boundary_iou"))
         cells += [cell([figure(values(runs, protocol, "test", key))], runs) for protocol, key in shown]
-        lines.append([row.title, *cells])
+        lines.append([row.title, *(SEEDS.sub("", text) for text in cells)])  # a column says how many
     return lines
 
 
@@ -297,7 +314,7 @@ def markdown(lines: list[list[str]]) -> list[str]:
     return [head, f"|---|{'--:|' * (len(lines[0]) - 1)}", *rows]
 
 
-TABLES = (overview, settled, schedules, toyscapes, camvid, decomposition, calibration)
+TABLES = (overview, settled, readouts, schedules, toyscapes, camvid, decomposition, calibration)
 
 
 def tables(records: Iterable[Record]) -> dict[str, list[str]]:
