@@ -45,8 +45,7 @@ class Linear(ReadOut):
         found = sample(self.labelled(context), len(self.classes), PER_CLASS, context.seed)
         if not len(found.labels):
             return
-        drawn = torch.bincount(found.labels, minlength=len(self.classes))
-        weights = (found.counts / drawn.clamp(min=1))[found.labels]
+        weights = found.stands_for[found.labels]
         weight, bias = logistic_regression(found.features, found.labels, weights, len(self.classes), self.config.l2)
         self.weight.copy_(weight)
         self.bias.copy_(bias)

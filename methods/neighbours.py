@@ -56,7 +56,7 @@ class Neighbours(ReadOut):
         if kept:
             self.features[:kept] = F.normalize(found.features, dim=1)
             self.labels[:kept] = found.labels
-            self.votes.copy_(found.counts / torch.bincount(found.labels, minlength=len(self.votes)).clamp(min=1))
+            self.votes.copy_(found.stands_for)
 
     def predict(self, images: Tensor) -> Prediction:
         """Logarithms of the vote (B, C, h, w), and the cosine distance of the k-th neighbour (B, h, w)."""

@@ -53,6 +53,11 @@ class Sample(NamedTuple):
     counts: Tensor
     """(C,) int64: how many cells of each class there were."""
 
+    @property
+    def stands_for(self) -> Tensor:
+        """(C,) float32: how many cells of its class a drawn one stands for."""
+        return self.counts / torch.bincount(self.labels, minlength=len(self.counts)).clamp(min=1)
+
 
 def sample(cells: Iterable[tuple[Tensor, Tensor]], num_classes: int, per_class: int, seed: int) -> Sample:
     """Draw up to ``per_class`` of each class's ``cells``, features (n, D) and labels (n,), for memory of twice as many.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.common.errors import UserError
@@ -16,7 +16,11 @@ from methods.capabilities import BringsNetwork
 
 
 def grid(
-    record: Record, methods: Sequence[type[Method]], seeds: Sequence[int], changes: Any, assignments: Sequence[str]
+    record: Record,
+    methods: Sequence[type[Method]],
+    seeds: Sequence[int],
+    changes: Sequence[Mapping[str, Any]],
+    assignments: Sequence[str],
 ) -> sweeps.Grid:
     """The runs of ``methods`` on the network of the finished run ``record``: its data, recipe and, if none, its seed.
 
@@ -34,10 +38,9 @@ def grid(
     recipe = source.recipe.name if source.recipe.name in recipe_names() else "quick"
     found = sweeps.grid(methods, source.data.name, recipe, seeds or [source.seed], [own, *changes], assignments)
     taken = FeatureSource(run=record.run_id, name=name(source), hash=record.checkpoint_hash)
-    weights = source.encoder_weights_hash
     for _, config in found.runs:
         if (config.data, config.network) != (source.data, source.network):
             changed = "data" if config.data != source.data else "network"
             raise UserError(f"--features takes the {changed} of {record.run_id}; leave out what changes it")
-    update = {"features": taken, "encoder_weights_hash": weights}
+    update = {"features": taken, "encoder_weights_hash": source.encoder_weights_hash}
     return found._replace(runs=[(method, config.model_copy(update=update)) for method, config in found.runs])
