@@ -3,7 +3,7 @@
 python benchmarks/start.py
 
 Plain: ``python -c "import pandas, pydantic, click, rich"``. All take turns, the least of ``--rounds`` counts. Modules
-are compiled once before, as an installation leaves them. ``bench show METHOD`` imports the method, and with it torch.
+are compiled once before, as an installation leaves them.
 """
 
 from __future__ import annotations

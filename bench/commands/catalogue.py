@@ -52,7 +52,7 @@ def page(name: str, store: Store | None = None) -> str:
 
     Raises UserError if there is none.
     """
-    if name in config.recipe_names():  # in the order of what a look costs: methods and data sets need torch
+    if name in config.recipe_names():
         return _recipe(name)
     if name in registry.protocols.names():
         return _protocol(name)
@@ -118,25 +118,22 @@ def _bound(metadata: Any) -> str:
 
 
 def _method(name: str) -> str:
-    method = registry.methods.get(name)
-    lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
-    if method.reference:
-        lines += ["", f"Reference: {method.reference}"]
-    from methods.base import Method
-    from methods.capabilities import Ability, LearnsWithoutLabels
+    with registry.methods.to_read(name) as method:
+        from methods.base import Method
+        from methods.capabilities import Ability, LearnsWithoutLabels
 
-    if issubclass(method, LearnsWithoutLabels):
-        settings = ", ".join(f"method.{key}={value}" for key, value in method.without_labels.items())
-        lines += ["", f"Learns without labels (--supervision none){f', with {settings}' if settings else ''}."]
-    abilities = [a for a in method.__mro__ if issubclass(a, Ability) and a is not Ability and not issubclass(a, Method)]
-    if abilities:
-        lines += ["", *(f"{ability.__name__}: {first_line(ability)}" for ability in abilities)]
-    module = inspect.getmodule(method.Config)
-    lines += ["", "Configuration (--set KEY=VALUE):"]
-    shown = list(fields(method.Config, "method"))
-    lines += shown or ["  none"]
-    if module is not None and inspect.getdoc(method.Config):
-        lines += ["", inspect.getdoc(method.Config) or ""]
+        lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
+        if method.reference:
+            lines += ["", f"Reference: {method.reference}"]
+        if issubclass(method, LearnsWithoutLabels):
+            settings = ", ".join(f"method.{key}={value}" for key, value in method.without_labels.items())
+            lines += ["", f"Learns without labels (--supervision none){f', with {settings}' if settings else ''}."]
+        own = [a for a in method.__mro__ if issubclass(a, Ability) and a is not Ability and not issubclass(a, Method)]
+        if own:
+            lines += ["", *(f"{ability.__name__}: {first_line(ability)}" for ability in own)]
+        lines += ["", "Configuration (--set KEY=VALUE):", *(list(fields(method.Config, "method")) or ["  none"])]
+        if inspect.getdoc(method.Config):
+            lines += ["", inspect.getdoc(method.Config) or ""]
     return "\n".join(lines)
 
 

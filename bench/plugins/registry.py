@@ -13,6 +13,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from pydantic import BaseModel
 from bench.common import names
 from bench.common.errors import UserError, near
 from bench.plugins.own_datasets import require_own_datasets
+from bench.plugins.placeholders import without_torch
 from bench.plugins.sources import Source, sources
 
 T = TypeVar("T")
@@ -167,6 +169,18 @@ class Registry(Generic[T]):
         if name in self._sources and name not in self._classes:
             self._register_all(importlib.import_module(self._sources[name].module))
         return self._classes.get(name)
+
+    @contextmanager
+    def to_read(self, name: str) -> Iterator[type[T]]:
+        """The class of that name for its documentation: one of the suite's is imported without torch."""
+        self._scan()
+        source = self._sources.get(name)
+        if source is None or name in self._classes:
+            yield self.get(name)
+            return
+        with without_torch():
+            found: type[T] = getattr(importlib.import_module(source.module), source.class_name)
+            yield found
 
     def get(self, name: str) -> type[T]:
         """The class of that name. Raises UserError with near matches, or with what is wrong with its entry point."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bench.commands import catalogue
 from bench.commands.cli import main
+from bench.plugins.sources import sources
 from bench.records import store
 
 RECORDS = Path(__file__).parents[3] / "results" / "records"
@@ -53,12 +56,39 @@ def two_records(tmp_path_factory):
         ("show closed-set", "Columns"),
         ("show camvid", "Splits"),
         ("show quick", "recipe.steps"),
+        ("show gmmseg", "method.components"),
     ],
 )
 def test_names_and_help_need_no_torch(arguments, said):
     text = output(*arguments.split())
     assert said in text
     assert text.splitlines()[-1] == "light"
+
+
+def test_the_page_of_every_method_is_the_same_without_torch():
+    names = [source.name for source in sources("methods")]
+    assert len(names) >= 10
+    code = f"""
+import json, sys
+from bench.commands import catalogue
+pages = {{name: catalogue.page(name) for name in {names}}}
+assert not {HEAVY} & sys.modules.keys()
+print(json.dumps(pages))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {name: catalogue.page(name) for name in names}
+
+
+def test_a_method_that_was_read_without_torch_can_be_used_afterwards():
+    code = """
+from bench.commands import catalogue
+from bench.plugins import registry
+catalogue.page("gmmseg")
+import torch
+print(issubclass(registry.methods.get("gmmseg"), torch.nn.Module))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 @pytest.mark.parametrize("command", ["leaderboard --format md --format csv --format tex", "export --out numbers.csv"])
