@@ -18,13 +18,31 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @options.results_argument
+@click.option("--protocol", "protocols", multiple=True, help="A table of this protocol, with all targets and metrics.")
+@click.option("--dataset", "datasets", multiple=True, help="Only runs trained on it.")
+@click.option("--method", "methods", multiple=True, help="Only runs of it.")
+@click.option("--top", type=click.IntRange(1), help="Rows of a table at most.")
+@click.option("--all", "everything", is_flag=True, help="All configurations, scores, splits and costs.")
 @click.option(
-    "--format", "formats", type=click.Choice(["md", "csv", "tex", "html"]), multiple=True, help="Files to write."
+    "--format",
+    "formats",
+    type=click.Choice(["md", "csv", "tex", "html"]),
+    multiple=True,
+    help="Files to write, in place of tables in the terminal.",
 )
 @click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/leaderboard.")
 @options.plugins
-def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> None:
-    """Compare the runs of RESULTS: tables in the terminal, and files if --format or --out is given."""
+def leaderboard(
+    results: Path,
+    protocols: tuple[str, ...],
+    datasets: tuple[str, ...],
+    methods: tuple[str, ...],
+    top: int | None,
+    everything: bool,
+    formats: tuple[str, ...],
+    out: Path | None,
+) -> None:
+    """Compare the runs of RESULTS: each method once, a number for each protocol; more on request."""
     from rich.console import Console
 
     from bench.common.console import note
@@ -37,12 +55,15 @@ def leaderboard(results: Path, formats: tuple[str, ...], out: Path | None) -> No
         note(f"unfinished and in no table: {unfinished}; repeat their commands to finish them")
     if not records:
         raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
+    view = tables.View(everything, protocols, datasets, methods, top)
+    tables.require(view, records)
     found = {record.run_id: record for record in records}
-    built = tables.build(records, lambda run_id, under: store.statistics_of(found[run_id], under))
-    tables.show(built, Console())
+    built = tables.build(records, lambda run_id, under: store.statistics_of(found[run_id], under), view)
     if formats or out is not None:
         for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):
             say(path)
+    else:
+        tables.show(built, Console())
 
 
 @click.command(cls=Command)

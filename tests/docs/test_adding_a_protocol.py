@@ -85,8 +85,11 @@ def test_a_protocol_shows_up_everywhere_without_an_edit(
         assert found["summary"] == {key: found["targets"]["test"]["metrics"][key]}
     folder = tmp_path / "tables"
     formats = [part for name in ("md", "csv", "html", "tex") for part in ("--format", name)]
-    shown = bench("leaderboard", str(tmp_path / "results"), *formats, "--out", str(folder), "--plugin", str(plugin))
-    assert shown.exit_code == 0, shown.output
+    arguments = ("leaderboard", str(tmp_path / "results"), "--plugin", str(plugin))
+    overview, shown = bench(*arguments), bench(*arguments, "--all")
+    written = bench(*arguments, "--all", *formats, "--out", str(folder))
+    assert (overview.exit_code, shown.exit_code, written.exit_code) == (0, 0, 0), written.output
+    assert protocol in overview.stdout
     for name in ("leaderboard.md", "report.html"):
         text = (folder / name).read_text()
         assert title in text
@@ -111,7 +114,7 @@ def test_the_example_is_listed_and_shown(bench, plugin):
 def test_its_arrays_may_be_called_as_those_of_the_suite_and_mean_others(bench, plugin, tmp_path):
     plugin.write_text(plugin.read_text().replace("hits", "bins"))
     assert run(bench, plugin, "top-two").exit_code == 0
-    shown = bench("leaderboard", str(tmp_path / "results"), "--plugin", str(plugin))
+    shown = bench("leaderboard", str(tmp_path / "results"), "--all", "--plugin", str(plugin))
     assert shown.exit_code == 0, shown.output
     assert "Two guesses" in shown.stdout
 

@@ -39,7 +39,8 @@ def rows(text):
 
 
 def test_committed_leaderboard_has_the_figures_of_the_records(records, tmp_path):
-    tables = leaderboard.build(records, lambda run_id: {}, resamples=0)  # marks and intervals need statistics
+    # Without marks and intervals, which need statistics.
+    tables = leaderboard.build(records, lambda run_id, under: {}, leaderboard.View(), resamples=0)
     (made,) = leaderboard.write(tables, ["md"], tmp_path)
     committed = (summary.ROOT / "results" / "leaderboard" / "leaderboard.md").read_text()
     assert rows(made.read_text()) == rows(committed), "run bench leaderboard results --format md"

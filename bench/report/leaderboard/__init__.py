@@ -4,5 +4,6 @@ from bench.report.leaderboard.formats import FILES, render, write
 from bench.report.leaderboard.model import Table
 from bench.report.leaderboard.tables import build
 from bench.report.leaderboard.terminal import show
+from bench.report.leaderboard.views import EVERYTHING, View, require
 
-__all__ = ["FILES", "Table", "build", "render", "show", "write"]
+__all__ = ["EVERYTHING", "FILES", "Table", "View", "build", "render", "require", "show", "write"]

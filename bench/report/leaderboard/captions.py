@@ -49,24 +49,18 @@ def _few(values: set[str], limit: int = 4) -> str:
 # How to read the numbers
 
 
-def rules_of(
-    table: Table, primary: Sequence[Column], resamples: int, labels: Labels, numbers: pd.DataFrame
-) -> list[str]:
-    """Of a table of one protocol. ``primary``: the columns that order its rows; ``numbers``: what they were made of."""
-    common = [_SEEDED] * labels.seeded + _partial(numbers)
-    if not table.rows:
-        return common
+def common_rules(tables: Iterable[Table], resamples: int) -> list[str]:
+    """Of all tables of protocols: how numbers are made and marked."""
+    rows = [row for table in tables for row in table.rows]
+    if not rows:
+        return []
     rules = [
         "Mean ± sample standard deviation (ddof = 1) over n seeds; one seed has no spread. Shares are in per "
         "cent. Best in bold, second underlined, by the printed digits; arrows point to the better values.",
         "Runs that are not complete are listed and never averaged. A number that is undefined for some seeds "
         "shows its own n and does not compete.",
     ]
-    if primary:
-        where = ", ".join(dict.fromkeys(c.target for c in primary if c.target))
-        how = "in the order of their mean rank by" if len(primary) > 1 else "ordered by"
-        rules.append(f"Rows are {how} {primary[0].metric.label}" + (f" on {where}." if where else "."))
-    cells = [cell for row in table.rows for cell in row.cells.values()]
+    cells = [cell for row in rows for cell in row.cells.values()]
     if any(cell.p_bootstrap is not None for cell in cells):
         rules.append(
             "† not significantly different from the column's best: paired bootstrap over images "
@@ -79,6 +73,19 @@ def rules_of(
             "‡ not significantly different from the column's best over training runs: Wilcoxon signed-rank "
             "test over common seeds, p ≥ 0.05 after Holm's correction."
         )
+    return rules
+
+
+def rules_of(table: Table, primary: Sequence[Column], labels: Labels, numbers: pd.DataFrame) -> list[str]:
+    """Of a table of one protocol. ``primary``: the columns that order its rows; ``numbers``: what they were made of."""
+    common = [_SEEDED] * labels.seeded + _partial(numbers)
+    if not table.rows:
+        return common
+    rules = []
+    if primary:
+        where = ", ".join(dict.fromkeys(c.target for c in primary if c.target))
+        how = "in the order of their mean rank by" if len(primary) > 1 else "ordered by"
+        rules.append(f"Rows are {how} {primary[0].metric.label}" + (f" on {where}." if where else "."))
     if any(column.metric.key.endswith("_oracle") for column in table.shown):
         rules.append("Oracle columns choose their threshold on the evaluation labels: an upper bound.")
     described = shown(table.protocol)

@@ -19,7 +19,14 @@ import pandas as pd
 from bench.records.ledger import TRAINING, ledger, parts, rows
 from bench.records.naming import Naming, named
 from bench.report.leaderboard import statistics as stats
-from bench.report.leaderboard.captions import facts_of, notes_on_seeds, notes_on_targets, notes_on_versions, rules_of
+from bench.report.leaderboard.captions import (
+    common_rules,
+    facts_of,
+    notes_on_seeds,
+    notes_on_targets,
+    notes_on_versions,
+    rules_of,
+)
 from bench.report.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.report.leaderboard.comparison import Statistics, compare, rank, sort_rows
 from bench.report.leaderboard.labels import labels_of
@@ -27,6 +34,7 @@ from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.report.leaderboard.published import load, matching, shares_of_supervised
 from bench.report.leaderboard.selection import Selection, headline, runs_of, select, sentence, states_of
 from bench.report.leaderboard.supervision import by_supervision
+from bench.report.leaderboard.views import EVERYTHING, View, in_order, judged_by, one_score, overview, short_names
 from bench.schema.record import Record
 from bench.scoring import described as protocols
 
@@ -49,6 +57,7 @@ _Found = dict[Key, dict[int, float]]
 def build(
     records: Sequence[Record],
     statistics: Statistics,
+    view: View = EVERYTHING,
     *,
     published: Literal["matching", "all", "none"] = "matching",
     resamples: int = stats.RESAMPLES,
@@ -58,18 +67,19 @@ def build(
     Args:
         records: of any mixture of runs; what cannot be compared comes apart into tables.
         statistics: arrays per image by run id (``Store.read_statistics``); asked once per run and table that compares.
+        view: what is shown of them.
         published: show published figures beside tables of the same data, or also all of them in one more
             table, or none.
         resamples: bootstrap samples of the images; 0 for no comparison.
     """
-    entries = load() if published != "none" else []
-    frame = ledger(records)
+    entries = load() if published != "none" and not view.overviews else []
+    frame = view.of(ledger(records))
     # One block of objects: rows are chosen in one go, and not column by column.
     frame = frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"}).copy()
     tables = []
     for _, members in parts(frame, "group"):
-        tables += _tables_of_group(members, statistics, resamples)
-    across = by_supervision(frame)
+        tables += _tables_of_group(members, statistics, resamples, view)
+    across = by_supervision(frame) if not view.protocols else []
     _make_titles_unique([*tables, *across])
     for table in across:
         blind = {c.key for c in table.columns if c.labels is not None and c.labels.kind == "none"}
@@ -79,26 +89,41 @@ def build(
         table.published = matching(
             entries, table.protocol, table.facts["data set"], table.facts["supervision"], targets
         )
+    common = common_rules(tables, resamples)
+    if view.everything:
+        for table in tables:
+            table.rules = [*common_rules([table], resamples), *table.rules]
+    elif view.overviews:
+        tables, of_protocols = in_order(tables)
+        common += of_protocols
+    for table in tables:
+        del table.rows[len(table.rows) if view.top is None else view.top :]
     tables += across
+    if common and not view.everything:
+        tables.append(Table("How to read these tables", "rules", {}, rules=common))
     if published == "all" and entries:
         tables.append(Table("Published figures", "published", {}, published=entries))
     return tables
 
 
-def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: int) -> list[Table]:
+def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: int, view: View) -> list[Table]:
     runs, states = runs_of(members), states_of(members)
+    if view.protocols:
+        states = states[states["protocol"].isin(view.protocols)]
     tried = states[states["status"] != "skipped"]
     kept = sorted({*zip(tried["protocol"], tried["version"])}, key=lambda v: (protocols.order(v[0]), v[1]))
     tables = []
     for name, version in kept:
-        table = _table(members, select(runs, states, name, version), name, version, statistics, resamples)
+        table = _table(members, select(runs, states, name, version), name, version, statistics, resamples, view)
         if others := sorted({*states.loc[states["protocol"] == name, "version"]} - {version}):
             table.notes.append(
                 f"mixed versions: there are also runs scored under version {', '.join(others)} of "
                 "this protocol; they are in tables of their own and are not comparable"
             )
         tables.append(table)
-    tables = tables or [_bare_table(runs)]
+    if tables and view.overviews:
+        return [overview(tables, runs)]
+    tables = tables or [_bare_table(runs)] * (not view.protocols)
     skipped = states[~states["protocol"].isin(tried["protocol"])]
     reasons = Counter(zip(skipped["protocol"], map(sentence, skipped["reason"])))
     for (name, reason), count in sorted(reasons.items(), key=lambda item: item[0][0]):
@@ -119,10 +144,17 @@ def _bare_table(runs: pd.DataFrame) -> Table:
 
 
 def _table(
-    members: pd.DataFrame, selection: Selection, protocol: str, version: str, statistics: Statistics, resamples: int
+    members: pd.DataFrame,
+    selection: Selection,
+    protocol: str,
+    version: str,
+    statistics: Statistics,
+    resamples: int,
+    view: View,
 ) -> Table:
     """``members``: the rows of a group; ``selection``: of the group's runs."""
-    naming = named([*selection.used["variant"], *selection.incomplete["variant"]])
+    variants = [*selection.used["variant"], *selection.incomplete["variant"]]
+    naming = named(variants) if view.everything else Naming(short_names(variants), [])
     used = selection.used.assign(label=selection.used["variant"].map(naming.label)).sort_values(["label", "seed"])
     runs = used if len(used) else members.drop_duplicates("run")
     group = runs.iloc[0]
@@ -146,6 +178,10 @@ def _table(
         rows=list(_rows(used, numbers, shared=described.rows == "Score")),
         incomplete=_incomplete(selection.incomplete, naming),
     )
+    primary = _primary_columns(table)
+    if not view.everything:
+        table.rows = one_score(table.rows)
+        table.columns = judged_by(protocol, table.columns, primary, view)
     rank(table)
     notes = notes_on_seeds(selection.superseded, naming.label) + notes_on_versions(naming.label)
     notes += notes_on_targets(whole)
@@ -155,8 +191,7 @@ def _table(
     if resamples:
         notes += compare(table, statistics, resamples)
     table.notes = list(dict.fromkeys(notes))
-    primary = _primary_columns(table)
-    table.rules = rules_of(table, primary, resamples, labels_of(runs), whole)
+    table.rules = rules_of(table, primary if not view.overviews else [], labels_of(runs), whole)
     sort_rows(table, primary)
     return table
 
