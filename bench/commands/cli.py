@@ -8,17 +8,19 @@ from __future__ import annotations
 import click
 
 from bench import __version__
+from bench.commands.keeping import clean, ls, merge
 from bench.commands.looking import curve, explain, export, leaderboard, migrate, pictures, show
 from bench.commands.plugins import check, list_, new
 from bench.commands.running import evaluate, predict, run, sample
 
 RUNNING = (run, evaluate, predict, sample)
 LOOKING = (leaderboard, export, curve, show, pictures, explain, migrate)
+KEEPING = (ls, clean, merge)
 PLUGINS = (list_, check, new)
 
 
 @click.group(
-    commands=[*RUNNING, *LOOKING, *PLUGINS],
+    commands=[*RUNNING, *LOOKING, *KEEPING, *PLUGINS],
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="genseg-bench")

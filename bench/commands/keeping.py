@@ -1,0 +1,82 @@
+"""Commands that keep house in results folders."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from bench.commands import options
+from bench.commands.options import Command, Place, say
+from bench.common.errors import UserError
+
+
+@click.command("ls", cls=Command)
+@options.results_argument
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for a script.")
+def ls(results: Path, as_json: bool) -> None:
+    """List the runs of RESULTS: status, age, size and what they are of."""
+    from bench.records.housekeeping import listing
+    from bench.records.store import Store
+
+    runs = listing(Store(results))
+    if not runs:
+        raise UserError(f"there is no run in {results}; make one with `bench run`")
+    for run in runs:
+        if as_json:
+            click.echo(json.dumps(run._asdict()))
+        else:
+            what = f"{run.configuration}, {run.dataset} ({run.supervision}), {run.recipe}, seed {run.seed}"
+            say(f"{run.run}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
+
+
+def _age(created: str) -> str:
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()
+    except (ValueError, TypeError):
+        return "?"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return "now"
+
+
+@click.command(cls=Command)
+@options.results_argument
+@click.option("--unfinished", is_flag=True, help="Folders of runs that have no record and are not in progress.")
+@click.option("--models", is_flag=True, help="Models of finished runs; their numbers stay.")
+@click.option("--cache", is_flag=True, help="What is fitted once for many runs; it is made again when it is needed.")
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+def clean(results: Path, unfinished: bool, models: bool, cache: bool, yes: bool) -> None:
+    """Free disk space in RESULTS. Records and their statistics always stay; says first what would go, and asks."""
+    from bench.records import housekeeping
+    from bench.records.store import Store
+
+    store, chosen = Store(results), unfinished or models or cache
+    asked = (unfinished, models, cache) if chosen else (True, True, True)
+    found = list(housekeeping.removable(store, *asked))
+    for item in found:
+        say(f"{item.megabytes:9.1f} MB  {item.what:<14}  {item.path}")
+    say(f"{sum(item.megabytes for item in found):9.1f} MB in all")
+    if not found:
+        return
+    if not chosen:
+        say("nothing is removed: choose with --unfinished, --models, --cache")
+    elif yes or click.confirm("remove these?"):
+        housekeeping.remove(found)
+
+
+@click.command(cls=Command)
+@click.argument("sources", type=Place(file_okay=False, exists=True), nargs=-1, required=True)
+@click.option("--into", type=Place(file_okay=False), required=True, help="Results folder that receives them.")
+def merge(sources: tuple[Path, ...], into: Path) -> None:
+    """Bring the finished runs of several results folders together; of two of one id the newer stays."""
+    from bench.records import housekeeping
+    from bench.records.store import Store
+
+    for source in sources:
+        merged = housekeeping.merge(Store(source), Store(into))
+        counts = f"{len(merged.added)} added, {len(merged.renewed)} renewed, {len(merged.kept)} there already"
+        say(f"{source}: {counts}")

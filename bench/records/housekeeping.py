@@ -1,0 +1,143 @@
+"""What lies in a results folder, what of it can go, and folders of several machines as one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from bench.common.errors import UserError
+from bench.records.store import Store, read_record
+from bench.schema.record import Record
+
+
+class Listed(NamedTuple):
+    """A run of a results folder."""
+
+    run: str
+    status: str
+    """complete, failed, or unfinished."""
+    created: str
+    """When it was finished, or last saved what it is (UTC, ISO 8601)."""
+    megabytes: float
+    """Of its record and its folder."""
+    configuration: str
+    dataset: str
+    supervision: str
+    recipe: str
+    seed: int
+
+
+def listing(store: Store) -> list[Listed]:
+    """All runs, those that are unfinished last."""
+    records = [*store.records(), *store.unfinished()]
+    return [
+        Listed(
+            record.run_id,
+            record.status,
+            record.created,
+            sum(map(_megabytes, _places(store, record.run_id))),
+            record.configuration,
+            record.config.data.name,
+            record.config.data.supervision,
+            record.config.recipe.name,
+            record.config.seed,
+        )
+        for record in records
+    ]
+
+
+class Removable(NamedTuple):
+    """A file or folder that can go."""
+
+    path: Path
+    megabytes: float
+    what: str
+
+
+def removable(store: Store, unfinished: bool, models: bool, cache: bool) -> Iterator[Removable]:
+    """What is asked for: folders of runs without a record, models of finished runs, what is fitted once for many runs.
+
+    A run that is in progress keeps its folder.
+    """
+    for folder in sorted(path for path in (store.root / "runs").glob("*") if path.is_dir()):
+        finished = store.record_path(folder.name).exists()
+        if folder == store.cache:
+            if cache:
+                yield Removable(folder, _megabytes(folder), "cache")
+        elif finished and models:
+            for path in sorted(folder.glob("*.safetensors")):
+                yield Removable(path, _megabytes(path), "model")
+        elif not finished and unfinished and not _in_progress(folder):
+            yield Removable(folder, _megabytes(folder), "unfinished run")
+
+
+def remove(found: Sequence[Removable]) -> None:
+    """Delete them."""
+    for item in found:
+        if item.path.is_dir():
+            shutil.rmtree(item.path)
+        else:
+            item.path.unlink(missing_ok=True)
+
+
+class Merged(NamedTuple):
+    """What became of the runs of another folder, by run id."""
+
+    added: list[str]
+    renewed: list[str]
+    """Finished later than the one that was there."""
+    kept: list[str]
+    """There already, the same or newer."""
+
+
+def merge(source: Store, target: Store) -> Merged:
+    """Copy the finished runs of ``source`` into ``target``: records, statistics, and folders where there are any.
+
+    Of two finished runs of one id the newer record stays. Raises UserError for a record that cannot be read, before
+    anything is copied.
+    """
+    if source.root.resolve() == target.root.resolve():
+        raise UserError(f"{source.root} is the folder to merge into; name another")
+    records = source.records()
+    if not records:
+        raise UserError(f"there is no record in {source.records_folder}; name a results folder")
+    target.require_writable()
+    merged = Merged([], [], [])
+    for record in records:
+        there = target.read(record.run_id)
+        if there is not None and there.created >= record.created:
+            merged.kept.append(record.run_id)
+            continue
+        _copy(source, target, record)
+        (merged.added if there is None else merged.renewed).append(record.run_id)
+    return merged
+
+
+def _copy(source: Store, target: Store, record: Record) -> None:
+    """The record comes last: without it a run counts as unfinished."""
+    if (folder := source.run_folder(record.run_id)).is_dir():
+        shutil.copytree(folder, target.run_folder(record.run_id), dirs_exist_ok=True)
+    if (statistics := source.statistics_path(record.run_id)).exists():
+        shutil.copyfile(statistics, target.statistics_path(record.run_id))
+    target.write(read_record(source.record_path(record.run_id)))
+
+
+def _places(store: Store, run_id: str) -> tuple[Path, ...]:
+    return store.record_path(run_id), store.statistics_path(run_id), store.run_folder(run_id)
+
+
+def _megabytes(path: Path) -> float:
+    files = path.rglob("*") if path.is_dir() else [path] * path.exists()
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def _in_progress(folder: Path) -> bool:
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,116 @@
+"""House-keeping in results folders: nothing that was computed is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+
+from bench.commands.cli import main
+from bench.records.store import Store
+
+SHORT = ("--dataset", "toyscapes_mini", "--protocol", "closed-set", "--set", "recipe.steps=1")
+
+
+@pytest.fixture(scope="module")
+def finished(finish):
+    return finish("run", "--method", "majority", "--method", "softmax", *SHORT)
+
+
+@pytest.fixture
+def results(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def call(*arguments, **options):
+    return CliRunner().invoke(main, list(map(str, arguments)), **options)
+
+
+def test_runs_are_listed_with_status_size_and_what_they_are_of(results):
+    outcome = call("ls", results)
+    assert outcome.exit_code == 0
+    assert len(outcome.stdout.splitlines()) == 2
+    assert "softmax, toyscapes_mini (dense), quick, seed 0" in outcome.stdout
+    runs = map(json.loads, call("ls", results, "--json").stdout.splitlines())
+    (softmax,) = [run for run in runs if "softmax" in run["run"]]
+    files = [*results.glob(f"records/{softmax['run']}.*"), *(results / "runs" / softmax["run"]).iterdir()]
+    assert softmax["megabytes"] == pytest.approx(sum(path.stat().st_size for path in files) / 1e6)
+    assert softmax["status"] == "complete"
+
+
+def test_a_folder_without_runs_is_one_sentence(tmp_path):
+    outcome = call("ls", tmp_path)
+    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1)
+
+
+def test_an_unfinished_run_is_listed_too(results):
+    store = Store(results)
+    (run,) = store.matching("toyscapes_mini-dense-softmax")
+    store.record_path(run).unlink()
+    assert " unfinished " in call("ls", results).stdout
+
+
+def test_cleaning_says_first_and_removes_nothing_that_was_not_chosen(results):
+    def there():
+        return sorted(path for path in results.rglob("*") if path.name != ".lock")
+
+    before = there()
+    outcome = call("clean", results)
+    assert "model.safetensors" in outcome.stdout
+    assert "choose with" in outcome.stdout
+    assert call("clean", results, "--models", input="n\n").exit_code == 0
+    assert there() == before
+
+
+def test_models_go_and_numbers_stay(results):
+    table = call("leaderboard", results, "--all").stdout
+    assert call("clean", results, "--models", "--yes").exit_code == 0
+    assert not list(results.rglob("*.safetensors"))
+    assert call("leaderboard", results, "--all").stdout == table
+
+
+def test_an_unfinished_run_goes_unless_it_is_in_progress(results):
+    store = Store(results)
+    (run,) = store.matching("toyscapes_mini-dense-softmax")
+    store.record_path(run).unlink()
+    with FileLock(store.run_folder(run) / ".lock"):
+        assert call("clean", results, "--unfinished", "--yes").exit_code == 0
+        assert store.run_folder(run).is_dir()
+    assert call("clean", results, "--unfinished", "--yes").exit_code == 0
+    assert not store.run_folder(run).exists()
+
+
+def test_folders_of_two_machines_become_one(results, tmp_path):
+    one, two = tmp_path / "one", shutil.copytree(results, tmp_path / "two")
+    store = Store(two)
+    for run in store.matching("toyscapes_mini-dense-softmax"):
+        store.record_path(run).unlink()
+    outcome = call("merge", two, results, "--into", one)
+    assert outcome.exit_code == 0, outcome.output
+    assert [line.partition(": ")[2] for line in outcome.stdout.splitlines()] == [
+        "1 added, 0 renewed, 0 there already",
+        "1 added, 0 renewed, 1 there already",
+    ]
+    assert call("leaderboard", one).stdout == call("leaderboard", results).stdout
+    models = [sorted(path.relative_to(root) for path in root.rglob("*.safetensors")) for root in (one, results)]
+    assert models[0] == models[1]
+
+
+def test_of_two_records_of_a_run_the_newer_stays(results, tmp_path):
+    newer = Store(shutil.copytree(results, tmp_path / "newer"))
+    (run,) = newer.matching("toyscapes_mini-dense-softmax")
+    newer.write(newer.find(run).model_copy(update={"created": "2999-01-01T00:00:00Z"}))
+    assert "0 added, 1 renewed, 1 there already" in call("merge", newer.root, "--into", results).stdout
+    assert Store(results).find(run).created == "2999-01-01T00:00:00Z"
+    assert "0 added, 0 renewed, 2 there already" in call("merge", newer.root, "--into", results).stdout
+
+
+@pytest.mark.parametrize("source", ["same", "empty"])
+def test_a_folder_into_itself_and_one_without_records_are_one_sentence(results, tmp_path, source):
+    (tmp_path / "empty").mkdir()
+    outcome = call("merge", {"same": results, "empty": tmp_path / "empty"}[source], "--into", results)
+    assert outcome.exit_code == 2
+    assert len(outcome.stderr.splitlines()) == 1
