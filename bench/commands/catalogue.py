@@ -6,6 +6,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -14,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from bench.common.errors import UserError, near
 from bench.common.text import visible
 from bench.config import tables as config
+from bench.config.command import command
 from bench.plugins import registry
 from bench.records.store import Store
 from bench.schema.record import Record
@@ -187,6 +189,7 @@ def _run(record: Record) -> str:
     config = record.config
     lines = [f"run {record.run_id}, {record.status}" + (f": {record.reason}" if record.reason else "")]
     lines += [f"{record.configuration} on {config.data.name} ({config.data.supervision}), seed {config.seed}"]
+    lines += [f"  {fact}" for fact in _circumstances(record)]
     if record.method_facts:
         lines += ["", f"Of {config.method_name}:", *_flat(record.method_facts)]
     for name, result in record.protocols.items():
@@ -195,10 +198,37 @@ def _run(record: Record) -> str:
             lines += [f"  {target}", *_table({"": scores.metrics})]
             lines += _table(scores.by_score)
             lines += _table({f"reading {reading}": values for reading, values in scores.by_reading.items()})
+            for name, by_class in scores.per_class.items() if target == result.headline else ():
+                lines += _per_class(name, by_class)
             if scores.decomposition:
                 lines += ["    decomposition", *_table(scores.decomposition)]
     lines += ["", "Configuration of the method:", *_flat(config.method)]
     return "\n".join(map(visible, lines))  # a line break in a record makes no line here
+
+
+def _circumstances(record: Record) -> Iterator[str]:
+    """When, where, for how long and by which command a run was made."""
+    environment, training = record.environment, record.training
+    threads = "" if environment.threads is None else f", {environment.threads} thread{'s' * (environment.threads > 1)}"
+    commit = f"commit {environment.commit or 'unknown'}" + " with changes" * bool(environment.dirty)
+    yield f"{record.created}, {commit}, {environment.hardware or environment.device}{threads}"
+    if training is not None:
+        cost = (
+            f"{training.steps:,} steps in {training.seconds / 60:.1f} min, {training.parameters / 1e6:.2f} M parameters"
+        )
+        inference = record.inference_seconds
+        yield cost + ("" if inference is None else f", {1000 * inference:.0f} ms a prediction")
+    # Nothing of a method that is not installed, or that refuses its settings of then.
+    with suppress(UserError), registry.methods.to_read(record.config.method_name) as method:
+        yield command(record.config, method)
+
+
+def _per_class(name: str, values: Mapping[str, float | None]) -> Iterator[str]:
+    """Three classes a line."""
+    texts = [f"{key:<18}{'n/a' if value is None else f'{value:.4f}':>8}" for key, value in values.items()]
+    yield f"    {name} by class"
+    for start in range(0, len(texts), 3):
+        yield "      " + "    ".join(texts[start : start + 3])
 
 
 def _table(rows: Mapping[str, Mapping[str, float | None]]) -> list[str]:

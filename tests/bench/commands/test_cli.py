@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from functools import partial
@@ -17,7 +18,7 @@ from PIL import Image
 from bench.config import tables as config
 from bench.plugins import registry
 from bench.records.store import Store
-from bench.schema.record import DatasetInfo, ProtocolResult, Record, Scores
+from bench.schema.record import DatasetInfo, Environment, ProtocolResult, Record, Scores, Training
 from tests.faults import injection
 
 QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recipe.steps=2")
@@ -115,11 +116,15 @@ def test_protocols_on_request_are_added_by_name_and_stay(bench, tmp_path):
     (third,) = records(tmp_path / "results")
     assert list(third["protocols"]) == ["closed-set", "cross-domain", "anomaly", "calibration", "boundary"]
     assert third["protocols"]["calibration"] == second["protocols"]["calibration"]
-    tables = bench("leaderboard", str(tmp_path / "results"), "--format", "md", "--out", str(tmp_path / "tables"))
-    assert tables.exit_code == 0
+    arguments = ("leaderboard", str(tmp_path / "results"), "--format", "md", "--out", str(tmp_path / "tables"))
+    assert bench(*arguments).exit_code == 0
+    overview = (tmp_path / "tables" / "leaderboard.md").read_text()
+    assert re.search(r"mIoU.*ECE.*Boundary IoU", overview)
+    assert bench(*arguments, "--protocol", "calibration", "--protocol", "boundary").exit_code == 0
     text = (tmp_path / "tables" / "leaderboard.md").read_text()
     assert "Calibration: toyscapes_mini" in text
     assert "Boundaries: toyscapes_mini" in text
+    assert "Closed-set" not in text
 
 
 def test_evaluation_renews_the_record_with_the_same_numbers(bench, results):
@@ -305,6 +310,7 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
         metrics={"miou": 0.5, "empty": None},
         decomposition={"miou": {"codec_bound": 0.875}},
         by_reading={"auxiliary": {"miou": 0.4375}},
+        per_class={"iou": {"road": 0.625, "sky": None}},
     )
     record = Record(
         run_id=made.run_id(),
@@ -314,7 +320,9 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
         config=made,
         configuration="softmax",
         method_facts={"codec_miou": 0.75},
-        protocols={"closed-set": ProtocolResult(version="1", targets={"test": scores})},
+        protocols={"closed-set": ProtocolResult(version="1", headline="test", targets={"test": scores})},
+        environment=Environment(commit="0123456789", hardware="a machine", threads=1),
+        training=Training(steps=1500, seconds=90.0, images_per_second=1.0, parameters=2_500_000, peak_memory_mb=1.0),
     )
     store = Store(tmp_path)
     store.require_writable()
@@ -325,6 +333,10 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
         "miou 0.5000  empty n/a",
         "miou              codec_bound 0.8750",
         "reading auxiliary ",
+        "2020-01-01, commit 0123456789, a machine, 1 thread",
+        "1,500 steps in 1.5 min, 2.50 M parameters",
+        "bench run --method softmax --dataset toyscapes_mini --recipe quick --seed 0",
+        "road                0.6250    sky                    n/a",
     )
     for piece in (record.run_id, *pieces):
         assert piece in text
