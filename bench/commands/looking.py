@@ -43,9 +43,7 @@ def leaderboard(
     out: Path | None,
 ) -> None:
     """Compare the runs of RESULTS: each method once, a number for each protocol; more on request."""
-    from rich.console import Console
-
-    from bench.common.console import note
+    from bench.common.console import Output, note
     from bench.records.store import Store
     from bench.report import leaderboard as tables
 
@@ -63,7 +61,7 @@ def leaderboard(
         for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):
             say(path)
     else:
-        tables.show(built, Console())
+        tables.show(built, Output())
 
 
 @click.command(cls=Command)
@@ -100,15 +98,14 @@ def curve(results: Path, x: str, y: str, protocol: str, out: Path | None) -> Non
 
 def draw_curve(store: Store, x: str, y: str, protocol: str = "closed-set", out: Path | None = None) -> None:
     """What ``bench curve`` does, for a sweep too. Raises UserError if there is nothing to draw."""
-    from rich.console import Console
-
     from bench.common import names
+    from bench.common.console import Output
     from bench.report.leaderboard import curves
 
     panels = curves.build(store.records(), x, y, protocol)
     name = f"{x}-{y}" if protocol == "closed-set" else f"{x}-{protocol}-{y}"
     picture = out or store.root / "curves" / f"{names.require('the name of a curve', name, 200)}.png"
-    curves.show(panels, Console())
+    curves.show(panels, Output())
     for path in curves.write(panels, picture):
         say(path)
 

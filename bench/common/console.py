@@ -27,6 +27,15 @@ T = TypeVar("T")
 console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
 """Progress and notes go to standard error, so that tables on standard output can be piped; the first rank speaks."""
 
+
+class Output(Console):
+    """Standard output for tables."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave what to do when a reader such as `head` has read enough to the command, as for all that it prints."""
+        raise
+
+
 QUIET_INTERVAL = 30.0
 """Seconds between lines where there is no terminal to draw a bar on."""
 

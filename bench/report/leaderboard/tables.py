@@ -34,7 +34,16 @@ from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.report.leaderboard.published import load, matching, shares_of_supervised
 from bench.report.leaderboard.selection import Selection, headline, runs_of, select, sentence, states_of
 from bench.report.leaderboard.supervision import by_supervision
-from bench.report.leaderboard.views import EVERYTHING, View, in_order, judged_by, one_score, overview, short_names
+from bench.report.leaderboard.views import (
+    EVERYTHING,
+    View,
+    in_order,
+    judged_by,
+    one_score,
+    overview,
+    short_names,
+    title,
+)
 from bench.schema.record import Record
 from bench.scoring import described as protocols
 
@@ -169,9 +178,10 @@ def _table(
     )
     whole = numbers[numbers["part"] == ""]
     comparable = len(used[["hardware", "device"]].drop_duplicates()) < 2
+    network = f"{group['architecture']}/{group['encoder']}"
+    whole_title = f"{group['dataset']}, {group['supervision']}, {network}, {group['recipe']}"
     table = Table(
-        f"{described.title}: {group['dataset']}, {group['supervision']}, "
-        f"{group['architecture']}/{group['encoder']}, {group['recipe']}",
+        f"{described.title}: {whole_title if view.everything else title(group['config'])}",
         protocol,
         facts_of(runs, f"{protocol} version {version}"),
         columns=_columns(whole, protocol, comparable),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.common.console import styled
+from bench.common.console import Output, styled
 from bench.common.text import visible
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
@@ -21,7 +21,7 @@ _WIDTH_OF_A_NUMBER = 15
 
 def show(tables: Sequence[Table], console: Console | None = None) -> None:
     """Print ``tables``; one that is wider than the console comes in parts, a target or two at a time."""
-    console = console or Console()
+    console = console or Output()
     if not tables:
         console.print("There are no runs to compare; make one with `bench run`.", markup=False)
     for table in tables:

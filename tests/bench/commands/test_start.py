@@ -98,6 +98,16 @@ def test_tables_of_records_need_no_torch(command, two_records):
     assert output(name, str(two_records), *folder).splitlines()[-1] == "light"
 
 
+@pytest.mark.parametrize("command", ["leaderboard --all", "leaderboard"])
+def test_a_reader_that_has_enough_ends_a_table_without_a_word(command):
+    words = [sys.executable, "-m", "bench", *command.split(), str(RECORDS.parent)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "\n"
+        process.stdout.close()
+        assert process.wait() == 1
+        assert process.stderr.read() == ""
+
+
 def test_the_leaderboard_reads_each_record_once(two_records, monkeypatch):
     read = []
     real = store.read_record
