@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,6 +44,14 @@ class MethodConfig(BaseModel):
     """Base of a method's hyper-parameters: unknown keys are errors, values are validated and frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def added(default: Any, **constraints: Any) -> Any:
+    """A pydantic field that joins a configuration of which there are runs already.
+
+    While it has its ``default`` it is left out of what is recorded, so that those runs keep their ids and their rows.
+    """
+    return Field(default, exclude_if=lambda value: bool(value == default), **constraints)
 
 
 class Classes(Protocol):
