@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from methods.base import added
 from methods.gss.codecs.settings import CodecSettings
 
 
@@ -26,11 +27,20 @@ class GSSConfig(CodecSettings):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that a channel is dropped before the classifier."""
 
+    fusion: Literal["linear", "normalised"] = added("linear")
+    """Where levels meet: a linear layer, or one with batch norm and ReLU as in the head's other layers (code)."""
+    auxiliary_fusion: Literal["shared", "separate"] = added("shared")
+    """Levels that the auxiliary head reads: as they are fused for the tokens (code on MSeg), or projected and fused
+    once more for it alone (code elsewhere)."""
+
     token_weight: float = Field(default=0.8, ge=0, le=1e6)
     """Weight of the tokens' cross-entropy, or of the colours' negative log-density."""
     auxiliary_weight: float = Field(default=0.2, ge=0, le=1e6)
     """Weight of the auxiliary head's cross-entropy over pixels. It is taken at the labels' own resolution, as
     softmax's is, for the auxiliary head is the control that GSS is compared with."""
+    loss_mean: Literal["counted", "all"] = added("counted")
+    """Mean of a loss over the tokens that count and the pixels with a label, or over all of them with the others as
+    zero (code): where 30 % are void, that divides by 1.4 times as many."""
 
     inverse_images: int = Field(default=2, ge=1, le=4096)
     """Images of a batch from which ``inverse_training=predictions`` learns: it works at the labels' resolution and
@@ -75,7 +85,7 @@ class GSSConfig(CodecSettings):
             ("code_decay", "commitment", "restart_every"): self.codec == "vqvae",
             ("gumbel_temperature", "kl_weight"): self.codec == "dvae",
             ("dalle_encoder", "dalle_decoder", "dalle_upsample"): self.codec == "dalle",
-            ("depth", "window", "dropout"): self.head == "mla",
+            ("depth", "window", "dropout", "fusion", "auxiliary_fusion"): self.head == "mla",
             ("fill_after",): self.pseudo_fill,
         }
         idle = [name for names, used in decides.items() if not used for name in names]

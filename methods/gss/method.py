@@ -105,7 +105,16 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
             head = LinearHead(network, len(classes), stride)
         else:
             head = AggregationHead(
-                network, len(classes), stride, config.hidden, config.depth, config.heads, config.window, config.dropout
+                network,
+                len(classes),
+                stride,
+                config.hidden,
+                config.depth,
+                config.heads,
+                config.window,
+                config.dropout,
+                config.fusion,
+                config.auxiliary_fusion,
             )
         self.prior = Prior(head, 2 * outputs if self.codec.continuous else outputs, stride)
         self.inverse: nn.Module | None = None
@@ -182,18 +191,19 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
     def losses(self, batch: Batch) -> Losses:
         """Cross-entropy of tokens and of the auxiliary head's classes; that of the inverse where it learns here.
 
-        Means are over counted tokens and labelled pixels; a batch without any has zero losses, with a graph.
+        Means are over counted tokens and labelled pixels, unless ``loss_mean="all"``; a batch without any has zero
+        losses, with a graph.
         """
         size = (batch.labels.shape[1], batch.labels.shape[2])
         cells, classes = self.prior(self.network(batch.images), size)
         config = self.config
         terms = {
             "token": config.token_weight * self._latent_loss(cells, self._target(batch.labels, classes.detach())),
-            "auxiliary": config.auxiliary_weight * pixel_cross_entropy(classes, batch.labels),
+            "auxiliary": config.auxiliary_weight * self._pixel_loss(classes, batch.labels),
         }
         if self.inverse is not None:
             colours = self._predicted_colours(batch.images[: config.inverse_images])
-            terms["inverse"] = pixel_cross_entropy(_cut(self.inverse(colours), size), batch.labels[: len(colours)])
+            terms["inverse"] = self._pixel_loss(_cut(self.inverse(colours), size), batch.labels[: len(colours)])
         return Losses(terms)
 
     def after_step(self, observed: Sequence[None], context: Context) -> None:
@@ -340,11 +350,16 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
             return Target(guessed, share < 1)
         return Target(fill_void(labels), share <= self.config.void_fraction)
 
+    def _pixel_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy over the labelled pixels of ``labels`` (B, H, W), or over all of them."""
+        loss = pixel_cross_entropy(logits, labels)
+        return loss * (labels < len(self.classes)).float().mean() if self.config.loss_mean == "all" else loss
+
     def _latent_loss(self, cells: Tensor, target: Target) -> Tensor:
-        """Mean loss over the counted cells of the codec's grid, from the head's ``cells`` (B, D, ., .)."""
+        """Mean loss over the counted or all cells of the codec's grid, from the head's ``cells`` (B, D, ., .)."""
         size = (target.labels.shape[1], target.labels.shape[2])
         latents = self._encode(target.labels)
-        count = target.counted.sum().clamp(min=1)
+        count = target.counted.numel() if self.config.loss_mean == "all" else target.counted.sum().clamp(min=1)
         if self.codec.continuous:
             predicted = self._latents(cells, size)
             assert isinstance(predicted, ColourLatents)

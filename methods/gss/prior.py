@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,16 +64,50 @@ class LinearHead(nn.Module):
         return PriorFeatures(cells, self.auxiliary(cells).float())
 
 
-class AggregationHead(nn.Module):
-    """Multi-level aggregation ("MLA") with windowed attention.
-
-    Each level is projected (1x1 convolution, batch norm, ReLU) and brought to cells of 4 pixels, or to the codec's
-    where those are larger; a 1x1 convolution fuses them; window blocks, every second one shifted, and a perceptron
-    follow. The auxiliary head reads the fused levels before the blocks.
+class LevelFusion(nn.Module):
+    """Levels of the network as one map: each is projected and brought to cells of one size, and a layer fuses them.
 
     Levels are the encoder's with strides 4 to 32, four at most, and the decoder's dense features, which the paper's
     encoder-only network does not have: all methods share one network, and an encoder without such levels still has
-    them.
+    them. Cells have 4 pixels, or as many as the codec's where those are larger.
+
+    Args:
+        network: its features are fused.
+        codec_stride: pixels per token.
+        hidden: channels of every layer.
+        fusion: whether batch norm and ReLU follow the fusing layer, as they follow the projections.
+    """
+
+    def __init__(
+        self, network: Network, codec_stride: int, hidden: int, fusion: Literal["linear", "normalised"] = "linear"
+    ) -> None:
+        super().__init__()
+        self.stride = max(FINEST, codec_stride)
+        usable = [i for i, stride in enumerate(network.pyramid_strides) if FINEST <= stride <= COARSEST]
+        self.levels = tuple(usable[-LEVELS:])
+        self.strides = (*(network.pyramid_strides[i] for i in self.levels), network.stride)
+        channels = (*(network.pyramid_channels[i] for i in self.levels), network.out_channels)
+        self.projections = nn.ModuleList(_projection(c, hidden) for c in channels)
+        wide = hidden * len(channels)
+        self.fusion = nn.Conv2d(wide, hidden, kernel_size=1) if fusion == "linear" else _projection(wide, hidden)
+
+    def fused(self, features: Features, size: tuple[int, int]) -> Tensor:
+        """``features`` of images of ``size`` (H, W) as one map (B, hidden, ., .)."""
+        grid = Grid(size, self.stride).cells
+        levels = [features.pyramid[i] for i in self.levels] + [features.dense]
+        projected = [
+            resample(projection(level), stride, self.stride, grid)
+            for projection, level, stride in zip(self.projections, levels, self.strides)
+        ]
+        maps: Tensor = self.fusion(torch.cat(projected, dim=1))
+        return maps
+
+
+class AggregationHead(LevelFusion):
+    """Multi-level aggregation ("MLA") with windowed attention.
+
+    Window blocks over the fused levels, every second one shifted, and a perceptron follow. The auxiliary head reads the
+    fused levels before the blocks, or has a fusion that nothing else reads.
 
     Args:
         network: its features are aggregated.
@@ -84,6 +118,8 @@ class AggregationHead(nn.Module):
         heads: attention heads.
         window: side of a window in cells.
         dropout: probability that a channel is dropped before the last layer.
+        fusion: see ``LevelFusion``.
+        auxiliary_fusion: whether the auxiliary head shares the fusion.
     """
 
     def __init__(
@@ -96,15 +132,11 @@ class AggregationHead(nn.Module):
         heads: int,
         window: int,
         dropout: float,
+        fusion: Literal["linear", "normalised"] = "linear",
+        auxiliary_fusion: Literal["shared", "separate"] = "shared",
     ) -> None:
-        super().__init__()
-        self.stride, self.channels = max(FINEST, codec_stride), hidden
-        usable = [i for i, stride in enumerate(network.pyramid_strides) if FINEST <= stride <= COARSEST]
-        self.levels = tuple(usable[-LEVELS:])
-        self.strides = (*(network.pyramid_strides[i] for i in self.levels), network.stride)
-        channels = (*(network.pyramid_channels[i] for i in self.levels), network.out_channels)
-        self.projections = nn.ModuleList(_projection(c, hidden) for c in channels)
-        self.fusion = nn.Conv2d(hidden * len(channels), hidden, kernel_size=1)
+        super().__init__(network, codec_stride, hidden, fusion)
+        self.channels = hidden
         self.auxiliary = nn.Conv2d(hidden, classes, kernel_size=1)
         self.blocks = nn.Sequential(
             *(WindowBlock(hidden, heads, window, 2 * hidden, shifted=i % 2 == 1) for i in range(depth))
@@ -112,18 +144,15 @@ class AggregationHead(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.perceptron = _projection(hidden, hidden)
         self.dropout = nn.Dropout2d(dropout)
+        separate = auxiliary_fusion == "separate"
+        self.auxiliary_levels = LevelFusion(network, codec_stride, hidden, fusion) if separate else None
 
     def forward(self, features: Features, size: tuple[int, int]) -> PriorFeatures:
         """Features for images of ``size`` (H, W)."""
-        grid = Grid(size, self.stride).cells
-        levels = [features.pyramid[i] for i in self.levels] + [features.dense]
-        projected = [
-            resample(projection(level), stride, self.stride, grid)
-            for projection, level, stride in zip(self.projections, levels, self.strides)
-        ]
-        fused = self.fusion(torch.cat(projected, dim=1))
+        fused = self.fused(features, size)
+        read = fused if self.auxiliary_levels is None else self.auxiliary_levels.fused(features, size)
         cells = self.norm(self.blocks(fused).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return PriorFeatures(self.dropout(self.perceptron(cells)), self.auxiliary(fused).float())
+        return PriorFeatures(self.dropout(self.perceptron(cells)), self.auxiliary(read).float())
 
 
 def _projection(channels: int, hidden: int) -> nn.Sequential:

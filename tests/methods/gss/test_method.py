@@ -191,6 +191,41 @@ def test_after_the_warm_up_void_takes_the_auxiliary_heads_class(prepared):
     assert never._target(labels, says_three).labels[0, 4, 0] == 1
 
 
+@pytest.mark.parametrize("codec", ["patch", "colour"])
+def test_a_mean_over_all_tokens_and_pixels_counts_void_ones_as_zero(prepared, codec):
+    """As ``cross_entropy`` of mmsegmentation 0.26 divides, with which the released code was trained."""
+    given, losses = batch(), {}
+    given.labels[:, :20] = IGNORE
+    for loss_mean in ("counted", "all"):
+        method = prepared(codec=codec, loss_mean=loss_mean, pseudo_fill=False).eval()
+        losses[loss_mean] = method.losses(given).terms
+    labelled = given.labels < len(CLASSES)
+    cells = F.avg_pool2d(labelled[:, None].double(), method.codec.stride, ceil_mode=True)
+    shares = {"token": (cells >= 0.5).double().mean(), "auxiliary": labelled.double().mean()}
+    for name, share in shares.items():
+        assert share < 0.9
+        torch.testing.assert_close(losses["all"][name].double(), losses["counted"][name].double() * share)
+
+
+def test_the_token_loss_over_all_tokens_is_that_of_mmsegmentation(prepared):
+    method = prepared(codec="patch", loss_mean="all", fill_after=0.0).eval()
+    given = batch()
+    given.labels[:, :20] = IGNORE
+    size = tuple(given.labels.shape[1:])
+    cells, classes = method.prior(method.network(given.images), size)
+    logits = method.prior.outputs(cells, size)
+    void = given.labels >= len(CLASSES)
+    guessed = F.interpolate(classes.argmax(1)[:, None].float(), scale_factor=4)[:, 0].long()
+    tokens = method.codec.encode(torch.where(void, guessed, given.labels))
+    some = F.max_pool2d((~void).float()[:, None], method.codec.stride)[:, 0] > 0
+    expected = F.cross_entropy(logits, torch.where(some, tokens, 8192), ignore_index=8192, reduction="none").mean()
+    found = method.losses(given).terms
+    torch.testing.assert_close(found["token"], 0.8 * expected)
+    labels = torch.where(void, 255, given.labels)
+    pixels = F.cross_entropy(upsample(classes, size), labels, ignore_index=255, reduction="none")
+    torch.testing.assert_close(found["auxiliary"], 0.2 * pixels.mean())
+
+
 def test_points_alone_train_the_prior_once_void_is_filled(prepared):
     given = batch()
     given.labels[:] = UNLABELLED
