@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from methods.agmm import losses as terms
 from methods.agmm.mixture import (
@@ -35,6 +36,7 @@ from methods.base import (
     MethodError,
     Network,
     Prediction,
+    added,
     upsample,
 )
 
@@ -56,7 +58,7 @@ class AGMMConfig(MethodConfig):
     preset: Literal["paper", "released"] = "paper"
     """Fills the fields that are not given. ``paper``: adaptive variance, class vectors as means. ``released``:
     what the published code computes, ``variance="none"``, ``proto="sum"``, ``eps=1e-6``,
-    ``mask_distance=True``."""
+    ``mask_distance=True``, but for ``align_corners``."""
 
     dim: int = Field(default=256, ge=1, le=4096)
     """D, channels of the non-negative features that classifier and Gaussians share."""
@@ -73,6 +75,9 @@ class AGMMConfig(MethodConfig):
     """Added to probabilities inside logarithms (code: 1e-6). Needless, as logarithms are exact here."""
     detach: Literal["none", "r", "p"] = "none"
     """Side of the self-training term that gets no gradient: none (code), affinities r or predictions p."""
+    align_corners: bool = added(False)
+    """Enlarge the classifier's logits with the first and last cells on the image's edge pixels (code, in training and
+    at test time), not with cells where the network saw them. Gaussians keep to the latter, as in the code."""
     proto: Literal["mean", "sum"] = "mean"
     """Vector of a class for the separation term: mean of its centres over a rank's images, or their sum, which
     the code computes where it means the mean, and which saturates the term early."""
@@ -189,7 +194,7 @@ class AGMM(Method):
             mass = label_mass(points, pairs, features[0, 0].numel())
             gaussians = self._gaussians(features, mass, pairs, logits, labels)
 
-            log_p = upsample(logits, size).log_softmax(dim=1)
+            log_p = self._enlarge(logits, size).log_softmax(dim=1)
             log_q = terms.log_complement(log_p)
             affinity = upsample((-gaussians.energy).exp().unsqueeze(1), size).squeeze(1)
             vectors = terms.class_vectors(gaussians.centres, pairs, config.proto)
@@ -215,6 +220,8 @@ class AGMM(Method):
     def predict(self, images: Tensor) -> Prediction:
         """Logits (B, C, h, w) at the features' resolution, and the anomaly score ``agmm_affinity`` = 1 - max_k r_k.
 
+        With ``align_corners`` the classifier's logits are (B, C, H, W), enlarged as in training.
+
         Images have no labels here, so both the score and ``decode="mixture"`` use Gaussians that no paper defines:
         those of the classes that the classifier finds in the image, each about the mean feature of the cells
         that it gives to the class, weighted by their predicted probability, with the variance of training.
@@ -235,7 +242,15 @@ class AGMM(Method):
                 scores = pairs.to_classes(-energy)
                 absent = scores.amin(dim=1, keepdim=True) - ABSENT_GAP
                 logits = torch.where(pairs.present[:, :, None, None], scores, absent)
+            elif self.config.align_corners:
+                logits = self._enlarge(logits, (images.shape[2], images.shape[3]))
         return Prediction(logits=logits, anomaly={"agmm_affinity": 1 - affinity.amax(dim=1)})
+
+    def _enlarge(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """The classifier's ``logits`` (B, C, h, w) at ``size`` (H, W)."""
+        if self.config.align_corners:
+            return F.interpolate(logits, size=size, mode="bilinear", align_corners=True)
+        return upsample(logits, size)
 
     def _gaussians(
         self, features: Tensor, mass: Tensor, pairs: Pairs, logits: Tensor, labels: Tensor | None = None

@@ -38,6 +38,16 @@ def shrink(valid, h, w):
     return small
 
 
+def corner_to_corner(maps, size):
+    """``maps`` (B, C, h, w) at ``size``, linear along each axis between the first pixel and the last."""
+    for axis, pixels in zip((2, 3), size, strict=True):
+        cells = maps.shape[axis]
+        position = torch.linspace(0, cells - 1, pixels, dtype=maps.dtype)
+        weights = (1 - (position[:, None] - torch.arange(cells)).abs()).clamp(min=0)
+        maps = torch.tensordot(maps, weights, dims=([axis], [1])).movedim(-1, axis)
+    return maps
+
+
 def distance(f, mu, kind):
     """d (h, w) between f (D, h, w) and mu (D,)."""
     difference = f - mu[:, None, None]
@@ -49,7 +59,7 @@ def reference(f, logits, labels, tags, config):
     images, classes, h, w = logits.shape
     size, e = tuple(labels.shape[1:]), config.eps
     large_f = upsample(f, size)
-    p = upsample(logits, size).softmax(1)
+    p = (corner_to_corner if config.align_corners else upsample)(logits, size).softmax(1)
     small_p = logits.softmax(1)
     domain, labelled = labels != 255, labels < classes
     present = torch.tensor([[bool((labels[b] == k).any()) for k in range(classes)] for b in range(images)])
@@ -134,6 +144,7 @@ def sparse_case(size, classes=5, dim=16, images=3):
         {"distance": "l2"},
         {"distance": "l2", "variance": "none"},
         {"mask_distance": True},
+        {"preset": "released", "align_corners": True},
     ],
     ids=lambda config: ",".join(f"{k}={v}" for k, v in config.items()) or "paper",
 )
@@ -171,3 +182,18 @@ def test_the_diagonal_distance_divides_each_channel_by_its_variance(tiny_classes
     variance = variance + RIDGE * variance.mean(2, keepdim=True)
     expected = (squares / (2 * variance + EPS)[:, None]).mean(3)
     torch.testing.assert_close(energies(rows, centres, weights, "diag"), expected)
+
+
+@pytest.mark.parametrize("decode", ["network", "mixture"])
+@pytest.mark.parametrize("size", [(32, 40), (33, 46)])
+def test_classifier_predicts_with_aligned_corners_as_it_was_trained(tiny_classes, tiny_network, size, decode):
+    images, found = torch.rand(2, 3, *size), {}
+    for align_corners in (False, True):
+        torch.manual_seed(0)
+        config = AGMM.Config(dim=16, align_corners=align_corners, decode=decode)
+        method = AGMM(config, tiny_network(), tiny_classes(5)).eval()
+        with torch.no_grad():
+            found[align_corners] = method.predict(images)
+    cells, pixels = found[False].logits, found[True].logits
+    torch.testing.assert_close(pixels, corner_to_corner(cells, size) if decode == "network" else cells)
+    torch.testing.assert_close(found[True].anomaly, found[False].anomaly)
