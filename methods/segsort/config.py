@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from methods.base import MethodConfig
+from methods.base import MethodConfig, added
 from methods.segsort.loss import MAX_KAPPA
 
 Vote = Literal["plain", "balanced"]
@@ -28,9 +28,14 @@ class SegSortConfig(MethodConfig):
     inference_clusters: int | None = Field(default=None, ge=1, le=4096)
     """Clusters per image in the bank and in prediction, 256 for the paper's Cityscapes. Default: ``clusters``."""
     iterations: int = Field(default=10, ge=1, le=1000)
-    """T, k-means iterations."""
+    """T, k-means iterations: 10 on VOC, 15 on Cityscapes."""
     location_weight: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the location, centred in [-0.5, 0.5], beside the unit embedding. The code uses [0, 1) uncentred."""
+
+    enlarge_embeddings: bool = added(False)
+    """Enlarge embeddings to the image's size, before they are normalised, in the bank and in prediction (both released
+    codes; training stays on the network's cells): k-means, votes and class scores are then by pixel. An image takes
+    about 8 bytes for each of its pixels and clusters, 4 GiB at 2048 x 1024 with 256 clusters."""
 
     leave_one_out: bool = True
     """A pixel's own segment is neither a positive nor in the denominator of its loss."""

@@ -23,6 +23,7 @@ from methods.base import (
     Prediction,
     downsample_labels,
     subsample,
+    upsample,
 )
 from methods.capabilities import Evidence, Explains, Explanation, LearnsWithoutLabels, Relabels
 from methods.segsort.bank import PrototypeBank
@@ -90,8 +91,14 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
             self.memory.fill_with_noise(torch.Generator().manual_seed(context.seed))
 
     def embed(self, images: Tensor) -> Tensor:
-        """Unit embeddings (B, D, h, w) in float32 at the resolution of the dense features."""
-        return self._unit(self.embedding(self.network(images).dense))
+        """Unit embeddings (B, D, h, w) in float32, as bank and prediction use them.
+
+        Their resolution is that of the dense features, or the image's with ``enlarge_embeddings``.
+        """
+        raw = self.embedding(self.network(images).dense)
+        if self.config.enlarge_embeddings:
+            raw = upsample(raw.float(), (images.shape[2], images.shape[3]))
+        return self._unit(raw)
 
     def losses(self, batch: Batch) -> Losses:
         """Segment sorting at the resolution of the dense features; 0 with a graph for a batch without labels."""

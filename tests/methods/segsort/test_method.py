@@ -162,6 +162,50 @@ def test_a_bank_of_pure_prototypes_with_one_neighbour_is_nearest_class_mean(buil
     torch.testing.assert_close(method.predict(image).logits, dense.kappa * pixelwise)
 
 
+class Halved(Pass):
+    """Features are every other pixel."""
+
+    stride = 2
+
+    def forward(self, images):
+        return Features(dense=images[..., ::2, ::2], pyramid=())
+
+
+class Enlarged(Pass):
+    """Those of ``Halved``, cell by cell brought back to the size of the image."""
+
+    def forward(self, images):
+        height, width = images.shape[2:]
+        dense = F.interpolate(images[..., ::2, ::2], scale_factor=2, mode="bilinear", align_corners=False)
+        return Features(dense=dense[..., :height, :width], pyramid=())
+
+
+@pytest.mark.parametrize("decode", ["knn", "dense"])
+@pytest.mark.parametrize("size", [(12, 12), (13, 11)])
+def test_enlarged_embeddings_are_those_of_a_network_with_features_for_every_pixel(
+    tiny_classes, make_context, size, decode
+):
+    batch = striped(F.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(3)), dim=1), 0.5, size)
+    found = []
+    for network, settings in ((Halved(4), {"enlarge_embeddings": True}), (Enlarged(4), {})):
+        config = SegSort.Config(dim=4, clusters=9, neighbours=3, centres=2, decode=decode, **settings)
+        method = SegSort(config, network, tiny_classes(3)).eval()
+        method.embedding = nn.Identity()
+        method.finish(context_of(make_context(), [batch]))
+        found.append((method.predict(batch.images), method.bank.state_dict(), method.explain(batch.images).segments))
+    (here, bank, segments), (there, expected, expected_segments) = found
+    assert maps_of(here).keys() == maps_of(there).keys()
+    for one, two in ((maps_of(here), maps_of(there)), (here.readings, there.readings), (bank, expected)):
+        torch.testing.assert_close(one, two)
+    assert torch.equal(segments, expected_segments)
+    assert all(m.shape[-2:] == size for m in (*maps_of(here).values(), *here.readings.values(), segments))
+
+
+def test_training_sorts_cells_also_where_prediction_sorts_pixels(build, make_batch):
+    terms = [build(enlarge_embeddings=on).losses(make_batch(4)).terms for on in (False, True)]
+    assert torch.equal(terms[0]["segment_sorting"], terms[1]["segment_sorting"])
+
+
 def test_separable_stripes_are_learnt_by_heart(build_plain, make_context):
     directions = torch.eye(4)[:3]
     method = build_plain(clusters=9, neighbours=3)
