@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from methods.base import MethodConfig, added
 from methods.segsort.loss import MAX_KAPPA
 
 Vote = Literal["plain", "balanced"]
+
+
+HED_STRENGTH = 0.25
+"""``contour_strength`` of HED, with which street scenes have about as many regions as the gradient gives them."""
 
 
 class SegSortConfig(MethodConfig):
@@ -65,9 +69,17 @@ class SegSortConfig(MethodConfig):
     centres: int = Field(default=50, ge=1, le=4096)
     """Centres per class of the compressed bank, for dense decoding and densities."""
 
-    regions: Literal["watershed", "felzenszwalb", "files"] = "watershed"
-    """Over-segmentation of the unsupervised variant: basins of the image gradient merged across weak contours (the
-    paper: HED contours and gPb-owt-ucm), Felzenszwalb and Huttenlocher's graph-based one, or the maps in the folder
-    that ``data.regions`` names."""
+    regions: Literal["watershed", "hed", "felzenszwalb", "files"] = "watershed"
+    """Over-segmentation of the unsupervised variant: basins of the image gradient or of HED's contours, merged across
+    weak ones (the paper: HED and gPb-owt-ucm, once for each image and not for each crop), Felzenszwalb and
+    Huttenlocher's graph-based one, or the maps in the folder that ``data.regions`` names."""
     contour_strength: float = Field(default=0.05, gt=0, le=1e6)
-    """Watershed regions merge while their common contour is weaker, as mean Sobel gradient of [0, 1] images."""
+    """Basins merge while their common contour is weaker: in mean Sobel gradient of [0, 1] images, or for ``hed`` in
+    mean probability, 0.25 if not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hed_has_another_scale(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("regions") == "hed":
+            return {"contour_strength": HED_STRENGTH, **data}
+        return data

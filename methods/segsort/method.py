@@ -29,6 +29,7 @@ from methods.capabilities import Evidence, Explains, Explanation, LearnsWithoutL
 from methods.segsort.bank import PrototypeBank
 from methods.segsort.clustering import NORM_EPS, cluster_images
 from methods.segsort.config import SegSortConfig, Vote
+from methods.segsort.contours import packaged_weights
 from methods.segsort.loss import neighbourhood_loss, own_segment_loss
 from methods.segsort.memory import PrototypeMemory
 from methods.segsort.regions import SegmentProvider, make_provider
@@ -86,7 +87,9 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
         self.segment_provider = None if supervised else make_provider(config.regions, config.contour_strength)
 
     def prepare(self, context: Context) -> None:
-        """Fill the memory with noise if it is to stay that way."""
+        """Fill the memory with noise if it is to stay that way. Raises MethodError if HED's weights are missing."""
+        if self.segment_provider is not None and self.config.regions == "hed":
+            packaged_weights(context.device)
         if self.config.memory == "frozen_random":
             self.memory.fill_with_noise(torch.Generator().manual_seed(context.seed))
 

@@ -1,8 +1,8 @@
 """Regions of an image without labels, the segments of the unsupervised variant.
 
-The paper takes contours from HED and regions from gPb-owt-ucm. Here the contours are the gradient of the smoothed
-image and the regions come from scikit-image: watershed basins merged in the order of their common contour's mean
-strength, which is what an ultrametric contour map cut at one level gives.
+The paper takes contours from HED and regions from gPb-owt-ucm. Here contours are those of HED or the gradient of the
+smoothed image, and regions come from scikit-image: watershed basins merged in the order of their common contour's mean
+strength, which is what an ultrametric contour map cut at one level gives. Contours have no orientation in this.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Batch, MethodError
+from methods.segsort.contours import hed_contours, packaged_weights
 
 SegmentProvider = Callable[[Batch], Tensor]
 """Regions of a training batch: (B, H, W) int64, each image with its own ids. Maps from elsewhere can replace it."""
@@ -33,11 +34,13 @@ SMALLEST_SHARE = 0.001
 
 
 def make_provider(kind: str, contour_strength: float) -> SegmentProvider:
-    """The provider that takes the batch's own regions, or computes them from each image on the CPU."""
+    """The provider that takes the batch's own regions, or computes them from each image: on the CPU, but for HED."""
     if kind == "files":
         return _own_regions
     if kind == "felzenszwalb":
         return partial(_each_image, felzenszwalb_regions)
+    if kind == "hed":
+        return partial(_hed_regions, contour_strength=contour_strength)
     return partial(_each_image, partial(watershed_regions, contour_strength=contour_strength))
 
 
@@ -47,6 +50,13 @@ def _own_regions(batch: Batch) -> Tensor:
             "segsort's method.regions=files needs region maps; name their folder with --set data.regions=FOLDER"
         )
     return batch.regions
+
+
+@torch.no_grad()
+def _hed_regions(batch: Batch, contour_strength: float) -> Tensor:
+    contours = hed_contours(batch.images.float(), packaged_weights(batch.images.device)).cpu().numpy()
+    maps = [torch.from_numpy(merged_basins(map_, contour_strength).astype(np.int64)) for map_ in contours]
+    return torch.stack(maps).to(batch.labels.device)
 
 
 def _each_image(function: Callable[[np.ndarray], np.ndarray], batch: Batch) -> Tensor:
@@ -65,18 +75,24 @@ def felzenszwalb_regions(image: np.ndarray) -> np.ndarray:
 
 
 def watershed_regions(image: np.ndarray, contour_strength: float) -> np.ndarray:
-    """Regions (H, W) from 0 of ``image`` (H, W, 3) in [0, 1], bounded by contours of at least ``contour_strength``."""
-    from skimage.feature import peak_local_max
+    """Regions (H, W) from 0 of ``image`` (H, W, 3) in [0, 1], bounded by gradients of at least ``contour_strength``."""
     from skimage.filters import gaussian, sobel
+
+    if min(image.shape[:2]) < 2:  # the gradient of a line is not defined
+        return np.zeros(image.shape[:2], dtype=np.int64)
+    smooth = gaussian(image, sigma=SMOOTHING, channel_axis=2)
+    contours = np.max([sobel(smooth[..., channel]) for channel in range(image.shape[2])], axis=0)
+    return merged_basins(contours, contour_strength)
+
+
+def merged_basins(contours: np.ndarray, contour_strength: float) -> np.ndarray:
+    """Regions (H, W) from 0: basins of ``contours`` (H, W), those merged whose common contour is weaker."""
+    from skimage.feature import peak_local_max
     from skimage.graph import merge_hierarchical, rag_boundary
     from skimage.segmentation import watershed
 
-    height, width = image.shape[:2]
-    if min(height, width) < 2:  # the gradient of a line is not defined
-        return np.zeros((height, width), dtype=np.int64)
-    smooth = gaussian(image, sigma=SMOOTHING, channel_axis=2)
-    contours = np.max([sobel(smooth[..., channel]) for channel in range(image.shape[2])], axis=0)
-    # Seeds are minima of the gradient: a seed on a contour would leave a sliver along it that nothing merges.
+    height, width = contours.shape
+    # Seeds are minima of the contours: a seed on a contour would leave a sliver along it that nothing merges.
     distance = max(round(SEED_DISTANCE * max(height, width)), MIN_SEED_DISTANCE)
     minima = peak_local_max(-contours, min_distance=distance, exclude_border=False)
     if len(minima) < 2:
