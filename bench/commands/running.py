@@ -144,12 +144,15 @@ def evaluate(run_name: str, protocols: tuple[str, ...], data_root: Path, results
 @click.command(cls=Command)
 @click.argument("run_name", metavar="RUN")
 @click.argument("images", nargs=-1, required=True, type=Place(), metavar="IMAGE...")
-@click.option("--out", required=True, type=Place(file_okay=False), help="Folder for pictures.")
+@click.option("--out", required=True, type=Place(file_okay=False), help="Folder for what is written.")
+@click.option(
+    "--format", "format_", type=click.Choice(["png", "npz"]), default="png", help="npz: logits and scores as arrays."
+)
 @options.results
 @options.plugins
 @options.device
-def predict(run_name: str, images: tuple[Path, ...], out: Path, results: Path, device: str) -> None:
-    """Segment IMAGEs with a finished RUN: class ids as PNG, and pictures of classes and anomaly scores."""
+def predict(run_name: str, images: tuple[Path, ...], out: Path, format_: str, results: Path, device: str) -> None:
+    """Segment IMAGEs with a finished RUN: class ids as PNG, and pictures of classes and anomaly scores; or arrays."""
     from bench.records.store import Store
     from bench.report import pictures
     from bench.runs import execute as runs
@@ -157,7 +160,7 @@ def predict(run_name: str, images: tuple[Path, ...], out: Path, results: Path, d
     store = Store(results)
     record = store.find(run_name)
     method = runs.load(store, record)
-    for path in pictures.predict(method, record, images, out, device):
+    for path in pictures.predict(method, record, images, out, device, arrays=format_ == "npz"):
         say(path)
 
 

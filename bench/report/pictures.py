@@ -19,7 +19,7 @@ from bench.common.text import visible
 from bench.model import weights as models
 from bench.model.predictor import ImagePrediction, Predictor, score_maps
 from bench.plugins import registry
-from bench.records.store import Store
+from bench.records.store import Store, compressed
 from bench.runs import execute as runs
 from bench.runs import plan as planning
 from bench.schema.record import Record
@@ -205,8 +205,14 @@ def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
     return written
 
 
-def predict(method: Method, record: Record, images: Sequence[Path], out: Path, device: str) -> list[Path]:
-    """Write, for each image, ``NAME_classes.png`` (ids), ``NAME_overlay.png`` and ``NAME_SCORE.png``."""
+def predict(
+    method: Method, record: Record, images: Sequence[Path], out: Path, device: str, arrays: bool = False
+) -> list[Path]:
+    """Write, for each image, ``NAME_classes.png`` (ids), ``NAME_overlay.png`` and ``NAME_SCORE.png``.
+
+    With ``arrays`` instead ``NAME.npz`` for other evaluators, in the image's own size: ``classes`` (H, W) uint8,
+    ``logits`` (C, H, W) and every anomaly score (H, W) by its name, float32, higher is more anomalous.
+    """
     fabric = ranks.make_fabric(device, record.config.recipe.precision)
     classes = registry.datasets.get(record.config.data.name).classes
     predictor = Predictor(method.to(fabric.device), record.config.recipe.inference, fabric.device)
@@ -221,6 +227,15 @@ def predict(method: Method, record: Record, images: Sequence[Path], out: Path, d
         size = (image.shape[1], image.shape[2])
         prediction = predictor(image)
         labels = prediction.logits(size).argmax(0).cpu()
+        if arrays:
+            every = torch.ones(size, dtype=torch.bool, device=fabric.device)
+            scores = score_maps(prediction, size, every, method.density_score)
+            found = {name: scored.view(size) for name, scored in scores.items()} | {"logits": prediction.logits(size)}
+            content = {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
+            content["classes"] = labels.numpy().astype(np.uint8)
+            files.write(out / f"{name}.npz", compressed(content))
+            written.append(out / f"{name}.npz")
+            continue
         score = method.headline_score
         pictures = {
             "classes": Image.fromarray(labels.numpy().astype(np.uint8)),

@@ -220,6 +220,23 @@ def test_predict_writes_ids_overlay_and_score(bench, finished, tmp_path, data_ro
         assert ids.size == (90, 50)
 
 
+def test_predict_writes_arrays_for_other_evaluators(bench, finished, tmp_path):
+    image = tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
+    run_id = next(r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg")
+    out = ("--out", str(tmp_path / "out"))
+    assert bench("predict", run_id, str(image), "--format", "npz", *out, results=finished).exit_code == 0
+    assert bench("predict", run_id, str(image), *out, results=finished).exit_code == 0
+    with np.load(tmp_path / "out" / "street.npz") as arrays:
+        assert {"classes", "logits", "msp", "max_logit", "entropy", "energy", "gmm_nll"} <= {*arrays}
+        logits, classes = arrays["logits"], arrays["classes"]
+        np.testing.assert_array_equal(arrays["max_logit"], -logits.max(0))
+        assert arrays["gmm_nll"].shape == (50, 90)
+    np.testing.assert_array_equal(classes, logits.argmax(0))
+    with Image.open(tmp_path / "out" / "street_classes.png") as ids:
+        np.testing.assert_array_equal(classes, np.asarray(ids))
+
+
 def test_pictures_show_every_target(bench, finished, tmp_path):
     outcome = bench("pictures", str(finished), "--out", str(tmp_path), "--count", "1")
     assert outcome.exit_code == 0, outcome.output
