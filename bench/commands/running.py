@@ -44,6 +44,7 @@ from bench.common.errors import UserError
 @click.option("--encoder-weights", help="A hub name such as imagenet, or a local file; none: scratch.")
 @click.option("--architecture", help="Architecture of segmentation-models-pytorch.")
 @click.option("--force", is_flag=True, help="Repeat runs that are finished.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be made, and what it would cost by finished runs.")
 def run(
     method_names: tuple[str, ...],
     dataset: str | None,
@@ -58,6 +59,7 @@ def run(
     assignments: tuple[str, ...],
     device: str,
     force: bool,
+    dry_run: bool,
     **network: str | None,
 ) -> None:
     """Train methods, score them under the protocols, and write a record for each run.
@@ -96,6 +98,17 @@ def run(
     grid, swept = [run for part in grids for run in part.runs], grids[0].swept
     fabric = ranks.make_fabric(device, grid[0][1].recipe.precision)
     planning.require_possible([run_config for _, run_config in grid], fabric.device)
+    if dry_run:
+        from bench.records.environment import hardware
+        from bench.runs.forecast import forecasts
+
+        plan = forecasts([run_config for _, run_config in grid], store, hardware(fabric.device), protocols, force)
+        for forecast in plan:
+            say(forecast.sentence)
+        to_make = [forecast for forecast in plan if forecast.steps]
+        minutes = sum(forecast.minutes or 0.0 for forecast in to_make)
+        say(f"in all {len(to_make)} run{'s' * (len(to_make) != 1)} to make, about {minutes:.0f} min of what is known")
+        return
     store.require_writable()
     found = runs.execute(grid, store, data_root, device, protocols, force)
     summary.show(found.records)
