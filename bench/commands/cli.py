@@ -9,12 +9,12 @@ import click
 
 from bench import __version__
 from bench.commands.keeping import clean, ls, merge
-from bench.commands.looking import curve, explain, export, leaderboard, migrate, pictures, show
+from bench.commands.looking import cite, curve, explain, export, leaderboard, migrate, pictures, show
 from bench.commands.plugins import check, list_, new
 from bench.commands.running import evaluate, predict, run, sample
 
 RUNNING = (run, evaluate, predict, sample)
-LOOKING = (leaderboard, export, curve, show, pictures, explain, migrate)
+LOOKING = (leaderboard, export, curve, show, pictures, explain, cite, migrate)
 KEEPING = (ls, clean, merge)
 PLUGINS = (list_, check, new)
 

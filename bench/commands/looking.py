@@ -123,6 +123,17 @@ def show(name: str, results: Path) -> None:
 
 
 @click.command(cls=Command)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@options.plugins
+def cite(names: tuple[str, ...]) -> None:
+    """Print BibTeX of the suite, and of the methods and data sets of these NAMEs."""
+    from bench.report import citation
+
+    found = [text for name in dict.fromkeys(names) for text in citation.entries(name)]
+    click.echo(lines("\n\n".join([citation.SUITE, *found])))
+
+
+@click.command(cls=Command)
 @options.results_argument
 @click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/pictures.")
 @click.option("--count", type=click.IntRange(1, 256), default=4, help="Images for each split.")

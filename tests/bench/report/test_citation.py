@@ -1,0 +1,53 @@
+"""What is compared can be cited."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bench.commands.cli import main
+from bench.plugins import registry
+from bench.report.citation import entries, entry
+
+
+def test_a_method_is_cited():
+    assert [*entries("segsort")] == [
+        "@inproceedings{segsort,\n  author = {Hwang and others},\n"
+        "  title = {{SegSort}: Segmentation by Discriminative Sorting of Segments},\n"
+        "  booktitle = {ICCV},\n  year = {2019},\n}"
+    ]
+
+
+def test_a_data_set_may_have_several_papers_and_journals_are_articles():
+    assert [text.partition(",")[0] for text in entries("idd_lite")] == [
+        "@inproceedings{idd_lite", "@inproceedings{idd_lite-2"
+    ]  # fmt: skip
+    (text,) = entries("camvid")
+    assert text.startswith("@article{camvid")
+    assert "author = {Brostow and Fauqueur and Cipolla}" in text
+
+
+def test_every_citation_of_the_suite_has_a_form():
+    cited = [text for name in (*registry.methods.names(), *registry.datasets.names()) for text in entries(name)]
+    assert len(cited) > 15
+    assert not [text for text in cited if "@misc" in text]
+    keys = [re.match(r"@\w+\{([^,]+),", text)[1] for text in cited]
+    assert len({*keys}) == len(keys)
+
+
+def test_what_is_in_no_form_is_a_note():
+    assert entry("mine", "personal communication") == "@misc{mine,\n  note = {personal communication},\n}"
+
+
+@pytest.mark.parametrize("name", ["gmseg", ""])
+def test_an_unknown_name_is_one_sentence(bench, name):
+    outcome = bench("cite", name)
+    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1)
+
+
+def test_the_command_begins_with_the_suite(bench):
+    outcome = bench("cite", "gmmseg", "camvid")
+    assert outcome.exit_code == 0, outcome.output
+    assert re.findall(r"^@\w+\{([^,]+),", outcome.stdout, re.MULTILINE) == ["genseg-bench", "gmmseg", "camvid"]
+    assert "cite" in main.commands
