@@ -80,3 +80,32 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
         merged = housekeeping.merge(Store(source), Store(into))
         counts = f"{len(merged.added)} added, {len(merged.renewed)} renewed, {len(merged.kept)} there already"
         say(f"{source}: {counts}")
+
+
+@click.command(cls=Command)
+@click.argument("run_name", metavar="RUN")
+@click.option("--to", required=True, help="A folder, or a URL of any file system that fsspec knows.")
+@options.results
+def push(run_name: str, to: str, results: Path) -> None:
+    """Write a finished RUN as one archive: record, statistics, model, pictures, and a manifest of hashes."""
+    from bench.records import zoo
+    from bench.records.store import Store
+
+    store = Store(results)
+    say(zoo.push(store, store.find(run_name), to))
+
+
+@click.command(cls=Command)
+@click.argument("addresses", metavar="ARCHIVE...", nargs=-1, required=True)
+@options.results
+def pull(addresses: tuple[str, ...], results: Path) -> None:
+    """Bring runs from ARCHIVEs, files or URLs that `bench push` made, into a results folder."""
+    from bench.records import zoo
+    from bench.records.store import Store
+
+    for address in addresses:
+        merged = zoo.pull(address, Store(results))
+        for run in (*merged.added, *merged.renewed):
+            say(run)
+        for run in merged.kept:
+            say(f"{run} was there already")

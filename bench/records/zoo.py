@@ -1,0 +1,106 @@
+"""A finished run as one archive: its record, statistics, model and pictures, with a manifest of hashes.
+
+The archive is a results folder of one run in a tar file, ``manifest.json`` first, in a folder or at any URL that fsspec
+knows.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO, Any, cast
+
+import fsspec
+
+from bench.common import files
+from bench.common.errors import UserError
+from bench.records.housekeeping import Merged, merge
+from bench.records.store import Store
+from bench.schema.record import Record
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+SHOWN = (".safetensors", ".csv", ".png", ".jpg")
+"""What of a run's folder belongs to it; checkpoints of training do not."""
+LARGEST = 2**36
+"""Bytes that an archive may unpack to."""
+
+
+def push(store: Store, record: Record, to: str) -> str:
+    """Write the archive of a finished run to ``to``, a folder or URL; returns where it lies.
+
+    Raises UserError for a run that is not complete, or has no model.
+    """
+    folder = store.run_folder(record.run_id)
+    paths = [store.record_path(record.run_id), store.statistics_path(record.run_id)]
+    paths += sorted(path for path in folder.glob("**/*") if path.suffix in SHOWN)
+    paths = [path for path in paths if path.is_file()]
+    if record.status != "complete" or not any(path.suffix == ".safetensors" for path in paths):
+        raise UserError(f"run {record.run_id} has no model here ({record.status}); push a finished run from its folder")
+    names = {path.relative_to(store.root).as_posix(): path for path in paths}
+    manifest = {
+        "format": FORMAT,
+        "run": record.run_id,
+        "files": {name: files.file_digest(path) for name, path in names.items()},
+    }
+    address = f"{to.rstrip('/')}/{record.run_id}.tar"
+    with _opened(address, "wb") as target, tarfile.open(fileobj=target, mode="w|") as archive:
+        content = json.dumps(manifest, indent=1).encode()
+        entry = tarfile.TarInfo(MANIFEST)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+        for name, path in names.items():
+            archive.add(path, name, recursive=False)
+    return address
+
+
+def pull(address: str, store: Store) -> Merged:
+    """Bring the run in the archive at ``address``, a file or URL, into ``store``.
+
+    Raises UserError for what is no such archive, or differs from its manifest; nothing is kept of it then.
+    """
+    store.require_writable()
+    with tempfile.TemporaryDirectory(prefix="pull-", dir=store.root / "runs") as scratch:
+        try:
+            with _opened(address, "rb") as source, tarfile.open(fileobj=source, mode="r|*") as archive:
+                _unpack(archive, Path(scratch))
+        except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{address} is no archive of a run ({error}); make one with `bench push RUN`") from None
+        return merge(Store(Path(scratch)), store)
+
+
+def _unpack(archive: tarfile.TarFile, root: Path) -> None:
+    """Every file that the manifest lists, each with its hash. Raises ValueError where they differ."""
+    members = iter(archive)
+    first = next(members, None)
+    listed = archive.extractfile(first) if first is not None and first.name == MANIFEST else None
+    if listed is None:
+        raise ValueError("it does not begin with a manifest")
+    manifest: dict[str, Any] = json.load(listed)
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"its format is {manifest['format']}; a newer suite may read it")
+    missing: dict[str, str] = dict(manifest["files"])
+    size = 0
+    for member in members:
+        digest = missing.pop(member.name, None)
+        if digest is None or not member.isfile():
+            raise ValueError(f"{member.name} is not in its manifest")
+        if (size := size + member.size) > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST / 2**30:.0f} GiB")
+        archive.extract(member, root, filter="data")
+        if files.file_digest(root / member.name) != digest:
+            raise ValueError(f"{member.name} is not what its manifest says")
+    if missing:
+        raise ValueError(f"{next(iter(missing))} is missing")
+
+
+def _opened(address: str, mode: str) -> IO[bytes]:
+    """A file or URL; folders are made where they are written to."""
+    try:
+        options = {"auto_mkdir": True} if "://" not in address and mode == "wb" else {}
+        return cast("IO[bytes]", fsspec.open(address, mode, **options).open())
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{address} cannot be opened ({error})") from None

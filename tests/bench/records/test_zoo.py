@@ -1,0 +1,125 @@
+"""A run as one archive: what arrives is what was sent, or nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import fsspec
+import pytest
+from click.testing import CliRunner
+
+from bench.commands.cli import main
+from bench.common.errors import UserError
+from bench.records import zoo
+from bench.records.store import Store
+
+SHORT = ("--dataset", "toyscapes_mini", "--protocol", "closed-set", "--set", "recipe.steps=1")
+
+
+@pytest.fixture(scope="module")
+def finished(finish):
+    return finish("run", "--method", "softmax", *SHORT)
+
+
+@pytest.fixture(scope="module")
+def archive(finished, tmp_path_factory):
+    store = Store(finished)
+    return zoo.push(store, store.records()[0], str(tmp_path_factory.mktemp("zoo") / "new"))
+
+
+def contents(root):
+    kept = (".json", ".npz", ".safetensors", ".csv")
+    return {
+        path.relative_to(root): path.read_bytes()
+        for path in root.rglob("*")
+        if path.suffix in kept and not path.name.startswith("record.")
+    }
+
+
+def test_a_pulled_run_is_the_pushed_one_and_can_be_scored(finished, archive, tmp_path, bench):
+    outcome = CliRunner().invoke(main, ["pull", archive, "--results", str(tmp_path / "results")])
+    assert outcome.exit_code == 0, outcome.output
+    assert contents(tmp_path / "results") == contents(finished)
+    (record,) = Store(finished).records()
+    assert bench("evaluate", record.run_id, "--protocol", "closed-set").exit_code == 0
+    (again,) = Store(tmp_path / "results").records()
+    assert again.protocols["closed-set"].targets == record.protocols["closed-set"].targets
+
+
+def test_it_goes_through_any_file_system_of_fsspec(finished, tmp_path):
+    store = Store(finished)
+    address = zoo.push(store, store.records()[0], "memory://zoo")
+    assert fsspec.filesystem("memory").exists(address)
+    assert zoo.pull(address, Store(tmp_path)).added == [store.records()[0].run_id]
+
+
+def test_the_command_says_where_the_archive_lies(finished, tmp_path):
+    (record,) = Store(finished).records()
+    outcome = CliRunner().invoke(main, ["push", record.run_id[:30], "--to", str(tmp_path), "--results", str(finished)])
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stdout.strip() == f"{tmp_path}/{record.run_id}.tar"
+
+
+def test_a_run_without_a_model_is_refused(finished, tmp_path):
+    store = Store(shutil.copytree(finished, tmp_path / "copy"))
+    (record,) = store.records()
+    next(store.run_folder(record.run_id).glob("*.safetensors")).unlink()
+    with pytest.raises(UserError, match="no model here"):
+        zoo.push(store, record, str(tmp_path))
+
+
+def changed(archive, path, change):
+    """The archive with its members, a list of names and bytes, changed."""
+    with tarfile.open(archive) as whole:
+        members = [(member.name, whole.extractfile(member).read()) for member in whole]
+    with tarfile.open(path, "w") as altered:
+        for name, content in change(members):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            altered.addfile(entry, io.BytesIO(content))
+    return str(path)
+
+
+def flipped(content):
+    return bytes([content[0] ^ 1]) + content[1:]
+
+
+DAMAGES = {
+    "a byte differs": lambda members: [*members[:-1], (members[-1][0], flipped(members[-1][1]))],
+    "a file is missing": lambda members: members[:-1],
+    "a file too many": lambda members: [*members, ("runs/extra.csv", b"")],
+    "outside of the folder": lambda members: [
+        ("manifest.json", json.dumps({"format": 1, "files": {"../evil": "x"}}).encode()),
+        ("../evil", b""),
+    ],
+    "a newer format": lambda members: [("manifest.json", json.dumps({"format": 2, "files": {}}).encode())],
+    "no manifest": lambda members: members[1:],
+    "a manifest that is a list": lambda members: [("manifest.json", b"[]"), *members[1:]],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_not_what_was_pushed_is_one_sentence_and_leaves_nothing(archive, tmp_path, damage):
+    path = changed(archive, tmp_path / "altered.tar", DAMAGES[damage])
+    outcome = CliRunner().invoke(main, ["pull", path, "--results", str(tmp_path / "results")])
+    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
+    assert not contents(tmp_path / "results")
+    assert not list((tmp_path / "results" / "runs").iterdir())
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("address", ["nowhere.tar", "nosuchthing://x/y.tar"])
+def test_an_address_with_nothing_behind_it_is_one_sentence(tmp_path, address):
+    outcome = CliRunner().invoke(main, ["pull", address, "--results", str(tmp_path / "results")])
+    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
+
+
+def test_a_truncated_archive_is_one_sentence(archive, tmp_path):
+    path = tmp_path / "short.tar"
+    path.write_bytes(Path(archive).read_bytes()[:20000])
+    outcome = CliRunner().invoke(main, ["pull", str(path), "--results", str(tmp_path / "results")])
+    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
