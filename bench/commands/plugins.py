@@ -36,30 +36,15 @@ def list_(kind: str, as_json: bool) -> None:
         say(f"{row['name']:<{width}}  {row['summary']}".rstrip())
 
 
-@click.group()
-def new() -> None:
-    """Start your own plugin."""
-
-
-@new.command("method", cls=Command)
+@click.command(cls=Command)
+@click.argument("kind", type=click.Choice(["method", "dataset", "protocol"]))
 @click.argument("name")
 @click.option("--out", type=Place(file_okay=False), default=Path("."))
-def new_method(name: str, out: Path) -> None:
-    """Write NAME.py, a working method to change into yours."""
+def new(kind: str, name: str, out: Path) -> None:
+    """Write a file with a working method, data set or protocol NAME, to change into yours."""
     from bench.plugins import templates
 
-    path = templates.new_method(name, out)
-    say(f"wrote {path}; next: bench check {name} --plugin {path}")
-
-
-@new.command("protocol", cls=Command)
-@click.argument("name")
-@click.option("--out", type=Place(file_okay=False), default=Path("."))
-def new_protocol(name: str, out: Path) -> None:
-    """Write a file with a working protocol NAME to change into yours."""
-    from bench.plugins import templates
-
-    path = templates.new_protocol(name, out)
+    path = templates.new(kind, name, out)
     say(f"wrote {path}; next: bench check {name} --plugin {path}")
 
 

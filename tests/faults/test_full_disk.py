@@ -203,7 +203,7 @@ def test_what_is_not_replaced_at_once_is_named_too(tmp_path, name):
 def test_a_template_that_does_not_fit_is_named(full, tmp_path, place):
     full(place, "mine.py")
     with pytest.raises(OSError, match=str(tmp_path / "mine.py")):
-        templates.new_method("mine", tmp_path)
+        templates.new("method", "mine", tmp_path)
     assert not [*tmp_path.iterdir()]
 
 

@@ -124,7 +124,7 @@ def written(data_root, tmp_path_factory):
         (TERM, "list methods", At("bench.commands.catalogue.listing")),
         (INT, "show RUN --results RESULTS", At("bench.commands.catalogue.page")),
         (TERM, "check softmax --data-root DATA", At("bench.checks.method.check")),
-        (INT, "new method proto --out OUT", At("bench.plugins.templates.new_method")),
+        (INT, "new method proto --out OUT", At("bench.plugins.templates.new")),
     ],
 )
 def test_other_commands_end_alike_and_leave_no_half_a_file(forked, written, data_root, tmp_path, number, command, at):

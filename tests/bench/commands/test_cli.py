@@ -359,6 +359,29 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
         assert piece in text
 
 
+def test_new_data_set_is_written_checked_and_trained_on(bench, tmp_path):
+    assert bench("new", "dataset", "my_town", "--out", str(tmp_path)).exit_code == 0
+    plugin = ("--plugin", str(tmp_path / "my_town.py"), "--data-root", str(tmp_path))
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for i in range(count):
+            for kind, array in (
+                ("images", rng.integers(0, 255, (64, 64, 3), np.uint8)),
+                ("labels", rng.integers(0, 5, (64, 64), np.uint8)),
+            ):
+                path = tmp_path / "my_town" / kind / split / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path)
+    checked = bench("check", "my_town", *plugin)
+    assert checked.exit_code == 0, checked.output
+    assert "FAIL" not in checked.stdout
+    small = ("--set", "recipe.steps=1", "--set", "recipe.batch_size=2", "--set", "recipe.augmentation.crop=[32, 32]")
+    outcome = bench("run", "--method", "softmax", "--dataset", "my_town", *small, "--encoder-weights", "none", *plugin)
+    assert outcome.exit_code == 0, outcome.output
+    assert_sentence(bench("new", "dataset", "camvid", "--out", str(tmp_path)), "already")
+    assert_sentence(bench("new", "dataset", "my-town", "--out", str(tmp_path)), "lower-case")
+
+
 def test_new_method_is_written_checked_and_run(bench, tmp_path):
     outcome = bench("new", "method", "my_idea", "--out", str(tmp_path))
     assert outcome.exit_code == 0
