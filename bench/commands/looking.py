@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from bench.common.text import lines
 
 if TYPE_CHECKING:
     from bench.records.store import Store
+    from bench.schema.record import Record
 
 
 @click.command(cls=Command)
@@ -87,22 +89,44 @@ def export(results: Path, format_: str, out: Path) -> None:
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
 @click.option("--y", default="miou", help="A metric of the protocol.")
 @click.option("--protocol", default="closed-set")
+@click.option("--dataset", "datasets", multiple=True, help="Only runs trained on it.")
+@click.option("--method", "methods", multiple=True, help="Only runs of it.")
+@click.option("--recipe", "recipes", multiple=True, help="Only runs under it.")
 @click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")
 @options.plugins
-def curve(results: Path, x: str, y: str, protocol: str, out: Path | None) -> None:
+def curve(
+    results: Path,
+    x: str,
+    y: str,
+    protocol: str,
+    datasets: tuple[str, ...],
+    methods: tuple[str, ...],
+    recipes: tuple[str, ...],
+    out: Path | None,
+) -> None:
     """Draw a metric of the runs of RESULTS against a setting, and write the numbers beside the picture as CSV."""
     from bench.records.store import Store
 
-    draw_curve(Store(results), x, y, protocol, out)
+    store = Store(results)
+    records = [
+        record
+        for record in store.records()
+        if (not datasets or record.config.data.name in datasets)
+        and (not methods or record.config.method_name in methods)
+        and (not recipes or record.config.recipe.name in recipes)
+    ]
+    draw_curve(store, records, x, y, protocol, out)
 
 
-def draw_curve(store: Store, x: str, y: str, protocol: str = "closed-set", out: Path | None = None) -> None:
+def draw_curve(
+    store: Store, records: Sequence[Record], x: str, y: str, protocol: str = "closed-set", out: Path | None = None
+) -> None:
     """What ``bench curve`` does, for a sweep too. Raises UserError if there is nothing to draw."""
     from bench.common import names
     from bench.common.console import Output
     from bench.report.leaderboard import curves
 
-    panels = curves.build(store.records(), x, y, protocol)
+    panels = curves.build(records, x, y, protocol)
     name = f"{x}-{y}" if protocol == "closed-set" else f"{x}-{protocol}-{y}"
     picture = out or store.root / "curves" / f"{names.require('the name of a curve', name, 200)}.png"
     curves.show(panels, Output())

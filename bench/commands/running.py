@@ -114,7 +114,7 @@ def run(
     summary.show(found.records)
     for key in swept:
         try:
-            draw_curve(store, key, "miou")
+            draw_curve(store, store.records(), key, "miou")
         except UserError as error:
             note(f"no curve of {key}: {error}")
     if unmade := found.failed + found.mistaken:

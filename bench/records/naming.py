@@ -102,7 +102,7 @@ def named(variants: Iterable[Variant]) -> Naming:
         keys = list(dict.fromkeys(k for v in members for k in ("version", *v.keys, *settings[v])))
         varying = [k for k in keys if len({_text_of(found, k) for found in settings.values()}) > 1]
         many = len(varying) > NAMED_SETTINGS
-        telling = _fewest_that_tell(list(settings.values()), varying) if many else varying
+        telling = fewest_that_tell(list(settings.values()), varying) if many else varying
         for variant, found in settings.items():
             parts = _listed(found, telling)
             naming.label[variant] = variant.called(parts)
@@ -111,7 +111,7 @@ def named(variants: Iterable[Variant]) -> Naming:
     return naming
 
 
-def _fewest_that_tell(settings: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
+def fewest_that_tell(settings: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> list[str]:
     """A small choice of the ``varying`` keys, in their order, by which all ``settings`` are told apart.
 
     Greedy: always the key that leaves the fewest alike, the first declared of equals.

@@ -29,7 +29,7 @@ from bench.common.text import cell, drawn, visible
 from bench.config.tables import NOT_OF_THE_RESULT
 from bench.plugins import registry
 from bench.records.ledger import ledger, parts, rows
-from bench.records.naming import PARTIAL, canonical, flat, with_defaults
+from bench.records.naming import NAMED_SETTINGS, PARTIAL, canonical, fewest_that_tell, flat, with_defaults
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column, Metric, metric
 from bench.report.leaderboard.model import Cell
@@ -47,6 +47,9 @@ _ASIDE = 5
 """Points of print between the marks of two lines."""
 _LABELS = "labels"
 """Where sparse labels come from, beside the settings."""
+_INSIDE = 40
+"""Letters of a line's name that fit among the lines; the legend of longer ones stands below."""
+_PRESET = "method.preset"
 _TABLES = ("method.", "recipe.", "network.", "data.")
 _DATA = ["data", "training_images", "training_fingerprint", "training_content"]
 """What was scored, and what training saw."""
@@ -254,11 +257,12 @@ def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, d
     for name, own in lines.items():
         kin = [line for line in everyone if line["method_name"] == own["method_name"]]
         of_method = ("method.", "method_version")
-        parts = [
-            f"{key.removeprefix('method.')}={_text(value)}"
-            for key, value in sorted(own.items())
-            if key != "method_name" and varies(key, kin if key.startswith(of_method) else everyone)
-        ]
+        # A preset first: where it tells lines apart, the settings that it makes need not be named.
+        keys = sorted({key for line in kin for key in line} - {"method_name"}, key=lambda k: (k != _PRESET, k))
+        telling = [key for key in keys if varies(key, kin if key.startswith(of_method) else everyone)]
+        if len(telling) > NAMED_SETTINGS:
+            telling = fewest_that_tell(kin, telling)
+        parts = [f"{key.removeprefix('method.')}={_text(own[key])}" for key in telling if key in own]
         labels[name] = own["method_name"] + (f" ({', '.join(parts)})" if parts else "")
     first = everyone[0]
     named = ("data.supervision", "network.architecture", "network.encoder", "recipe.name")
@@ -364,7 +368,11 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(f"{drawn(panel.title)}\n{legend}", fontsize=9, loc="left")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    longest = max(len(line.label) for line in panel.lines)
+    if longest > _INSIDE:
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.16))
+    else:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _rows(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:

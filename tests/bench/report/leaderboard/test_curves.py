@@ -262,3 +262,49 @@ def test_picture_and_numbers_are_written_side_by_side(bench, tmp_path):
     assert lines[0]["values"] == "0=0.5 1=0.51"
     with pytest.raises(UserError, match=r"curve\.doc"):
         curves.write(curves.build(records, "method.clusters"), tmp_path / "curve.doc")
+
+
+def test_lines_of_many_differences_are_told_by_the_fewest_a_preset_first(bench):
+    presets = {
+        "code": {"a": 1, "b": 1, "c": 1, "d": 1},
+        "official": {"a": 2, "b": 2, "c": 2, "d": 2},
+    }
+    records = [
+        bench.record("gmmseg", config={"preset": name, **settings}, recipe={"steps": steps})
+        for name, settings in presets.items()
+        for steps in (10, 20)
+    ]
+    (panel,) = curves.build(records, "recipe.steps")
+    assert [line.label for line in panel.lines] == ["gmmseg (preset=code)", "gmmseg (preset=official)"]
+
+
+def test_the_legend_of_long_names_hides_no_line(bench, tmp_path):
+    from matplotlib.figure import Figure
+
+    settings = ({"first": "x" * 30}, {"first": "y" * 30})
+    records = [bench.record("gmmseg", config=c, recipe={"steps": s}) for c in settings for s in (10, 20)]
+    (panel,) = curves.build(records, "recipe.steps")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    curves._draw(axes, panel)
+    figure.draw_without_rendering()
+    assert axes.get_legend().get_window_extent().y1 < axes.get_window_extent().y0
+
+
+def test_runs_can_be_chosen_for_a_curve(bench, tmp_path):
+    from click.testing import CliRunner
+
+    from bench.commands.cli import main
+    from bench.records.store import Store
+
+    store = Store(tmp_path)
+    store.require_writable()
+    for recipe, method in (("quick", "softmax"), ("settled", "softmax"), ("settled", "agmm")):
+        for steps in (10, 20):
+            store.write(bench.record(method, recipe={"name": recipe, "steps": steps}))
+    chosen = ["--recipe", "settled", "--method", "softmax", "--dataset", "toyscapes"]
+    outcome = CliRunner().invoke(main, ["curve", str(tmp_path), "--x", "recipe.steps", *chosen])
+    assert outcome.exit_code == 0, outcome.output
+    assert "agmm" not in outcome.stdout
+    assert "settled" in outcome.stdout
+    assert outcome.stdout.count("softmax") == 2
