@@ -67,6 +67,42 @@ def leaderboard(
 
 
 @click.command(cls=Command)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@options.results_argument
+@click.option("--dataset", help="Only runs trained on this data set.")
+@click.option("--supervision", help="Only runs trained from these labels.")
+@click.option("--recipe", help="Only runs of this recipe.")
+@click.option("--protocol", help="Only this protocol.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@options.plugins
+def compare(a: str, b: str, results: Path, as_json: bool, **only: str | None) -> None:
+    """Say by how much A is better than B, and how sure that is: differences with intervals over seeds and images.
+
+    A and B are methods, configurations as tables show them, or runs; NAME@READING is an anomaly score or another
+    reading of the checkpoint, such as gmmseg@gmm_nll. Only runs that agree in everything but the method are compared.
+    """
+    import json
+
+    from rich.console import Console
+
+    from bench.common.console import note
+    from bench.records.store import Store
+    from bench.report.comparing import differences as comparing
+    from bench.report.comparing import show as showing
+    from bench.report.comparing.results import Results
+
+    comparisons = comparing.compared(Results.of(Store(results)).only(**only), a, b)
+    for sentence in comparisons.left_out:
+        note(f"left out: {sentence}")
+    if as_json:
+        click.echo(json.dumps([showing.as_json(*found) for found in comparisons.found], indent=1))
+        return
+    for pair, found in comparisons.found:
+        showing.show(pair, found, Console())
+
+
+@click.command(cls=Command)
 @options.results_argument
 @click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv")
 @click.option("--out", type=Place(dir_okay=False), required=True, help="File to write.")

@@ -107,11 +107,11 @@ class Estimate(NamedTuple):
     def why_undecided(self, null: float = 0.0) -> str:
         """Why it cannot be told from ``null``, and what would do; empty where it can."""
         if not self.images:
-            return "no statistics per image"
+            return "no counts of single images"
         if self.images < MIN_IMAGES:
-            return f"{self.images} images, too few to resample"
+            return f"only {self.images} images"
         if self.seeds < 2:
-            return "one seed; two at least"
+            return "one seed"
         if self.low <= null <= self.high:
             return self._needed(null)
         return ""
@@ -121,10 +121,10 @@ class Estimate(NamedTuple):
         distance = abs(self.value - null)
         for seeds in range(self.seeds + 1, MOST_SEEDS + 1):
             if self.half_width(seeds=seeds) < distance:
-                return f"about {seeds} seeds would do"
+                return f"needs about {seeds} seeds"
         if (left := distance**2 - self.of_seeds() ** 2) > 0:
-            return f"about {_rounded_up(self.images * self.of_images() ** 2 / left)} images would do"
-        return f"more than {MOST_SEEDS} seeds"
+            return f"needs about {_rounded_up(self.images * self.of_images() ** 2 / left)} images"
+        return f"needs over {MOST_SEEDS} seeds"
 
 
 def _quantile(alpha: float, number: int) -> float:
@@ -138,11 +138,11 @@ def _quantile(alpha: float, number: int) -> float:
 
 def _rounded_up(number: float) -> int:
     """To two digits: an estimate is not known to more."""
-    unit = 10 ** max(0, math.floor(math.log10(number)) - 1)
-    return math.ceil(number / unit) * unit
+    unit = 10.0 ** max(0, math.floor(math.log10(number)) - 1)
+    return round(math.ceil(number / unit) * unit)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _weights(ids: tuple[str, ...], resamples: int) -> Floats:
     return stats.resampling_weights(ids, resamples).astype(np.float64)
 

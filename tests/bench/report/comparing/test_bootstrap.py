@@ -146,11 +146,11 @@ def test_no_difference_is_none_and_a_difference_without_any_spread_is_certain():
     ("found", "why"),
     [
         (Estimate(0.5, 3, 40, 0.01, 0.01), ""),
-        (Estimate(0.5, 1, 40, 0.0, 0.01), "one seed; two at least"),
-        (Estimate(0.5, 3, 5, 0.01, 0.01), "5 images, too few to resample"),
-        (Estimate(0.5, 3, 0, 0.01, 0.0), "no statistics per image"),
-        (Estimate(0.01, 3, 40, 0.001, 0.01), "about 210 images would do"),
-        (Estimate(0.0, 3, 40, 0.01, 0.01), "more than 100 seeds"),
+        (Estimate(0.5, 1, 40, 0.0, 0.01), "one seed"),
+        (Estimate(0.5, 3, 5, 0.01, 0.01), "only 5 images"),
+        (Estimate(0.5, 3, 0, 0.01, 0.0), "no counts of single images"),
+        (Estimate(0.01, 3, 40, 0.001, 0.01), "needs about 210 images"),
+        (Estimate(0.0, 3, 40, 0.01, 0.01), "needs over 100 seeds"),
     ],
 )
 def test_what_cannot_be_told_says_why(found, why):

@@ -1,0 +1,293 @@
+"""By how much one of a pair is better: a row for each protocol, target and metric, with its interval.
+
+Values are those of the ledger; resamples of the side files say how far they may be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.common.errors import UserError
+from bench.report.comparing import bootstrap
+from bench.report.comparing.bootstrap import Estimate
+from bench.report.comparing.results import Results
+from bench.report.comparing.sides import Pair, Runs, pairs, side
+from bench.report.leaderboard import statistics as stats
+from bench.report.leaderboard.columns import metric, order
+from bench.report.leaderboard.comparison import Statistics
+from bench.report.leaderboard.statistics import Floats
+from bench.schema import side_file
+from bench.scoring.described import order as order_of_protocols
+from bench.scoring.described import shown
+from bench.scoring.metrics.catalogue import Metric
+
+Contrast = Callable[[Floats, Floats], Floats]
+"""What sets the values of two sides apart: their difference or their ratio."""
+
+
+class Wins(NamedTuple):
+    """In how many of several cases the first side is better."""
+
+    won: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric on a target, of one side less the same of the other."""
+
+    protocol: str
+    version: str
+    targets: tuple[str, ...]
+    """One, or those that a summary is over."""
+    metric: Metric
+    readings: tuple[str, str]
+    a: float
+    """Mean over the common seeds."""
+    b: float
+    estimate: Estimate
+    runs: Sequence[Runs]
+    seeds_won: Wins
+    classes_won: Wins
+    targets_won: Wins
+    p_wilcoxon: float | None
+    """Over the seeds of one target or over several targets, where there are enough."""
+    headline: bool
+    """Whether the protocol is judged on this target."""
+
+    @property
+    def target(self) -> str:
+        """As it is shown."""
+        return self.targets[0] if len(self.targets) == 1 else f"{len(self.targets)} targets"
+
+    @property
+    def better(self) -> str:
+        """``a`` or ``b``; empty where that is undecided."""
+        if self.estimate.why_undecided():
+            return ""
+        return "a" if (self.estimate.value > 0) == (self.metric.better == "higher") else "b"
+
+
+def _mean(values: Floats) -> Floats:
+    """Over the first axis, that of targets."""
+    return np.asarray(values.mean(0))
+
+
+def _harmonic_mean(values: Floats) -> Floats:
+    with np.errstate(divide="ignore"):  # a zero makes it zero
+        return np.asarray(len(values) / (1 / values).sum(0))
+
+
+_SUMMARY_OF = {"miou": "harmonic_mean", "drop": "mean_drop"}
+"""What protocols call the mean over targets of a metric, where they have one."""
+_ON_EACH_TARGET = {summary: name for name, summary in _SUMMARY_OF.items()}
+_MEANS = {"harmonic_mean": _harmonic_mean}
+"""Means over targets that are not arithmetic."""
+_OF_A_CLASS = {"miou": "iou"}
+"""The metric of a class where it is called otherwise than the mean over classes."""
+
+
+class Comparisons(NamedTuple):
+    """Two sides beside each other wherever that can be done."""
+
+    found: list[tuple[Pair, list[Difference]]]
+    """A pair for each group that has both, with its differences."""
+    left_out: list[str]
+    """A sentence for each group that was left out."""
+
+
+def compared(results: Results, a: str, b: str) -> Comparisons:
+    """``a`` with ``b`` in each group that has both.
+
+    Raises UserError for names of nothing, where no two runs are alike in all but method and seed, and where nothing
+    was measured of both.
+    """
+    made = [*pairs(results.runs, side(results.runs, a), side(results.runs, b))]
+    found = [(pair, [*differences(results, pair)]) for pair in made if not isinstance(pair, str)]
+    comparisons = Comparisons([one for one in found if one[1]], [text for text in made if isinstance(text, str)])
+    if not comparisons.found:
+        nothing = f"{a} and {b} share no ranked metric of one target; score both with `bench evaluate RUN`"
+        raise UserError(next(iter(comparisons.left_out), nothing))
+    return comparisons
+
+
+def differences(results: Results, pair: Pair, contrast: Contrast = np.subtract) -> Iterator[Difference]:
+    """Every ranked metric on every target that both sides of ``pair`` have, in the order of tables."""
+    ids = {run for found in pair.runs.values() for runs in found for run in (runs.a, runs.b)}
+    numbers = results.numbers[results.numbers["run"].isin(ids)]
+    samples = _Samples(numbers, results.statistics)
+    for protocol, version in sorted(pair.runs, key=lambda key: (order_of_protocols(key[0]), key[1])):
+        scored = numbers[(numbers["protocol"] == protocol) & (numbers["version"] == version)]
+        runs = pair.runs[protocol, version]
+        for readings in _readings(scored, runs[0], pair, protocol):
+            yield from _Compared(scored, samples, runs, protocol, version, readings, contrast).rows()
+
+
+def _readings(scored: pd.DataFrame, runs: Runs, pair: Pair, protocol: str) -> list[tuple[str, str]]:
+    """What is set against each other: what is named, else own predictions, or each score that both sides have."""
+    of_a, of_b = ({*scored.loc[scored["run"] == run, "reading"]} for run in (runs.a, runs.b))
+    a, b = pair.a.reading, pair.b.reading
+    if shown(protocol).rows == "Score":
+        if a is None and b is None:
+            return [(score, score) for score in sorted((of_a & of_b) - {""})]
+        a, b = (b if a is None else a), (a if b is None else b)
+    return [(a or "", b or "")] if (a or "") in of_a and (b or "") in of_b else []
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A pair of readings under one version of a protocol."""
+
+    scored: pd.DataFrame
+    samples: _Samples
+    runs: Sequence[Runs]
+    protocol: str
+    version: str
+    readings: tuple[str, str]
+    contrast: Contrast
+
+    def rows(self) -> Iterator[Difference]:
+        """All of them: targets in the order of the records, then what is over several."""
+        ranked = self.scored[(self.scored["part"] == "") & (self.scored["direction"] != "")]
+        a, b = self._by_seed(ranked, 0), self._by_seed(ranked, 1)
+        targets = [*dict.fromkeys(ranked["target"])]
+        keys = [key for key in a.index.intersection(b.index) if key[0]]
+        keys.sort(key=lambda key: (targets.index(key[0]), order(key[2], self.protocol)))
+        rows = [self._row(key[2], (key[0],), a.loc[[key]], b.loc[[key]]) for key in keys]
+        for name in dict.fromkeys(key[2] for key in keys) if not shown(self.protocol).on_source else ():
+            alike = [key for key in keys if key[2] == name]
+            over = tuple(key[0] for key in alike)
+            if len({*over}) == len(over) > 1:
+                rows.append(self._row(_SUMMARY_OF.get(name, name), over, a.loc[alike], b.loc[alike]))
+        yield from filter(None, rows)
+
+    def _by_seed(self, ranked: pd.DataFrame, side: int) -> pd.DataFrame:
+        """The values of a side by target, data and metric, a column for each seed."""
+        seeds = {(runs.a, runs.b)[side]: runs.seed for runs in self.runs}
+        own = ranked[ranked["run"].isin(seeds) & (ranked["reading"] == self.readings[side])]
+        table = own.assign(seed=own["run"].map(seeds)).pivot(
+            index=["target", "data", "metric"], columns="seed", values="value"
+        )
+        return table.reindex(columns=[runs.seed for runs in self.runs])
+
+    def _row(self, name: str, targets: tuple[str, ...], a: pd.DataFrame, b: pd.DataFrame) -> Difference | None:
+        """A metric on one target, or over several, from the values (targets, seeds) of both sides.
+
+        Of the seeds that have all of them; None if there is no such seed.
+        """
+        whole = (a.notna() & b.notna()).all().to_numpy()
+        runs = [found for found, there in zip(self.runs, whole) if there]
+        if not runs:
+            return None
+        one, two = a.to_numpy(float)[:, whole], b.to_numpy(float)[:, whole]
+        known = metric(name, self.protocol)
+        mean, sign = _MEANS.get(name, _mean), 1 if known.better == "higher" else -1
+        by_seed = mean(one), mean(two)
+        by_target = one.mean(1), two.mean(1)
+        tested = by_seed if len(targets) == 1 else by_target
+        return Difference(
+            protocol=self.protocol,
+            version=self.version,
+            targets=targets,
+            metric=known,
+            readings=self.readings,
+            a=float(by_seed[0].mean()),
+            b=float(by_seed[1].mean()),
+            estimate=self._estimate(name, targets, runs, *by_seed),
+            runs=runs,
+            seeds_won=_wins(sign, *by_seed),
+            classes_won=_wins(sign, *self._classes(name, targets, runs)),
+            targets_won=_wins(sign, *by_target),
+            p_wilcoxon=stats.wilcoxon_over_seeds(dict(enumerate(tested[0])), dict(enumerate(tested[1])), 1),
+            headline=bool(self.scored.loc[self.scored["target"] == targets[0], "headline"].all()),
+        )
+
+    def _estimate(self, name: str, targets: tuple[str, ...], runs: Sequence[Runs], a: Floats, b: Floats) -> Estimate:
+        """Of the values by seed; resamples tell what the images add where all runs have them."""
+        sides = [(found.a, self.readings[0]) for found in runs], [(found.b, self.readings[1]) for found in runs]
+        asked = [self.samples.of(run, self.protocol, targets, name, reading) for run, reading in (*sides[0], *sides[1])]
+        drawn = [found for found in asked if found is not None]
+        if len(drawn) < len(asked):
+            return Estimate.of(self.contrast(a, b))
+        one, two = np.split(np.stack([found.values for found in drawn], axis=1), 2, axis=1)
+        return Estimate.of(self.contrast(a, b), self.contrast(one, two), min(found.images for found in drawn))
+
+    def _classes(self, name: str, targets: tuple[str, ...], runs: Sequence[Runs]) -> tuple[Floats, Floats]:
+        """The values of each class, mean over seeds; nothing where there are several targets or other readings."""
+        of_classes = (self.scored["part"] != "") & (self.scored["metric"] == _OF_A_CLASS.get(name, name))
+        found = self.scored[of_classes & (self.scored["target"] == targets[0])]
+        if len(targets) > 1 or self.readings != ("", ""):
+            found = found[:0]
+        sides = [found[found["run"].isin({(pair.a, pair.b)[side] for pair in runs})] for side in (0, 1)]
+        a, b = (side.groupby("part")["value"].mean().dropna() for side in sides)
+        both = a.index.intersection(b.index)
+        return a[both].to_numpy(float), b[both].to_numpy(float)
+
+
+def _wins(sign: int, a: Floats, b: Floats) -> Wins:
+    return Wins(int((sign * (a - b) > 0).sum()), len(a))
+
+
+class _Drawn(NamedTuple):
+    """A metric of every bootstrap sample (B,), and the number of images that were drawn from."""
+
+    values: Floats
+    images: int
+
+
+class _Samples:
+    """Bootstrap samples of runs, made when they are asked for and kept."""
+
+    def __init__(self, numbers: pd.DataFrame, statistics: Statistics) -> None:
+        self.numbers = numbers
+        self._arrays = cache(lambda run, protocol: statistics(run, side_file.under(protocol)))
+        self._metrics = cache(self._draw)
+
+    def of(self, run: str, protocol: str, targets: tuple[str, ...], name: str, reading: str) -> _Drawn | None:
+        """A metric on a target, or its mean over several; None where side files do not give it."""
+        on_each = _ON_EACH_TARGET.get(name, name)
+        found = [self._on_target(run, protocol, target, on_each, reading) for target in targets]
+        drawn = [one for one in found if one is not None]
+        if len(drawn) < len(targets):
+            return None
+        values = np.stack([one.values for one in drawn])
+        return _Drawn(_MEANS.get(name, _mean)(values), min(one.images for one in drawn))
+
+    def _on_target(self, run: str, protocol: str, target: str, name: str, reading: str) -> _Drawn | None:
+        if name == "drop":
+            here = self._on_target(run, protocol, target, "miou", reading)
+            home = self._at_home(run, protocol, target, reading)
+            return None if here is None or home is None else here._replace(values=home.values - here.values)
+        found, images = self._metrics(run, protocol, target, reading)
+        return _Drawn(found[name], images) if name in found else None
+
+    def _at_home(self, run: str, protocol: str, target: str, reading: str) -> _Drawn | None:
+        """mIoU on the source, if it is the closed-set score: under a class map it is another number."""
+        own = self.numbers[(self.numbers["run"] == run) & (self.numbers["reading"] == reading)]
+        own = own[own["part"] == ""]
+        source = own[(own["protocol"] == protocol) & (own["target"] == target) & (own["metric"] == "source_miou")]
+        home = own[(own["protocol"] == "closed-set") & (own["metric"] == "miou")]
+        same = home[home["value"].isin(source["value"])]
+        return None if same.empty else self._on_target(run, "closed-set", same["target"].iloc[0], "miou", reading)
+
+    def _draw(self, run: str, protocol: str, target: str, reading: str) -> tuple[dict[str, Floats], int]:
+        """All metrics of every sample, and the number of images. Raises UserError for a plugin that cannot do it."""
+        described, arrays = shown(protocol), self._arrays(run, protocol)
+        counts = side_file.of(arrays, described.kinds, protocol, target, reading)
+        ids = side_file.of(arrays, [side_file.IDS], protocol, target).get(side_file.IDS)
+        if ids is None or not counts or len(counts) < len(described.kinds):
+            return {}, 0
+        shared = side_file.of(arrays, described.constants, protocol, target, reading)
+        try:
+            return bootstrap.resampled(described, bootstrap.in_order(ids, counts, shared, described)), len(ids)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            raise UserError(
+                f"protocol {protocol} cannot be resampled ({type(error).__name__}: {error}); correct its `condensed` "
+                "and `metrics`, or leave it out with --protocol"
+            ) from None

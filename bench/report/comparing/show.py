@@ -1,0 +1,118 @@
+"""A comparison on a terminal, and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench.common.console import styled
+from bench.report.comparing.bootstrap import Estimate
+from bench.report.comparing.differences import Difference
+from bench.report.comparing.sides import Pair
+from bench.scoring.metrics.catalogue import Metric
+
+RULE = (
+    "Difference: the first less the second, mean over common seeds; shares in per cent. Interval and p (5 %) cover the "
+    "choice of images, resampled for both sides and all seeds alike, and, where there are two seeds, that of training "
+    "runs, by Student's t; p is not corrected for the number of rows. Undecided: the interval holds zero, or does not "
+    "cover both; what is needed assumes that the difference and the spreads stay as they are."
+)
+
+
+def show(pair: Pair, found: Sequence[Difference], console: Console) -> None:
+    """Print one comparison, a table for each protocol, target and reading."""
+    console.print()
+    console.print(styled(pair.title, "bold"))
+    for (protocol, target, (a, b)), rows in groupby(found, key=lambda row: (row.protocol, row.target, row.readings)):
+        readings = f": {a or 'own prediction'} against {b or 'own prediction'}" if a or b else ""
+        console.print(styled(f"{protocol}, {target}{readings}"))
+        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        grid.add_column("Metric", min_width=6, overflow="fold")
+        for heading in ("First", "Second", "Difference", "95 % interval", "p"):
+            grid.add_column(heading, justify="right", no_wrap=True)
+        for heading in ("Won", "Better"):
+            grid.add_column(heading, min_width=10, overflow="fold")
+        for row in rows:
+            grid.add_row(*map(styled, _cells(row)))
+        console.print(grid)
+    console.print(styled(RULE, "dim"))
+
+
+def _cells(row: Difference) -> tuple[str, ...]:
+    won = {"seeds": row.seeds_won, "classes": row.classes_won, "targets": row.targets_won}
+    counted = [f"{wins.won}/{wins.of} {what}" for what, wins in won.items() if wins.of > (what == "targets")]
+    undecided = f"undecided: {row.estimate.why_undecided()}"
+    return (
+        row.metric.heading,
+        row.metric.text(row.a),
+        row.metric.text(row.b),
+        signed(row.metric, row.estimate.value),
+        interval(row.metric, row.estimate),
+        p_text(row.estimate.p()),
+        ", ".join(counted),
+        {"a": "first", "b": "second", "": undecided}[row.better],
+    )
+
+
+def signed(metric: Metric, value: float) -> str:
+    """``value`` as the metric is printed, with its sign."""
+    text = metric.text(value)
+    return text if text.startswith("-") or not text.strip("0.") else f"+{text}"
+
+
+def interval(metric: Metric, estimate: Estimate) -> str:
+    """The interval as the metric is printed; empty where nothing is known of any spread."""
+    if not estimate.half_width():
+        return ""
+    return f"[{signed(metric, estimate.low)}, {signed(metric, estimate.high)}]"
+
+
+def p_text(p: float) -> str:
+    """With two digits, down to a ten-thousandth."""
+    return f"{p:.2g}" if p >= 0.0001 else "< 0.0001"
+
+
+def as_json(pair: Pair, found: Sequence[Difference]) -> dict[str, Any]:
+    """Everything of a comparison, in the metrics' own units, for programs."""
+    return {
+        "a": pair.a.text,
+        "b": pair.b.text,
+        "group": dict(pair.group),
+        "differences": [_number(row) for row in found],
+    }
+
+
+def _number(row: Difference) -> dict[str, Any]:
+    estimate = row.estimate
+    return {
+        "protocol": row.protocol,
+        "version": row.version,
+        "targets": list(row.targets),
+        "metric": row.metric.key,
+        "direction": row.metric.better,
+        "reading_a": row.readings[0],
+        "reading_b": row.readings[1],
+        "a": row.a,
+        "b": row.b,
+        "difference": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "p": estimate.p(),
+        "standard_error_seeds": estimate.error_seeds,
+        "standard_error_images": estimate.error_images,
+        "seeds": estimate.seeds,
+        "images": estimate.images,
+        "seeds_won": row.seeds_won.won,
+        "classes_won": row.classes_won.won,
+        "classes": row.classes_won.of,
+        "targets_won": row.targets_won.won,
+        "p_wilcoxon": row.p_wilcoxon,
+        "better": row.better or None,
+        "undecided": estimate.why_undecided() or None,
+        "runs": [list(runs) for runs in row.runs],
+    }

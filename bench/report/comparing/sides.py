@@ -1,0 +1,159 @@
+"""Which runs a comparison is between: names become runs, paired by seed within what both have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.common.errors import UserError, near
+from bench.records.ledger import GROUP, parts
+from bench.records.naming import named
+from bench.report.leaderboard.selection import runs_of, select, states_of
+
+_WORDS = {
+    "dataset": "data set", "supervision": "supervision", "labels": "labels", "architecture": "architecture",
+    "encoder": "encoder", "weights": "encoder weights", "recipe": "recipe", "recipe_hash": "the recipe's settings",
+    "inference": "inference", "ranks": "number of ranks", "training_images": "number of training images",
+    "training_fingerprint": "training labels", "training_content": "training files",
+}  # fmt: skip
+"""What sets runs apart, as a sentence names it."""
+
+
+class Side(NamedTuple):
+    """A method, configuration or run, and the reading of its checkpoint that is meant."""
+
+    name: str
+    reading: str | None = None
+    """An anomaly score, or a reading beside the method's own prediction; None where none is named."""
+
+    @property
+    def text(self) -> str:
+        """As it is given on the command line."""
+        return self.name if self.reading is None else f"{self.name}@{self.reading}"
+
+
+class Runs(NamedTuple):
+    """The runs of both sides with one seed."""
+
+    seed: int
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two configurations that may be compared."""
+
+    group: Mapping[Hashable, Any]
+    """What both share, by the columns of the ledger."""
+    a: Side
+    b: Side
+    runs: Mapping[tuple[str, str], list[Runs]]
+    """By protocol and version, of the seeds that both have."""
+
+    @property
+    def title(self) -> str:
+        """For example ``gmmseg against softmax: toyscapes, dense, settled``."""
+        where = ", ".join(str(self.group[key]) for key in ("dataset", "supervision", "recipe", "encoder"))
+        return f"{self.a.text} against {self.b.text}: {where}"
+
+    @property
+    def seeds(self) -> int:
+        """The most that a protocol has."""
+        return max(len(runs) for runs in self.runs.values())
+
+
+def counted(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs that tables count: one row for each run, protocol and version, with its label in that table."""
+    found = []
+    for _, members in parts(frame, "group"):
+        runs, states = runs_of(members), states_of(members)
+        complete = states.loc[states["status"] == "complete", ["protocol", "version"]].drop_duplicates()
+        for protocol, version in complete.itertuples(index=False):
+            selection = select(runs, states, protocol, version)
+            naming = named([*selection.used["variant"], *selection.incomplete["variant"]])
+            label = selection.used["variant"].map(naming.label)
+            found.append(selection.used.assign(protocol=protocol, version=version, label=label))
+    return pd.concat(found) if found else frame[:0].assign(label="")
+
+
+def side(entries: pd.DataFrame, text: str) -> Side:
+    """What ``text`` names among ``counted`` runs: NAME or NAME@READING. Raises UserError for nothing."""
+    name, at, reading = text.rpartition("@")
+    for known in [Side(text), Side(name, reading)] if at and name and reading else [Side(text)]:
+        if len(called(entries, known.name)):
+            return known
+    everything = {*entries["configuration"], *entries["method"]}
+    raise UserError(f"there is no method, configuration or run {text!r}: {near(name or text, everything)}")
+
+
+def called(entries: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The ``counted`` runs that ``name`` means: one run by its id or record, or in each group what is called so.
+
+    The configuration's own name comes before its label in a table, that before the method, and last a pattern in which
+    a star is any text.
+    """
+    run = Path(name).name.removesuffix(".json")
+    of_a_run = entries["run"].str.startswith(run) & (run != "")
+    if entries.loc[of_a_run, "run"].nunique() == 1:
+        return entries[of_a_run]
+    pattern = ".*".join(map(re.escape, name.split("*")))
+    ways = [entries[column] == name for column in ("configuration", "label", "method")]
+    ways.append(entries["configuration"].str.fullmatch(pattern))
+    entries = entries.assign(way=np.select(ways, range(len(ways)), len(ways)))
+    way = entries.groupby(["group", "variant"], sort=False)["way"].transform("min")
+    return entries[(way < len(ways)) & (way == way.groupby(entries["group"]).transform("min"))]
+
+
+def pairs(entries: pd.DataFrame, a: Side, b: Side) -> Iterator[Pair | str]:
+    """Each group's comparison of ``a`` with ``b``, or the sentence that says why a group has none.
+
+    Raises UserError if no two of their runs are alike in all but method and seed.
+    """
+    of_a, of_b = called(entries, a.name), called(entries, b.name)
+    shared = [group for group in dict.fromkeys(of_a["group"]) if (of_b["group"] == group).any()]
+    if not shared:
+        raise UserError(_unlike(a.name, of_a, b.name, of_b))
+    for group in shared:
+        yield pair(of_a[of_a["group"] == group], of_b[of_b["group"] == group], a, b)
+
+
+def pair(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | str:
+    """The comparison of some ``called`` runs, or the sentence that says why there is none."""
+    first = of_a.iloc[0]
+    where = ", ".join((first["dataset"], first["supervision"], first["recipe"]))
+    for one, entries in ((a, of_a), (b, of_b)):
+        names = sorted({*entries["configuration"]})
+        if len(names) > 1:
+            return f"{one.name} is {len(names)} configurations under {where}: {'; '.join(names)}; name one of them"
+    both = of_a.merge(of_b, on=["protocol", "version", "seed"], suffixes=("", "_b")).sort_values("seed")
+    if both.empty:
+        seeds = [", ".join(map(str, sorted({*entries["seed"]}))) for entries in (of_a, of_b)]
+        return (
+            f"under {where} {a.name} and {b.name} share no seed under any protocol (seeds {seeds[0]} and {seeds[1]}); "
+            "run one of them with the seeds of the other"
+        )
+    runs = {
+        (protocol, version): [Runs(*row) for row in found[["seed", "run", "run_b"]].to_numpy().tolist()]
+        for (protocol, version), found in parts(both, ["protocol", "version"])
+    }
+    return Pair(of_a[[*GROUP]].head(1).to_dict("records")[0], a, b, runs)
+
+
+def _unlike(a: str, of_a: pd.DataFrame, b: str, of_b: pd.DataFrame) -> str:
+    """Why runs cannot be compared: what no run of one side shares with any of the other."""
+    for column, word in _WORDS.items():
+        values = [{*map(str, entries[column])} for entries in (of_a, of_b)]
+        if not values[0] & values[1]:
+            texts = [", ".join(sorted(found)) or "none" for found in values]
+            differ = f"their {word} differ ({texts[0]} and {texts[1]})"
+            break
+    else:
+        differ = "no two of their runs agree in data set, supervision, network, recipe and training data at once"
+    return f"{a} and {b} cannot be compared, {differ}; run one of them as the other was"

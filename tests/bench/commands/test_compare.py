@@ -1,0 +1,78 @@
+"""``bench compare`` on the committed records."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.commands.cli import main
+
+RECORDS = Path(__file__).parents[3] / "results" / "records"
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    (root / "records").mkdir()
+    for method in ("softmax", "gmmseg"):
+        for path in RECORDS.glob(f"toyscapes-dense-{method}-settled-*"):
+            shutil.copy(path, root / "records" / path.name)
+    return str(root)
+
+
+def compare(*arguments):
+    return CliRunner().invoke(main, ["compare", *arguments])
+
+
+def test_the_question_of_the_first_page_has_an_answer(settled):
+    outcome = compare("gmmseg", "softmax", settled, "--protocol", "closed-set")
+    assert outcome.exit_code == 0, outcome.output
+    lines = outcome.output.splitlines()
+    assert lines[1] == "gmmseg against softmax: toyscapes, dense, settled, tu-tf_efficientnet_lite0"
+    (row,) = [line.split() for line in lines[: lines.index("closed-set, val")] if line.strip().startswith("mIoU")]
+    assert row[:5] == ["mIoU", "↑", "80.10", "80.94", "-0.84"]
+    assert row[-1] == "second"
+
+
+def test_json_says_everything_without_loss(settled):
+    found = json.loads(compare("gmmseg", "softmax", settled, "--json", "--protocol", "closed-set").output)
+    (comparison,) = found
+    assert comparison["group"]["recipe"] == "settled"
+    rows = {(r["protocol"], *r["targets"], r["metric"], r["reading_a"]): r for r in comparison["differences"]}
+    row = rows["closed-set", "test", "miou", ""]
+    assert row["difference"] == pytest.approx(row["a"] - row["b"])
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert (row["seeds"], row["images"], row["better"], row["undecided"]) == (3, 64, "b", None)
+    assert {protocol for protocol, *_ in rows} == {"closed-set"}
+
+
+def test_a_density_is_compared_with_the_others_score(settled):
+    outcome = compare("gmmseg@gmm_nll", "softmax@max_logit", settled)
+    assert outcome.exit_code == 0, outcome.output
+    assert "anomaly, toyscapes/anomaly: gmm_nll against max_logit" in outcome.output
+    assert "closed-set" not in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gmmseg", "sofmax"], "did you mean softmax"),
+        (["gmmseg", "softmax@nothing"], "share no ranked metric"),
+        (["gmmseg", "softmax", "--recipe", "quick"], "no run has the recipe 'quick'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(settled, arguments, said):
+    outcome = compare(*arguments, "--results", settled)
+    assert outcome.exit_code == 2
+    assert said in outcome.output
+    assert len(outcome.output.splitlines()) == 1
+
+
+def test_no_records_are_one_sentence(tmp_path):
+    outcome = compare("gmmseg", "softmax", str(tmp_path))
+    assert outcome.exit_code == 2
+    assert "bench run" in outcome.output
