@@ -47,7 +47,7 @@ def plain(matrices: Matrices, resamples: int, draw_seeds: bool = True) -> float:
     rng, found = np.random.default_rng(1), []
     _, seeds, images, *_ = matrices.shape
     for _ in range(resamples):
-        drawn = rng.integers(0, seeds, seeds) if draw_seeds else np.arange(seeds)
+        drawn = rng.integers(0, seeds, (seeds,)) if draw_seeds else np.arange(seeds)
         chosen = rng.integers(0, images, images)
         a, b = (np.mean([mean_iou(side[seed][chosen].sum(0)) for seed in drawn]) for side in matrices)
         found.append(a - b)

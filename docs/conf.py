@@ -20,7 +20,7 @@ version = release = bench.__version__
 # Pages are read where GitHub shows them: a link that is broken there is a warning here, and warnings are errors.
 root_doc = "docs/index"
 include_patterns = [
-    "docs/**.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", "results/leaderboard/*.md",
+    "docs/**.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/*.md", "results/leaderboard/*.md",
     "benchmarks/README.md",
 ]  # fmt: skip
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]

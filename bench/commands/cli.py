@@ -9,12 +9,12 @@ import click
 
 from bench import __version__
 from bench.commands.keeping import clean, ls, merge, pull, push
-from bench.commands.looking import cite, compare, curve, explain, export, leaderboard, migrate, pictures, show
+from bench.commands.looking import cite, claims, compare, curve, explain, export, leaderboard, migrate, pictures, show
 from bench.commands.plugins import check, list_, new
 from bench.commands.running import evaluate, predict, run, sample
 
 RUNNING = (run, evaluate, predict, sample)
-LOOKING = (leaderboard, compare, export, curve, show, pictures, explain, cite, migrate)
+LOOKING = (leaderboard, compare, claims, export, curve, show, pictures, explain, cite, migrate)
 KEEPING = (ls, clean, merge, push, pull)
 PLUGINS = (list_, check, new)
 

@@ -104,6 +104,31 @@ def compare(a: str, b: str, results: Path, as_json: bool, **only: str | None) ->
 
 @click.command(cls=Command)
 @options.results_argument
+@click.option("--claims", "file", type=Place(dir_okay=False), help="TOML; default RESULTS/claims.toml.")
+@click.option("--format", "format_", type=click.Choice(["md", "json"]), default="md")
+@click.option("--out", type=Place(dir_okay=False), help="File to write; default: print.")
+@options.plugins
+def claims(results: Path, file: Path | None, format_: str, out: Path | None) -> None:
+    """Test what papers claim on the runs of RESULTS: a table of gains with intervals, verdicts, and the runs behind."""
+    import json
+
+    from bench.common import files
+    from bench.records.store import Store
+    from bench.report.comparing import claims as claiming
+    from bench.report.comparing.results import Results
+
+    read = claiming.Claims.read(file or results / claiming.FILE)
+    tested = [*claiming.verdicts(read, Results.of(Store(results)))]
+    text = claiming.markdown(tested) if format_ == "md" else json.dumps(claiming.as_json(tested), indent=1) + "\n"
+    if out is None:
+        click.echo(lines(text), nl=False)
+    else:
+        files.write(out, text)
+        say(out)
+
+
+@click.command(cls=Command)
+@options.results_argument
 @click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv")
 @click.option("--out", type=Place(dir_okay=False), required=True, help="File to write.")
 @options.plugins

@@ -29,6 +29,13 @@ def in_html(value: object) -> object:
     return visible(value) if type(value) is str else value
 
 
+def in_markdown(text: str, stars: bool = False) -> str:
+    """``text`` for a Markdown table: nothing in it is markup, unless its ``stars`` may be."""
+    text = re.sub(r"([|`\[\]])", r"\\\1", visible(text.replace("\n", " ")).replace("\\", "\\\\"))
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;").replace(">", "&gt;")
+    return text if stars else text.replace("*", r"\*")
+
+
 def drawn(text: str) -> str:
     """``text`` for a picture of matplotlib, which takes what stands between dollar signs for mathematics."""
     return visible(text).replace("$", r"\$")

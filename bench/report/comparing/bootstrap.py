@@ -142,7 +142,7 @@ def _rounded_up(number: float) -> int:
     return round(math.ceil(number / unit) * unit)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _weights(ids: tuple[str, ...], resamples: int) -> Floats:
     return stats.resampling_weights(ids, resamples).astype(np.float64)
 

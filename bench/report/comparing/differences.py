@@ -17,7 +17,7 @@ from bench.common.errors import UserError
 from bench.report.comparing import bootstrap
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.results import Results
-from bench.report.comparing.sides import Pair, Runs, pairs, side
+from bench.report.comparing.sides import Pair, Runs, called, pairs, side
 from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.columns import metric, order
 from bench.report.leaderboard.comparison import Statistics
@@ -108,7 +108,8 @@ def compared(results: Results, a: str, b: str) -> Comparisons:
     Raises UserError for names of nothing, where no two runs are alike in all but method and seed, and where nothing
     was measured of both.
     """
-    made = [*pairs(results.runs, side(results.runs, a), side(results.runs, b))]
+    one, two = side(results.runs, a), side(results.runs, b)
+    made = [*pairs(called(results.runs, one.name), called(results.runs, two.name), one, two)]
     found = [(pair, [*differences(results, pair)]) for pair in made if not isinstance(pair, str)]
     comparisons = Comparisons([one for one in found if one[1]], [text for text in made if isinstance(text, str)])
     if not comparisons.found:
@@ -159,13 +160,14 @@ class _Compared:
         targets = [*dict.fromkeys(ranked["target"])]
         keys = [key for key in a.index.intersection(b.index) if key[0]]
         keys.sort(key=lambda key: (targets.index(key[0]), order(key[2], self.protocol)))
-        rows = [self._row(key[2], (key[0],), a.loc[[key]], b.loc[[key]]) for key in keys]
+        one, two = (table.loc[keys].to_numpy(float) for table in (a, b))
+        found = [self._row(name, (target,), one[[i]], two[[i]]) for i, (target, _, name) in enumerate(keys)]
         for name in dict.fromkeys(key[2] for key in keys) if not shown(self.protocol).on_source else ():
-            alike = [key for key in keys if key[2] == name]
-            over = tuple(key[0] for key in alike)
+            alike = [i for i, key in enumerate(keys) if key[2] == name]
+            over = tuple(keys[i][0] for i in alike)
             if len({*over}) == len(over) > 1:
-                rows.append(self._row(_SUMMARY_OF.get(name, name), over, a.loc[alike], b.loc[alike]))
-        yield from filter(None, rows)
+                found.append(self._row(_SUMMARY_OF.get(name, name), over, one[alike], two[alike]))
+        yield from filter(None, found)
 
     def _by_seed(self, ranked: pd.DataFrame, side: int) -> pd.DataFrame:
         """The values of a side by target, data and metric, a column for each seed."""
@@ -176,16 +178,16 @@ class _Compared:
         )
         return table.reindex(columns=[runs.seed for runs in self.runs])
 
-    def _row(self, name: str, targets: tuple[str, ...], a: pd.DataFrame, b: pd.DataFrame) -> Difference | None:
+    def _row(self, name: str, targets: tuple[str, ...], one: Floats, two: Floats) -> Difference | None:
         """A metric on one target, or over several, from the values (targets, seeds) of both sides.
 
         Of the seeds that have all of them; None if there is no such seed.
         """
-        whole = (a.notna() & b.notna()).all().to_numpy()
-        runs = [found for found, there in zip(self.runs, whole) if there]
+        whole = np.flatnonzero(np.isfinite(one + two).all(axis=0)).tolist()
+        runs = [self.runs[place] for place in whole]
         if not runs:
             return None
-        one, two = a.to_numpy(float)[:, whole], b.to_numpy(float)[:, whole]
+        one, two = one[:, whole], two[:, whole]
         known = metric(name, self.protocol)
         mean, sign = _MEANS.get(name, _mean), 1 if known.better == "higher" else -1
         by_seed = mean(one), mean(two)

@@ -30,6 +30,8 @@ class Results(NamedTuple):
         if not records:
             raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
         numbers = ledger(records.values())
+        # One block of objects: rows are chosen in one go, and not column by column.
+        numbers = numbers.astype({column: object for column in numbers if numbers[column].dtype == "str"}).copy()
 
         def statistics(run: str, under: str) -> Arrays:
             return store.statistics_of(records[run], under)

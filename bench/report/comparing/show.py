@@ -83,11 +83,12 @@ def as_json(pair: Pair, found: Sequence[Difference]) -> dict[str, Any]:
         "a": pair.a.text,
         "b": pair.b.text,
         "group": dict(pair.group),
-        "differences": [_number(row) for row in found],
+        "differences": [number(row) for row in found],
     }
 
 
-def _number(row: Difference) -> dict[str, Any]:
+def number(row: Difference) -> dict[str, Any]:
+    """A row with all digits."""
     estimate = row.estimate
     return {
         "protocol": row.protocol,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,12 +85,18 @@ def counted(frame: pd.DataFrame) -> pd.DataFrame:
 
 def side(entries: pd.DataFrame, text: str) -> Side:
     """What ``text`` names among ``counted`` runs: NAME or NAME@READING. Raises UserError for nothing."""
+    found = find(entries, text)
+    if found is None:
+        everything = {*entries["configuration"], *entries["method"]}
+        raise UserError(f"there is no method, configuration or run {text!r}: {near(text, everything)}")
+    return found
+
+
+def find(entries: pd.DataFrame, text: str) -> Side | None:
+    """``side``, or None for nothing."""
     name, at, reading = text.rpartition("@")
-    for known in [Side(text), Side(name, reading)] if at and name and reading else [Side(text)]:
-        if len(called(entries, known.name)):
-            return known
-    everything = {*entries["configuration"], *entries["method"]}
-    raise UserError(f"there is no method, configuration or run {text!r}: {near(name or text, everything)}")
+    forms = [Side(text), Side(name, reading)] if at and name and reading else [Side(text)]
+    return next((form for form in forms if len(called(entries, form.name))), None)
 
 
 def called(entries: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -111,21 +117,22 @@ def called(entries: pd.DataFrame, name: str) -> pd.DataFrame:
     return entries[(way < len(ways)) & (way == way.groupby(entries["group"]).transform("min"))]
 
 
-def pairs(entries: pd.DataFrame, a: Side, b: Side) -> Iterator[Pair | str]:
-    """Each group's comparison of ``a`` with ``b``, or the sentence that says why a group has none.
+def pairs(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side, apart: Sequence[str] = ()) -> Iterator[Pair | str]:
+    """The comparison of ``called`` runs in each group that has both, or the sentence that says why it has none.
 
-    Raises UserError if no two of their runs are alike in all but method and seed.
+    Both sides may differ in the columns ``apart``. Raises UserError if no two of their runs are alike in all others.
     """
-    of_a, of_b = called(entries, a.name), called(entries, b.name)
-    shared = [group for group in dict.fromkeys(of_a["group"]) if (of_b["group"] == group).any()]
+    alike = [column for column in GROUP if column not in apart]
+    keys_a, keys_b = (entries[alike].astype(str).agg("\0".join, axis=1) for entries in (of_a, of_b))
+    shared = [key for key in dict.fromkeys(keys_a) if (keys_b == key).any()]
     if not shared:
-        raise UserError(_unlike(a.name, of_a, b.name, of_b))
-    for group in shared:
-        yield pair(of_a[of_a["group"] == group], of_b[of_b["group"] == group], a, b)
+        raise UserError(_unlike(a.name, of_a, b.name, of_b, alike))
+    for key in shared:
+        yield _pair(of_a[keys_a == key], of_b[keys_b == key], a, b)
 
 
-def pair(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | str:
-    """The comparison of some ``called`` runs, or the sentence that says why there is none."""
+def _pair(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | str:
+    """The comparison of runs of one group, or the sentence that says why there is none."""
     first = of_a.iloc[0]
     where = ", ".join((first["dataset"], first["supervision"], first["recipe"]))
     for one, entries in ((a, of_a), (b, of_b)):
@@ -146,9 +153,9 @@ def pair(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | str
     return Pair(of_a[[*GROUP]].head(1).to_dict("records")[0], a, b, runs)
 
 
-def _unlike(a: str, of_a: pd.DataFrame, b: str, of_b: pd.DataFrame) -> str:
-    """Why runs cannot be compared: what no run of one side shares with any of the other."""
-    for column, word in _WORDS.items():
+def _unlike(a: str, of_a: pd.DataFrame, b: str, of_b: pd.DataFrame, alike: Sequence[str]) -> str:
+    """Why runs cannot be compared: of what should be ``alike``, what no run of one side shares with the other."""
+    for column, word in ((column, word) for column, word in _WORDS.items() if column in alike):
         values = [{*map(str, entries[column])} for entries in (of_a, of_b)]
         if not values[0] & values[1]:
             texts = [", ".join(sorted(found)) or "none" for found in values]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from markupsafe import Markup
 from bench.common import files
 from bench.common.errors import UserError, near
 from bench.common.text import cell as csv_cell
-from bench.common.text import in_html, visible
+from bench.common.text import in_html, in_markdown
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.latex import PREAMBLE, latex
@@ -80,16 +79,18 @@ def _require(format: str) -> None:
 
 
 def _markdown(table: Table) -> str:
-    blocks = [f"## {_md(table.title)}"]
+    blocks = [f"## {in_markdown(table.title)}"]
     if table.facts:
-        blocks.append(_md(table.caption[:1].upper() + table.caption[1:]) + ".")
+        blocks.append(in_markdown(table.caption[:1].upper() + table.caption[1:]) + ".")
     if table.rows or table.incomplete:
         blocks.append(_md_numbers(table))
-    remarks = [f"- {_md(rule)}" for rule in table.rules] + [f"- **Note:** {_md(note)}" for note in table.notes]
+    remarks = [f"- {in_markdown(rule)}" for rule in table.rules] + [
+        f"- **Note:** {in_markdown(note)}" for note in table.notes
+    ]
     if remarks:
         blocks.append("\n".join(remarks))
     if table.published:
-        rows = [list(map(_md, row)) for row in layout.published_rows(table)]
+        rows = [list(map(in_markdown, row)) for row in layout.published_rows(table)]
         blocks.append(f"### {layout.PUBLISHED_TITLE}")
         blocks.append(_md_table(list(layout.PUBLISHED_HEADINGS), rows, 0, len(layout.PUBLISHED_HEADINGS)))
     return "\n\n".join(blocks) + "\n"
@@ -99,15 +100,16 @@ def _md_numbers(table: Table) -> str:
     identity = layout.identity_headings(table)
     groups = [group for group, size in layout.spans(table.shown) for _ in range(size)]
     headings = [
-        "<br>".join(filter(None, (_md(group), _md_safe(column.metric.heading))))
+        "<br>".join(filter(None, (in_markdown(group), in_markdown(column.metric.heading, stars=True))))
         for group, column in zip(groups, table.shown)
     ] or ["Status"]
     rows = [
-        [*map(_md, layout.identity(table, row)), *map(_md_cell, layout.cells(table.shown, row))] for row in table.rows
+        [*map(in_markdown, layout.identity(table, row)), *map(_md_cell, layout.cells(table.shown, row))]
+        for row in table.rows
     ]
     for item in table.incomplete:
         blank = [""] * (len(headings) - 1)
-        rows.append([*map(_md, layout.incomplete_identity(table, item)), _md(item.text), *blank])
+        rows.append([*map(in_markdown, layout.incomplete_identity(table, item)), in_markdown(item.text), *blank])
     return _md_table([*identity, *headings], rows, 1, len(identity) - 1)
 
 
@@ -120,17 +122,6 @@ def _md_table(headings: list[str], rows: list[list[str]], start: int, end: int) 
 def _md_cell(cell: layout.Styled) -> str:
     marks = f" {cell.marks}" if cell.marks else ""
     return {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", "plain": cell.text}[cell.style] + marks
-
-
-def _md(text: str) -> str:
-    """``text`` as it is: nothing in it is markup."""
-    return _md_safe(text).replace("*", r"\*")
-
-
-def _md_safe(text: str) -> str:
-    """``text`` in which at most a star is markup: one stands in the heading of a metric."""
-    text = re.sub(r"([|`\[\]])", r"\\\1", visible(text.replace("\n", " ")).replace("\\", "\\\\"))
-    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;").replace(">", "&gt;")
 
 
 # CSV

@@ -76,3 +76,41 @@ def test_no_records_are_one_sentence(tmp_path):
     outcome = compare("gmmseg", "softmax", str(tmp_path))
     assert outcome.exit_code == 2
     assert "bench run" in outcome.output
+
+
+CLAIM = """
+[[claims]]
+id = "gain"
+paper = "GMMSeg"
+source = "abstract"
+statement = "Better than softmax."
+a = "gmmseg"
+b = "softmax"
+protocol = "closed-set"
+metrics = ["miou"]
+"""
+
+
+def claims(*arguments):
+    return CliRunner().invoke(main, ["claims", *arguments])
+
+
+def test_claims_are_printed_or_written(settled, tmp_path):
+    file, out = tmp_path / "mine.toml", tmp_path / "new" / "claims.json"
+    file.write_text(CLAIM)
+    assert "| contradicted |" in claims(settled, "--claims", str(file)).output
+    outcome = claims(settled, "--claims", str(file), "--format", "json", "--out", str(out))
+    assert outcome.output.strip() == str(out)
+    (row,) = json.loads(out.read_text())
+    assert (row["id"], row["verdict"], row["found"]["seeds"]) == ("gain", "contradicted", 3)
+    assert row["found"]["high"] < 0
+
+
+def test_a_broken_claims_file_is_one_sentence(settled, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(CLAIM.replace("miou", "moiu"))
+    for arguments in ([settled, "--claims", str(file)], [settled]):
+        outcome = claims(*arguments)
+        assert outcome.exit_code == 2
+        assert len(outcome.output.splitlines()) == 1
+        assert "Traceback" not in outcome.output

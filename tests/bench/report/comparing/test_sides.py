@@ -13,7 +13,8 @@ def meant(results, name):
 
 
 def compared(results, a, b):
-    return [*pairs(results.runs, side(results.runs, a), side(results.runs, b))]
+    sides = side(results.runs, a), side(results.runs, b)
+    return [*pairs(*(called(results.runs, one.name) for one in sides), *sides)]
 
 
 @pytest.fixture

@@ -1,0 +1,22 @@
+"""The committed page of claims says what the committed records say."""
+
+from __future__ import annotations
+
+from click.testing import CliRunner
+
+from bench.commands.cli import main
+from bench.report.comparing.claims import FILE, Claims
+from results import summary
+
+RESULTS = summary.ROOT / "results"
+
+
+def test_the_page_is_what_the_command_writes():
+    outcome = CliRunner().invoke(main, ["claims", str(RESULTS)])
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stdout == (RESULTS / "claims.md").read_text(), "run bench claims results --out results/claims.md"
+
+
+def test_every_paper_behind_a_method_has_a_claim():
+    papers = {claim.paper.partition(" ")[0] for claim in Claims.read(RESULTS / FILE).claims}
+    assert papers == {"GMMSeg", "SegSort", "AGMM", "GSS"}
