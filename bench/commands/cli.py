@@ -11,9 +11,9 @@ from bench import __version__
 from bench.commands.keeping import clean, ls, merge, pull, push
 from bench.commands.looking import cite, claims, compare, curve, explain, export, leaderboard, migrate, pictures, show
 from bench.commands.plugins import check, list_, new
-from bench.commands.running import evaluate, predict, run, sample
+from bench.commands.running import evaluate, predict, run, sample, verify
 
-RUNNING = (run, evaluate, predict, sample)
+RUNNING = (run, evaluate, verify, predict, sample)
 LOOKING = (leaderboard, compare, claims, export, curve, show, pictures, explain, cite, migrate)
 KEEPING = (ls, clean, merge, push, pull)
 PLUGINS = (list_, check, new)
