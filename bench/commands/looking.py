@@ -67,16 +67,19 @@ def leaderboard(
 
 
 @click.command(cls=Command)
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", required=False)
+@click.argument("b", metavar="B", required=False)
 @options.results_argument
+@click.option(
+    "--all", "everyone", is_flag=True, help="All pairs instead of A and B, with p corrected for their number."
+)
 @click.option("--dataset", help="Only runs trained on this data set.")
 @click.option("--supervision", help="Only runs trained from these labels.")
 @click.option("--recipe", help="Only runs of this recipe.")
 @click.option("--protocol", help="Only this protocol.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @options.plugins
-def compare(a: str, b: str, results: Path, as_json: bool, **only: str | None) -> None:
+def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json: bool, **only: str | None) -> None:
     """Say by how much A is better than B, and how sure that is: differences with intervals over seeds and images.
 
     A and B are methods, configurations as tables show them, or runs; NAME@READING is an anomaly score or another
@@ -90,8 +93,22 @@ def compare(a: str, b: str, results: Path, as_json: bool, **only: str | None) ->
     from bench.records.store import Store
     from bench.report.comparing import differences as comparing
     from bench.report.comparing import show as showing
+    from bench.report.comparing.all_pairs import all_pairs
     from bench.report.comparing.results import Results
 
+    if everyone:
+        if b is not None:
+            raise UserError("--all compares all pairs; leave out A and B")
+        families = all_pairs(Results.of(Store(results if a is None else Path(a))).only(**only))
+        if as_json:
+            click.echo(json.dumps([showing.family_as_json(family) for family in families], indent=1))
+            return
+        for family in families:
+            showing.show_family(family, Console())
+        say(showing.HOLM_RULE)
+        return
+    if a is None or b is None:
+        raise UserError("give two methods, configurations or runs to compare, or --all")
     comparisons = comparing.compared(Results.of(Store(results)).only(**only), a, b)
     for sentence in comparisons.left_out:
         note(f"left out: {sentence}")

@@ -104,6 +104,11 @@ class Estimate(NamedTuple):
 
         return float(brentq(lambda alpha: self.half_width(alpha) - distance, SMALLEST_P, 1.0))
 
+    @property
+    def covers_both(self) -> bool:
+        """Whether the interval covers both, the choice of images and that of training runs."""
+        return self.images >= MIN_IMAGES and self.seeds > 1
+
     def why_undecided(self, null: float = 0.0) -> str:
         """Why it cannot be told from ``null``, and what would do; empty where it can."""
         if not self.images:

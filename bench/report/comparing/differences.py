@@ -5,24 +5,21 @@ Values are those of the ledger; resamples of the side files say how far they may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bench.common.errors import UserError
-from bench.report.comparing import bootstrap
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.results import Results
+from bench.report.comparing.samples import SUMMARY_OF, Samples, mean_over_targets
 from bench.report.comparing.sides import Pair, Runs, called, pairs, side
 from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.columns import metric, order
-from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.statistics import Floats
-from bench.schema import side_file
 from bench.scoring.described import order as order_of_protocols
 from bench.scoring.described import shown
 from bench.scoring.metrics.catalogue import Metric
@@ -74,21 +71,6 @@ class Difference:
         return "a" if (self.estimate.value > 0) == (self.metric.better == "higher") else "b"
 
 
-def _mean(values: Floats) -> Floats:
-    """Over the first axis, that of targets."""
-    return np.asarray(values.mean(0))
-
-
-def _harmonic_mean(values: Floats) -> Floats:
-    with np.errstate(divide="ignore"):  # a zero makes it zero
-        return np.asarray(len(values) / (1 / values).sum(0))
-
-
-_SUMMARY_OF = {"miou": "harmonic_mean", "drop": "mean_drop"}
-"""What protocols call the mean over targets of a metric, where they have one."""
-_ON_EACH_TARGET = {summary: name for name, summary in _SUMMARY_OF.items()}
-_MEANS = {"harmonic_mean": _harmonic_mean}
-"""Means over targets that are not arithmetic."""
 _OF_A_CLASS = {"miou": "iou"}
 """The metric of a class where it is called otherwise than the mean over classes."""
 
@@ -118,16 +100,18 @@ def compared(results: Results, a: str, b: str) -> Comparisons:
     return comparisons
 
 
-def differences(results: Results, pair: Pair, contrast: Contrast = np.subtract) -> Iterator[Difference]:
-    """Every ranked metric on every target that both sides of ``pair`` have, in the order of tables."""
+def differences(
+    results: Results, pair: Pair, contrast: Contrast = np.subtract, metrics: Collection[str] | None = None
+) -> Iterator[Difference]:
+    """The ranked ``metrics``, or all, on every target that both sides of ``pair`` have, in the order of tables."""
     ids = {run for found in pair.runs.values() for runs in found for run in (runs.a, runs.b)}
     numbers = results.numbers[results.numbers["run"].isin(ids)]
-    samples = _Samples(numbers, results.statistics)
     for protocol, version in sorted(pair.runs, key=lambda key: (order_of_protocols(key[0]), key[1])):
         scored = numbers[(numbers["protocol"] == protocol) & (numbers["version"] == version)]
         runs = pair.runs[protocol, version]
         for readings in _readings(scored, runs[0], pair, protocol):
-            yield from _Compared(scored, samples, runs, protocol, version, readings, contrast).rows()
+            compared = _Compared(scored, results.samples, runs, protocol, version, readings, contrast)
+            yield from compared.rows(metrics)
 
 
 def _readings(scored: pd.DataFrame, runs: Runs, pair: Pair, protocol: str) -> list[tuple[str, str]]:
@@ -146,19 +130,19 @@ class _Compared:
     """A pair of readings under one version of a protocol."""
 
     scored: pd.DataFrame
-    samples: _Samples
+    samples: Samples
     runs: Sequence[Runs]
     protocol: str
     version: str
     readings: tuple[str, str]
     contrast: Contrast
 
-    def rows(self) -> Iterator[Difference]:
-        """All of them: targets in the order of the records, then what is over several."""
+    def rows(self, metrics: Collection[str] | None) -> Iterator[Difference]:
+        """Those of ``metrics``, or all: targets in the order of the records, then what is over several."""
         ranked = self.scored[(self.scored["part"] == "") & (self.scored["direction"] != "")]
         a, b = self._by_seed(ranked, 0), self._by_seed(ranked, 1)
         targets = [*dict.fromkeys(ranked["target"])]
-        keys = [key for key in a.index.intersection(b.index) if key[0]]
+        keys = [key for key in a.index.intersection(b.index) if key[0] and self._wanted(key[2], metrics)]
         keys.sort(key=lambda key: (targets.index(key[0]), order(key[2], self.protocol)))
         one, two = (table.loc[keys].to_numpy(float) for table in (a, b))
         found = [self._row(name, (target,), one[[i]], two[[i]]) for i, (target, _, name) in enumerate(keys)]
@@ -166,8 +150,12 @@ class _Compared:
             alike = [i for i, key in enumerate(keys) if key[2] == name]
             over = tuple(keys[i][0] for i in alike)
             if len({*over}) == len(over) > 1:
-                found.append(self._row(_SUMMARY_OF.get(name, name), over, one[alike], two[alike]))
+                found.append(self._row(SUMMARY_OF.get(name, name), over, one[alike], two[alike]))
         yield from filter(None, found)
+
+    @staticmethod
+    def _wanted(name: str, metrics: Collection[str] | None) -> bool:
+        return metrics is None or name in metrics or SUMMARY_OF.get(name) in metrics
 
     def _by_seed(self, ranked: pd.DataFrame, side: int) -> pd.DataFrame:
         """The values of a side by target, data and metric, a column for each seed."""
@@ -189,7 +177,7 @@ class _Compared:
             return None
         one, two = one[:, whole], two[:, whole]
         known = metric(name, self.protocol)
-        mean, sign = _MEANS.get(name, _mean), 1 if known.better == "higher" else -1
+        mean, sign = mean_over_targets(name), 1 if known.better == "higher" else -1
         by_seed = mean(one), mean(two)
         by_target = one.mean(1), two.mean(1)
         tested = by_seed if len(targets) == 1 else by_target
@@ -234,62 +222,3 @@ class _Compared:
 
 def _wins(sign: int, a: Floats, b: Floats) -> Wins:
     return Wins(int((sign * (a - b) > 0).sum()), len(a))
-
-
-class _Drawn(NamedTuple):
-    """A metric of every bootstrap sample (B,), and the number of images that were drawn from."""
-
-    values: Floats
-    images: int
-
-
-class _Samples:
-    """Bootstrap samples of runs, made when they are asked for and kept."""
-
-    def __init__(self, numbers: pd.DataFrame, statistics: Statistics) -> None:
-        self.numbers = numbers
-        self._arrays = cache(lambda run, protocol: statistics(run, side_file.under(protocol)))
-        self._metrics = cache(self._draw)
-
-    def of(self, run: str, protocol: str, targets: tuple[str, ...], name: str, reading: str) -> _Drawn | None:
-        """A metric on a target, or its mean over several; None where side files do not give it."""
-        on_each = _ON_EACH_TARGET.get(name, name)
-        found = [self._on_target(run, protocol, target, on_each, reading) for target in targets]
-        drawn = [one for one in found if one is not None]
-        if len(drawn) < len(targets):
-            return None
-        values = np.stack([one.values for one in drawn])
-        return _Drawn(_MEANS.get(name, _mean)(values), min(one.images for one in drawn))
-
-    def _on_target(self, run: str, protocol: str, target: str, name: str, reading: str) -> _Drawn | None:
-        if name == "drop":
-            here = self._on_target(run, protocol, target, "miou", reading)
-            home = self._at_home(run, protocol, target, reading)
-            return None if here is None or home is None else here._replace(values=home.values - here.values)
-        found, images = self._metrics(run, protocol, target, reading)
-        return _Drawn(found[name], images) if name in found else None
-
-    def _at_home(self, run: str, protocol: str, target: str, reading: str) -> _Drawn | None:
-        """mIoU on the source, if it is the closed-set score: under a class map it is another number."""
-        own = self.numbers[(self.numbers["run"] == run) & (self.numbers["reading"] == reading)]
-        own = own[own["part"] == ""]
-        source = own[(own["protocol"] == protocol) & (own["target"] == target) & (own["metric"] == "source_miou")]
-        home = own[(own["protocol"] == "closed-set") & (own["metric"] == "miou")]
-        same = home[home["value"].isin(source["value"])]
-        return None if same.empty else self._on_target(run, "closed-set", same["target"].iloc[0], "miou", reading)
-
-    def _draw(self, run: str, protocol: str, target: str, reading: str) -> tuple[dict[str, Floats], int]:
-        """All metrics of every sample, and the number of images. Raises UserError for a plugin that cannot do it."""
-        described, arrays = shown(protocol), self._arrays(run, protocol)
-        counts = side_file.of(arrays, described.kinds, protocol, target, reading)
-        ids = side_file.of(arrays, [side_file.IDS], protocol, target).get(side_file.IDS)
-        if ids is None or not counts or len(counts) < len(described.kinds):
-            return {}, 0
-        shared = side_file.of(arrays, described.constants, protocol, target, reading)
-        try:
-            return bootstrap.resampled(described, bootstrap.in_order(ids, counts, shared, described)), len(ids)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            raise UserError(
-                f"protocol {protocol} cannot be resampled ({type(error).__name__}: {error}); correct its `condensed` "
-                "and `metrics`, or leave it out with --protocol"
-            ) from None

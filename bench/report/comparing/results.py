@@ -9,6 +9,7 @@ import pandas as pd
 from bench.common.errors import UserError, near
 from bench.records.ledger import ledger
 from bench.records.store import Store
+from bench.report.comparing.samples import Samples
 from bench.report.comparing.sides import counted
 from bench.report.leaderboard.comparison import Statistics
 from bench.schema.side_file import Arrays
@@ -21,7 +22,8 @@ class Results(NamedTuple):
     """The ledger."""
     runs: pd.DataFrame
     """The runs that count: one row for each run, protocol and version."""
-    statistics: Statistics
+    samples: Samples
+    """Bootstrap samples of them."""
 
     @classmethod
     def of(cls, store: Store) -> Results:
@@ -36,7 +38,12 @@ class Results(NamedTuple):
         def statistics(run: str, under: str) -> Arrays:
             return store.statistics_of(records[run], under)
 
-        return cls(numbers, counted(numbers), statistics)
+        return cls.made(numbers, statistics)
+
+    @classmethod
+    def made(cls, numbers: pd.DataFrame, statistics: Statistics) -> Results:
+        """Of a ledger and the statistics per image of its runs."""
+        return cls(numbers, counted(numbers), Samples(numbers, statistics))
 
     def only(self, **wanted: str | None) -> Results:
         """Those runs that have the ``wanted`` values in columns of the ledger; None is any."""

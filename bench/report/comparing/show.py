@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.common.console import styled
+from bench.report.comparing.all_pairs import Family
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.differences import Difference
 from bench.report.comparing.sides import Pair
@@ -19,8 +20,8 @@ from bench.scoring.metrics.catalogue import Metric
 RULE = (
     "Difference: the first less the second, mean over common seeds; shares in per cent. Interval and p (5 %) cover the "
     "choice of images, resampled for both sides and all seeds alike, and, where there are two seeds, that of training "
-    "runs, by Student's t; p is not corrected for the number of rows. Undecided: the interval holds zero, or does not "
-    "cover both; what is needed assumes that the difference and the spreads stay as they are."
+    "runs, by Student's t; p is not corrected for the number of rows. In brackets: undecided, as the interval holds "
+    "zero or does not cover both; what is needed assumes that the difference and the spreads stay as they are."
 )
 
 
@@ -46,7 +47,7 @@ def show(pair: Pair, found: Sequence[Difference], console: Console) -> None:
 def _cells(row: Difference) -> tuple[str, ...]:
     won = {"seeds": row.seeds_won, "classes": row.classes_won, "targets": row.targets_won}
     counted = [f"{wins.won}/{wins.of} {what}" for what, wins in won.items() if wins.of > (what == "targets")]
-    undecided = f"undecided: {row.estimate.why_undecided()}"
+    undecided = f"({row.estimate.why_undecided()})"
     return (
         row.metric.heading,
         row.metric.text(row.a),
@@ -57,6 +58,37 @@ def _cells(row: Difference) -> tuple[str, ...]:
         ", ".join(counted),
         {"a": "first", "b": "second", "": undecided}[row.better],
     )
+
+
+HOLM_RULE = (
+    "Every configuration with every other on the seeds that both have, by what each protocol is judged on. p is "
+    "corrected for the number of these pairs (Holm); a pair with one seed has none. Intervals are of single pairs."
+)
+
+
+def show_family(family: Family, console: Console) -> None:
+    """Print all pairs by one metric."""
+    console.print()
+    console.print(styled(family.title, "bold"))
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("First", "Second"):
+        grid.add_column(heading, overflow="fold")
+    for heading in ("Difference", "95 % interval", "p (Holm)", "Seeds"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    grid.add_column("Better", min_width=6, overflow="fold")
+    for row in family.rows:
+        metric, estimate = row.found.metric, row.found.estimate
+        cells = (
+            row.pair.a.text,
+            row.pair.b.text,
+            signed(metric, estimate.value),
+            interval(metric, estimate),
+            "" if row.p is None else p_text(row.p),
+            str(estimate.seeds),
+            {"a": "first", "b": "second", "": ""}[row.better],
+        )
+        grid.add_row(*map(styled, cells))
+    console.print(grid)
 
 
 def signed(metric: Metric, value: float) -> str:
@@ -98,8 +130,8 @@ def number(row: Difference) -> dict[str, Any]:
         "direction": row.metric.better,
         "reading_a": row.readings[0],
         "reading_b": row.readings[1],
-        "a": row.a,
-        "b": row.b,
+        "mean_a": row.a,
+        "mean_b": row.b,
         "difference": estimate.value,
         "low": estimate.low,
         "high": estimate.high,
@@ -116,4 +148,21 @@ def number(row: Difference) -> dict[str, Any]:
         "better": row.better or None,
         "undecided": estimate.why_undecided() or None,
         "runs": [list(runs) for runs in row.runs],
+    }
+
+
+def family_as_json(family: Family) -> dict[str, Any]:
+    """All pairs by one metric, with all digits."""
+    return {
+        "family": family.title,
+        "pairs": [
+            {
+                "a": row.pair.a.text,
+                "b": row.pair.b.text,
+                "p_holm": row.p,
+                **number(row.found),
+                "better": row.better or None,
+            }
+            for row in family.rows
+        ],
     }

@@ -60,8 +60,12 @@ class Pair:
     @property
     def title(self) -> str:
         """For example ``gmmseg against softmax: toyscapes, dense, settled``."""
-        where = ", ".join(str(self.group[key]) for key in ("dataset", "supervision", "recipe", "encoder"))
-        return f"{self.a.text} against {self.b.text}: {where}"
+        return f"{self.a.text} against {self.b.text}: {self.where}"
+
+    @property
+    def where(self) -> str:
+        """The group in few words."""
+        return ", ".join(str(self.group[key]) for key in ("dataset", "supervision", "recipe", "encoder"))
 
     @property
     def seeds(self) -> int:
@@ -128,10 +132,10 @@ def pairs(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side, apart: Seque
     if not shared:
         raise UserError(_unlike(a.name, of_a, b.name, of_b, alike))
     for key in shared:
-        yield _pair(of_a[keys_a == key], of_b[keys_b == key], a, b)
+        yield pair_of(of_a[keys_a == key], of_b[keys_b == key], a, b)
 
 
-def _pair(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | str:
+def pair_of(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | str:
     """The comparison of runs of one group, or the sentence that says why there is none."""
     first = of_a.iloc[0]
     where = ", ".join((first["dataset"], first["supervision"], first["recipe"]))

@@ -44,7 +44,7 @@ def test_json_says_everything_without_loss(settled):
     assert comparison["group"]["recipe"] == "settled"
     rows = {(r["protocol"], *r["targets"], r["metric"], r["reading_a"]): r for r in comparison["differences"]}
     row = rows["closed-set", "test", "miou", ""]
-    assert row["difference"] == pytest.approx(row["a"] - row["b"])
+    assert row["difference"] == pytest.approx(row["mean_a"] - row["mean_b"])
     assert row["low"] < row["difference"] < row["high"] < 0
     assert (row["seeds"], row["images"], row["better"], row["undecided"]) == (3, 64, "b", None)
     assert {protocol for protocol, *_ in rows} == {"closed-set"}
@@ -114,3 +114,23 @@ def test_a_broken_claims_file_is_one_sentence(settled, tmp_path):
         assert outcome.exit_code == 2
         assert len(outcome.output.splitlines()) == 1
         assert "Traceback" not in outcome.output
+
+
+def test_all_pairs_need_no_names(settled):
+    outcome = compare("--all", settled, "--protocol", "closed-set")
+    assert outcome.exit_code == 0, outcome.output
+    (row,) = [line.split() for line in outcome.output.splitlines() if line.strip().startswith("gmmseg")]
+    assert (row[:3], row[-1]) == (["gmmseg", "softmax", "-0.84"], "second")
+    (family,) = json.loads(compare("--all", "--results", settled, "--protocol", "closed-set", "--json").output)
+    (pair,) = family["pairs"]
+    assert (pair["a"], pair["b"], pair["better"]) == ("gmmseg", "softmax", "b")
+    assert pair["p_holm"] == pair["p"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["gmmseg"], "give two"), (["--all", "gmmseg", "softmax"], "leave out")]
+)
+def test_names_and_all_exclude_each_other(settled, arguments, said):
+    outcome = compare(*arguments, "--results", settled)
+    assert outcome.exit_code == 2
+    assert said in outcome.output

@@ -10,7 +10,6 @@ import pytest
 
 from bench.records.ledger import ledger
 from bench.report.comparing.results import Results
-from bench.report.comparing.sides import counted
 from bench.schema.record import ProtocolResult, Record, Scores
 from bench.scoring.protocols import ClosedSet
 from tests.bench.report.leaderboard.conftest import Bench, confusions, info
@@ -53,7 +52,6 @@ def made() -> Made:
 @pytest.fixture
 def results(made: Made) -> Callable[[Iterable[Record]], Results]:
     def of(records: Iterable[Record]) -> Results:
-        numbers = ledger(list(records))
-        return Results(numbers, counted(numbers), made.statistics)
+        return Results.made(ledger(list(records)), made.statistics)
 
     return of

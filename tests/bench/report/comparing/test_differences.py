@@ -10,6 +10,7 @@ from scipy.stats import wilcoxon
 
 from bench.common.errors import UserError
 from bench.report.comparing import differences as comparing
+from bench.report.comparing.samples import mean_over_targets
 from bench.report.leaderboard import statistics
 from bench.scoring.metrics import confusion
 from tests.bench.report.leaderboard.conftest import anomaly
@@ -136,7 +137,7 @@ def test_several_targets_have_their_harmonic_mean_and_wins(results, made):
 def test_the_harmonic_mean_of_resamples_is_that_of_numbers():
     values = np.array([[0.5, 0.2, 0.0], [0.25, 0.2, 0.5]])
     expected = [confusion.harmonic_mean(column) for column in values.T]
-    assert comparing._harmonic_mean(values) == pytest.approx(expected)
+    assert mean_over_targets("harmonic_mean")(values) == pytest.approx(expected)
 
 
 def with_drops(record, home):
