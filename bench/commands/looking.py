@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from bench.common.text import lines
 if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.schema.record import Record
+    from bench.report.comparing.results import Results
 
 
 @click.command(cls=Command)
@@ -85,27 +87,18 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
     A and B are methods, configurations as tables show them, or runs; NAME@READING is an anomaly score or another
     reading of the checkpoint, such as gmmseg@gmm_nll. Only runs that agree in everything but the method are compared.
     """
-    import json
-
     from rich.console import Console
 
     from bench.common.console import note
     from bench.records.store import Store
     from bench.report.comparing import differences as comparing
     from bench.report.comparing import show as showing
-    from bench.report.comparing.all_pairs import all_pairs
     from bench.report.comparing.results import Results
 
+    if everyone and b is not None:
+        raise UserError("--all compares all pairs; leave out A and B")
     if everyone:
-        if b is not None:
-            raise UserError("--all compares all pairs; leave out A and B")
-        families = all_pairs(Results.of(Store(results if a is None else Path(a))).only(**only))
-        if as_json:
-            click.echo(json.dumps([showing.family_as_json(family) for family in families], indent=1))
-            return
-        for family in families:
-            showing.show_family(family, Console())
-        say(showing.HOLM_RULE)
+        _compare_all(Results.of(Store(results if a is None else Path(a))).only(**only), as_json)
         return
     if a is None or b is None:
         raise UserError("give two methods, configurations or runs to compare, or --all")
@@ -119,6 +112,25 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
         showing.show(pair, found, Console())
 
 
+def _compare_all(results: Results, as_json: bool) -> None:
+    from rich.console import Console
+
+    from bench.report.comparing import show as showing
+    from bench.report.comparing.all_pairs import all_pairs
+    from bench.report.comparing.ranks import ranks
+
+    families, ranked = all_pairs(results), ranks(results)
+    if as_json:
+        made = [showing.family_as_json(family) for family in families]
+        click.echo(json.dumps({"families": made, "ranks": ranked and ranked._asdict()}, indent=1))
+        return
+    for family in families:
+        showing.show_family(family, Console())
+    say(showing.HOLM_RULE)
+    if ranked is not None:
+        say(showing.ranks_text(ranked))
+
+
 @click.command(cls=Command)
 @options.results_argument
 @click.option("--claims", "file", type=Place(dir_okay=False), help="TOML; default RESULTS/claims.toml.")
@@ -127,8 +139,6 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
 @options.plugins
 def claims(results: Path, file: Path | None, format_: str, out: Path | None) -> None:
     """Test what papers claim on the runs of RESULTS: a table of gains with intervals, verdicts, and the runs behind."""
-    import json
-
     from bench.common import files
     from bench.records.store import Store
     from bench.report.comparing import claims as claiming

@@ -14,8 +14,9 @@ from bench.common.console import styled
 from bench.report.comparing.all_pairs import Family
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.differences import Difference
+from bench.report.comparing.ranks import METRIC, PROTOCOL, Ranks
 from bench.report.comparing.sides import Pair
-from bench.scoring.metrics.catalogue import Metric
+from bench.scoring.metrics.catalogue import Metric, metric
 
 RULE = (
     "Difference: the first less the second, mean over common seeds; shares in per cent. Interval and p (5 %) cover the "
@@ -77,12 +78,12 @@ def show_family(family: Family, console: Console) -> None:
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("Better", min_width=6, overflow="fold")
     for row in family.rows:
-        metric, estimate = row.found.metric, row.found.estimate
+        estimate = row.found.estimate
         cells = (
             row.pair.a.text,
             row.pair.b.text,
-            signed(metric, estimate.value),
-            interval(metric, estimate),
+            signed(row.found.metric, estimate.value),
+            interval(row.found.metric, estimate),
             "" if row.p is None else p_text(row.p),
             str(estimate.seeds),
             {"a": "first", "b": "second", "": ""}[row.better],
@@ -91,17 +92,27 @@ def show_family(family: Family, console: Console) -> None:
     console.print(grid)
 
 
-def signed(metric: Metric, value: float) -> str:
+def ranks_text(found: Ranks) -> str:
+    """Mean ranks over data sets, in one paragraph."""
+    ordered = ", ".join(f"{name} {rank:.1f}" for name, rank in found.mean.items())
+    return (
+        f"Mean ranks by {PROTOCOL} {metric(METRIC, PROTOCOL).label} over {len(found.datasets)} data sets "
+        f"({', '.join(found.datasets)}): {ordered}. Friedman's p that all rank alike: {p_text(found.p)}. Ranks that "
+        f"differ by more than {found.critical:.2f} differ significantly (Nemenyi, 5 %)."
+    )
+
+
+def signed(of: Metric, value: float) -> str:
     """``value`` as the metric is printed, with its sign."""
-    text = metric.text(value)
+    text = of.text(value)
     return text if text.startswith("-") or not text.strip("0.") else f"+{text}"
 
 
-def interval(metric: Metric, estimate: Estimate) -> str:
+def interval(of: Metric, estimate: Estimate) -> str:
     """The interval as the metric is printed; empty where nothing is known of any spread."""
     if not estimate.half_width():
         return ""
-    return f"[{signed(metric, estimate.low)}, {signed(metric, estimate.high)}]"
+    return f"[{signed(of, estimate.low)}, {signed(of, estimate.high)}]"
 
 
 def p_text(p: float) -> str:

@@ -121,8 +121,9 @@ def test_all_pairs_need_no_names(settled):
     assert outcome.exit_code == 0, outcome.output
     (row,) = [line.split() for line in outcome.output.splitlines() if line.strip().startswith("gmmseg")]
     assert (row[:3], row[-1]) == (["gmmseg", "softmax", "-0.84"], "second")
-    (family,) = json.loads(compare("--all", "--results", settled, "--protocol", "closed-set", "--json").output)
-    (pair,) = family["pairs"]
+    found = json.loads(compare("--all", "--results", settled, "--protocol", "closed-set", "--json").output)
+    assert found["ranks"] is None  # one data set
+    ((pair,),) = [family["pairs"] for family in found["families"]]
     assert (pair["a"], pair["b"], pair["better"]) == ("gmmseg", "softmax", "b")
     assert pair["p_holm"] == pair["p"]
 

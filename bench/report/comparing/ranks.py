@@ -1,0 +1,61 @@
+"""Methods over several data sets: mean ranks with Friedman's test, and Nemenyi's critical difference (Demšar 2006)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.report.comparing.results import Results
+from bench.report.leaderboard.statistics import ALPHA
+from bench.scoring.metrics.catalogue import metric
+
+PROTOCOL, METRIC = "closed-set", "miou"
+"""What methods are ranked by, on the target that the protocol is judged on."""
+
+
+class Ranks(NamedTuple):
+    """Of k methods on N data sets, each with one rank for each."""
+
+    mean: dict[str, float]
+    """Mean rank of each method, the best first; 1 is the best."""
+    datasets: tuple[str, ...]
+    p: float
+    """Friedman: that all methods rank alike."""
+    critical: float
+    """Nemenyi: mean ranks that differ by more than this differ significantly."""
+
+
+def ranks(results: Results) -> Ranks | None:
+    """Of the methods that all data sets have, in each its group with most of them; None of fewer than three methods.
+
+    A method stands for its only configuration in a group, or else for the one with its defaults.
+    """
+    table = _table(results)
+    if table is None:
+        return None
+    from scipy.stats import friedmanchisquare, studentized_range
+
+    number, k = table.shape
+    sign = -1 if metric(METRIC, PROTOCOL).better == "higher" else 1
+    mean = (sign * table).rank(axis=1).mean().sort_values()
+    p = float(friedmanchisquare(*(table[method] for method in table)).pvalue)
+    quantile = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2)
+    critical = quantile * math.sqrt(k * (k + 1) / (6 * number))
+    return Ranks({str(name): float(rank) for name, rank in mean.items()}, tuple(map(str, table.index)), p, critical)
+
+
+def _table(results: Results) -> pd.DataFrame | None:
+    """Means over seeds, data sets by methods, of those methods that all data sets have."""
+    runs = results.runs[results.runs["protocol"] == PROTOCOL]
+    numbers = results.numbers
+    judged = (numbers["protocol"] == PROTOCOL) & (numbers["metric"] == METRIC) & numbers["headline"]
+    own = judged & (numbers["part"] == "") & (numbers["reading"] == "")
+    found = runs.merge(numbers.loc[own, ["run", "version", "value"]], on=["run", "version"], suffixes=("_of_run", ""))
+    configurations = found.groupby(["group", "method"])["configuration"].transform("nunique")
+    found = found[(configurations == 1) | (found["configuration"] == found["method"])]
+    means = found.assign(value=found["value"].astype(float)).pivot_table("value", ["dataset", "group"], "method")
+    most = means.notna().sum(axis=1).groupby("dataset").idxmax()
+    table = means.loc[most].droplevel("group").dropna(axis=1)
+    return table if table.shape[0] > 1 and table.shape[1] > 2 else None
