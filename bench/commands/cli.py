@@ -8,19 +8,21 @@ from __future__ import annotations
 import click
 
 from bench import __version__
+from bench.commands.comparing import claims, compare, verify
 from bench.commands.keeping import clean, ls, merge, pull, push
-from bench.commands.looking import cite, claims, compare, curve, explain, export, leaderboard, migrate, pictures, show
+from bench.commands.looking import cite, curve, explain, export, leaderboard, migrate, pictures, show
 from bench.commands.plugins import check, list_, new
-from bench.commands.running import evaluate, predict, run, sample, verify
+from bench.commands.running import evaluate, predict, run, sample
 
-RUNNING = (run, evaluate, verify, predict, sample)
-LOOKING = (leaderboard, compare, claims, export, curve, show, pictures, explain, cite, migrate)
+RUNNING = (run, evaluate, predict, sample)
+LOOKING = (leaderboard, export, curve, show, pictures, explain, cite, migrate)
+COMPARING = (compare, claims, verify)
 KEEPING = (ls, clean, merge, push, pull)
 PLUGINS = (list_, check, new)
 
 
 @click.group(
-    commands=[*RUNNING, *LOOKING, *KEEPING, *PLUGINS],
+    commands=[*RUNNING, *LOOKING, *COMPARING, *KEEPING, *PLUGINS],
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="genseg-bench")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from bench.common.text import lines
 if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.schema.record import Record
-    from bench.report.comparing.results import Results
 
 
 @click.command(cls=Command)
@@ -66,92 +64,6 @@ def leaderboard(
             say(path)
     else:
         tables.show(built, Output())
-
-
-@click.command(cls=Command)
-@click.argument("a", metavar="A", required=False)
-@click.argument("b", metavar="B", required=False)
-@options.results_argument
-@click.option(
-    "--all", "everyone", is_flag=True, help="All pairs instead of A and B, with p corrected for their number."
-)
-@click.option("--dataset", help="Only runs trained on this data set.")
-@click.option("--supervision", help="Only runs trained from these labels.")
-@click.option("--recipe", help="Only runs of this recipe.")
-@click.option("--protocol", help="Only this protocol.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@options.plugins
-def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json: bool, **only: str | None) -> None:
-    """Say by how much A is better than B, and how sure that is: differences with intervals over seeds and images.
-
-    A and B are methods, configurations as tables show them, or runs; NAME@READING is an anomaly score or another
-    reading of the checkpoint, such as gmmseg@gmm_nll. Only runs that agree in everything but the method are compared.
-    """
-    from rich.console import Console
-
-    from bench.common.console import note
-    from bench.records.store import Store
-    from bench.report.comparing import differences as comparing
-    from bench.report.comparing import show as showing
-    from bench.report.comparing.results import Results
-
-    if everyone and b is not None:
-        raise UserError("--all compares all pairs; leave out A and B")
-    if everyone:
-        _compare_all(Results.of(Store(results if a is None else Path(a))).only(**only), as_json)
-        return
-    if a is None or b is None:
-        raise UserError("give two methods, configurations or runs to compare, or --all")
-    comparisons = comparing.compared(Results.of(Store(results)).only(**only), a, b)
-    for sentence in comparisons.left_out:
-        note(f"left out: {sentence}")
-    if as_json:
-        click.echo(json.dumps([showing.as_json(*found) for found in comparisons.found], indent=1))
-        return
-    for pair, found in comparisons.found:
-        showing.show(pair, found, Console())
-
-
-def _compare_all(results: Results, as_json: bool) -> None:
-    from rich.console import Console
-
-    from bench.report.comparing import show as showing
-    from bench.report.comparing.all_pairs import all_pairs
-    from bench.report.comparing.ranks import ranks
-
-    families, ranked = all_pairs(results), ranks(results)
-    if as_json:
-        made = [showing.family_as_json(family) for family in families]
-        click.echo(json.dumps({"families": made, "ranks": ranked and ranked._asdict()}, indent=1))
-        return
-    for family in families:
-        showing.show_family(family, Console())
-    say(showing.HOLM_RULE)
-    if ranked is not None:
-        say(showing.ranks_text(ranked))
-
-
-@click.command(cls=Command)
-@options.results_argument
-@click.option("--claims", "file", type=Place(dir_okay=False), help="TOML; default RESULTS/claims.toml.")
-@click.option("--format", "format_", type=click.Choice(["md", "json"]), default="md")
-@click.option("--out", type=Place(dir_okay=False), help="File to write; default: print.")
-@options.plugins
-def claims(results: Path, file: Path | None, format_: str, out: Path | None) -> None:
-    """Test what papers claim on the runs of RESULTS: a table of gains with intervals, verdicts, and the runs behind."""
-    from bench.common import files
-    from bench.records.store import Store
-    from bench.report.comparing import claims as claiming
-    from bench.report.comparing.results import Results
-
-    read = claiming.Claims.read(file or results / claiming.FILE)
-    tested = [*claiming.verdicts(read, Results.of(Store(results)))]
-    text = claiming.markdown(tested) if format_ == "md" else json.dumps(claiming.as_json(tested), indent=1) + "\n"
-    if out is None:
-        click.echo(lines(text), nl=False)
-    else:
-        files.write(out, text)
-        say(out)
 
 
 @click.command(cls=Command)

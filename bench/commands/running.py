@@ -155,62 +155,6 @@ def evaluate(run_name: str, protocols: tuple[str, ...], data_root: Path, results
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="RECORD|RUN")
-@click.option("--retrain", is_flag=True, help="Train again too, and compare the weights.")
-@click.option("--encoder-weights", type=Place(), help="To train again: the file from which the run began, if any.")
-@click.option("--tolerance", type=click.FloatRange(0), help="Of a share.  [default: 1e-06]")
-@options.data_root
-@options.results
-@options.plugins
-@options.device
-def verify(
-    name: str,
-    retrain: bool,
-    encoder_weights: Path | None,
-    tolerance: float | None,
-    data_root: Path,
-    results: Path,
-    device: str,
-) -> None:
-    """Score a finished run again and say number by number whether its record holds; exit code 1 if one does not.
-
-    RECORD is a file, RUN an id or the beginning of one. Nothing of the run is overwritten.
-    """
-    from bench.common.console import note
-    from bench.records.store import Store
-    from bench.runs import verify as verification
-
-    path = Path(name)
-    store = Store(path.parent.parent if path.suffix == ".json" and path.is_file() else results)
-    record = store.find(name)
-    if encoder_weights is not None and not retrain:
-        raise UserError("--encoder-weights is for training again; add --retrain, or leave it out")
-    tolerance = verification.TOLERANCE if tolerance is None else tolerance
-    if retrain:
-        now = verification.retrained(record, store, data_root, device, encoder_weights)
-    else:
-        now = verification.rescored(record, store, data_root, device)
-    numbers = [*verification.compared(record, now, tolerance)]
-    for number in (number for number in numbers if not number.part or number.holds is False):
-        word = {True: "holds", False: "DIFFERS", None: "not scored"}[number.holds]
-        values = f"{number.recorded:.6f}" if number.holds is None else f"{number.recorded:.6f}, now {number.now:.6f}"
-        say(f"{word:<10}  {number.where}: {' of '.join(filter(None, (number.metric, number.part)))} {values}")
-    wrong, unscored = (sum(number.holds is value for number in numbers) for value in (False, None))
-    said = f"{len(numbers) - wrong - unscored} of {len(numbers)} numbers hold within {tolerance:g}"
-    said += f", {unscored} could not be scored here" * bool(unscored)
-    if retrain:
-        same = record.checkpoint_hash == now.checkpoint_hash
-        said += "; the weights are the same" if same else "; the weights are others"
-    say(said)
-    environment = now.scoring_environment or now.environment
-    before = record.environment if retrain else record.scoring_environment or record.environment
-    if differences := verification.changed(before, environment):
-        note(f"what may round otherwise: {'; '.join(differences)}")
-    if wrong or (retrain and not same):
-        options.fail(f"record {record.run_id} does not hold", EXIT_FAILED)
-
-
-@click.command(cls=Command)
 @click.argument("run_name", metavar="RUN")
 @click.argument("images", nargs=-1, required=True, type=Place(), metavar="IMAGE...")
 @click.option("--out", required=True, type=Place(file_okay=False), help="Folder for what is written.")
