@@ -26,6 +26,9 @@ from bench.report.comparing.show import number, signed
 from bench.report.comparing.sides import Pair, called, find, pairs
 from bench.report.leaderboard.columns import metric
 
+ENOUGH_SEEDS = 3
+"""Of several groups with as many, the one that was trained longer is what a claim is about."""
+
 FILE = "claims.toml"
 """In a results folder."""
 
@@ -147,11 +150,12 @@ def _pairs(claim: Claim, supervision: str, runs: pd.DataFrame) -> Iterator[Pair 
 
 
 def _preferred(made: Sequence[Pair | str], recipes: Sequence[str]) -> list[Pair]:
-    """For each data set the pair of the first of the ``recipes``, of several the one with most seeds."""
+    """For each data set the pair of the first of the ``recipes``; of several with enough seeds the longest training."""
     places = {name: place for place, name in enumerate(recipes)}
 
-    def rank(pair: Pair) -> tuple[str, int, int]:
-        return pair.group["dataset"], places.get(pair.group["recipe"], len(places)), -pair.seeds
+    def rank(pair: Pair) -> tuple[str, int, int, int, int]:
+        place = places.get(pair.group["recipe"], len(places))
+        return pair.group["dataset"], place, -min(pair.seeds, ENOUGH_SEEDS), -pair.steps, -pair.seeds
 
     found = sorted((pair for pair in made if isinstance(pair, Pair)), key=rank)
     return [next(alike) for _, alike in groupby(found, key=lambda pair: pair.group["dataset"])]
@@ -226,7 +230,7 @@ def _cells(row: Tested, behind: dict[str, int]) -> tuple[str, ...]:
     what = f"{found.metric.label} ({' / '.join(found.readings)})" if any(found.readings) else found.metric.label
     return (
         claim.id,
-        ", ".join((pair.group["dataset"], row.supervision, pair.group["recipe"])),
+        f"{pair.group['dataset']}, {row.supervision}, {pair.group['recipe']} ({pair.steps} steps)",
         found.target,
         what,
         _text(claim, found, found.estimate.value),

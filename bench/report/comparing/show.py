@@ -29,7 +29,7 @@ RULE = (
 def show(pair: Pair, found: Sequence[Difference], console: Console) -> None:
     """Print one comparison, a table for each protocol, target and reading."""
     console.print()
-    console.print(styled(pair.title, "bold"))
+    console.print(styled(pair.title, "bold"), soft_wrap=True)
     for (protocol, target, (a, b)), rows in groupby(found, key=lambda row: (row.protocol, row.target, row.readings)):
         readings = f": {a or 'own prediction'} against {b or 'own prediction'}" if a or b else ""
         console.print(styled(f"{protocol}, {target}{readings}"))
@@ -70,7 +70,7 @@ HOLM_RULE = (
 def show_family(family: Family, console: Console) -> None:
     """Print all pairs by one metric."""
     console.print()
-    console.print(styled(family.title, "bold"))
+    console.print(styled(family.title, "bold"), soft_wrap=True)
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("First", "Second"):
         grid.add_column(heading, overflow="fold")

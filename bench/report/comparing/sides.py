@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,8 +50,10 @@ class Runs(NamedTuple):
 class Pair:
     """Two configurations that may be compared."""
 
-    group: Mapping[Hashable, Any]
+    group: Mapping[str, Any]
     """What both share, by the columns of the ledger."""
+    steps: int
+    """Of training."""
     a: Side
     b: Side
     runs: Mapping[tuple[str, str], list[Runs]]
@@ -59,13 +61,14 @@ class Pair:
 
     @property
     def title(self) -> str:
-        """For example ``gmmseg against softmax: toyscapes, dense, settled``."""
+        """Who is compared, and where."""
         return f"{self.a.text} against {self.b.text}: {self.where}"
 
     @property
     def where(self) -> str:
         """The group in few words."""
-        return ", ".join(str(self.group[key]) for key in ("dataset", "supervision", "recipe", "encoder"))
+        of_group = "{dataset}, {supervision}, {recipe} ({steps} steps), {encoder}"
+        return of_group.format(**self.group, steps=self.steps)
 
     @property
     def seeds(self) -> int:
@@ -154,7 +157,7 @@ def pair_of(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | 
         (protocol, version): [Runs(*row) for row in found[["seed", "run", "run_b"]].to_numpy().tolist()]
         for (protocol, version), found in parts(both, ["protocol", "version"])
     }
-    return Pair(of_a[[*GROUP]].head(1).to_dict("records")[0], a, b, runs)
+    return Pair({key: of_a[key].tolist()[0] for key in GROUP}, first["config"].recipe.steps, a, b, runs)
 
 
 def _unlike(a: str, of_a: pd.DataFrame, b: str, of_b: pd.DataFrame, alike: Sequence[str]) -> str:

@@ -19,7 +19,8 @@ def runs(made):
 
 def test_every_pair_stands_once_by_the_metric_that_the_protocol_is_judged_on(results, runs):
     (family,) = all_pairs(results(runs))
-    assert family.title == "toyscapes, dense, quick, mobilenet_v2: closed-set, test, mIoU"
+    steps = runs[0].config.recipe.steps
+    assert family.title == f"toyscapes, dense, quick ({steps} steps), mobilenet_v2: closed-set, test, mIoU"
     names = [(row.pair.a.text, row.pair.b.text) for row in family.rows]
     assert sorted(names) == [("gmmseg", "segsort"), ("gmmseg", "softmax"), ("segsort", "softmax")]
 

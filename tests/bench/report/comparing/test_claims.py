@@ -118,6 +118,14 @@ def test_a_gain_is_positive_on_the_better_side(results, made):
     assert (fpr95.found.a, fpr95.found.b) == pytest.approx((0.21, 0.41))
 
 
+def test_of_groups_with_enough_seeds_the_longest_training_counts(results, made, runs):
+    def trained(steps, seeds):
+        return [made.scored(m, s, 0.7, recipe={"steps": steps}) for m in ("gmmseg", "softmax") for s in range(seeds)]
+
+    (row,) = checked(results([*trained(450, 4), *trained(3600, 3), *trained(9000, 2)]))
+    assert row.pair.steps == 3600
+
+
 def test_the_preferred_recipe_counts_and_then_the_most_seeds(results, made, runs):
     settled = {"recipe": {"name": "settled"}}
     long = [made.scored(m, 0, 0.7, **settled) for m in ("gmmseg", "softmax")]
