@@ -68,7 +68,7 @@ class Estimate(NamedTuple):
         defined = means[np.isfinite(means)]
         if len(defined) < 0.9 * len(means):
             return cls(value, seeds, 0, error, 0.0)
-        return cls(value, seeds, images, error, float(np.std(defined)) * math.sqrt(images / (images - 1)))
+        return cls(value, seeds, images, error, float(np.std(defined)) * math.sqrt(images / max(images - 1, 1)))
 
     @property
     def low(self) -> float:
@@ -114,7 +114,7 @@ class Estimate(NamedTuple):
         if not self.images:
             return "no counts of single images"
         if self.images < MIN_IMAGES:
-            return f"only {self.images} images"
+            return f"only {self.images} image{'s' * (self.images > 1)}"
         if self.seeds < 2:
             return "one seed"
         if self.low <= null <= self.high:

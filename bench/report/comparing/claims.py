@@ -6,6 +6,7 @@ of it above the threshold, all of it below, or neither.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.common.errors import UserError, near
 from bench.common.text import in_markdown
@@ -59,24 +60,18 @@ class Claim(BaseModel):
     threshold: float = Field(default=0.0, allow_inf_nan=False)
     """In the unit of the metrics, so that 0.01 is a point of mIoU; negative where the claim is to lose no more."""
 
-    @field_validator("protocol")
-    @classmethod
-    def _known(cls, protocol: str) -> str:
-        if protocol not in registry.protocols.names():
-            raise ValueError(f"there is no protocol {protocol!r}: {near(protocol, registry.protocols.names())}")
-        return protocol
-
-    def require_metrics(self, where: Path) -> None:
-        """Raises UserError for a metric that the protocol does not rank, or of which there is no share."""
-        columns = registry.protocols.get(self.protocol).columns
-        better = {"higher", "lower"} if self.measure == "difference" else {"higher"}
-        ranked = {column.key for column in columns if column.better in better}
+    @model_validator(mode="after")
+    def _require_ranked(self) -> Claim:
+        if self.protocol not in registry.protocols.names():
+            raise ValueError(
+                f"there is no protocol {self.protocol!r}: {near(self.protocol, registry.protocols.names())}"
+            )
+        better = ("higher", "lower") if self.measure == "difference" else ("higher",)
+        ranked = {column.key for column in registry.protocols.get(self.protocol).columns if column.better in better}
         for name in self.metrics:
             if name not in ranked:
-                raise UserError(
-                    f"claims file {where}: {self.id} is of a {self.measure} of {name!r}, which {self.protocol} does "
-                    f"not rank: {near(name, ranked)}; correct it"
-                )
+                raise ValueError(f"{self.protocol} has no {self.measure} of {name!r}: {near(name, ranked)}")
+        return self
 
 
 class Claims(BaseModel):
@@ -88,25 +83,26 @@ class Claims(BaseModel):
     """Where a data set has runs of several recipes, the first of these that it has counts."""
     claims: list[Claim] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _require_distinct(self) -> Claims:
+        for name, count in Counter(claim.id for claim in self.claims).items():
+            if count > 1:
+                raise ValueError(f"there are {count} claims {name!r}")
+        return self
+
     @classmethod
     def read(cls, path: Path) -> Claims:
         """Those of a TOML file. Raises UserError, in one sentence that says what to correct."""
         if not path.exists():
             raise UserError(f"there is no claims file {path}; name one with --claims")
         try:
-            found = cls.model_validate(read_toml(path))
+            return cls.model_validate(read_toml(path))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part + 1 if isinstance(part, int) else part) for part in first["loc"])
             message = first["msg"].removeprefix("Value error, ")
-            raise UserError(f"claims file {path}: {key}: {message[:1].lower()}{message[1:]}; correct it") from None
-        seen: set[str] = set()
-        for claim in found.claims:
-            if claim.id in seen:
-                raise UserError(f"claims file {path} has two claims {claim.id!r}; give one another id")
-            seen.add(claim.id)
-            claim.require_metrics(path)
-        return found
+            said = ": ".join(filter(None, (key, message[:1].lower() + message[1:])))
+            raise UserError(f"claims file {path}: {said}; correct it") from None
 
 
 class Tested(NamedTuple):
@@ -135,7 +131,7 @@ def verdicts(claims: Claims, results: Results) -> Iterator[Tested]:
 
 
 def _pairs(claim: Claim, supervision: str, runs: pd.DataFrame) -> Iterator[Pair | str]:
-    """The pairs that have the claim's protocol, reduced to it, or why there is none."""
+    """The pairs under the claim's protocol, or why there is none."""
     runs = runs[runs["protocol"] == claim.protocol]
     of_a = runs[runs["supervision"] == supervision]
     of_b = runs[runs["supervision"] == (claim.supervision_of_b or supervision)]
@@ -143,10 +139,7 @@ def _pairs(claim: Claim, supervision: str, runs: pd.DataFrame) -> Iterator[Pair 
     if a is None or b is None:
         return
     apart = ("supervision", "labels") if claim.supervision_of_b else ()
-    try:
-        yield from pairs(called(of_a, a.name), called(of_b, b.name), a, b, apart)
-    except UserError as error:
-        yield str(error).rpartition("; ")[0]
+    yield from pairs(called(of_a, a.name), called(of_b, b.name), a, b, apart)
 
 
 def _preferred(made: Sequence[Pair | str], recipes: Sequence[str]) -> list[Pair]:

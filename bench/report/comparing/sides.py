@@ -125,15 +125,15 @@ def called(entries: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def pairs(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side, apart: Sequence[str] = ()) -> Iterator[Pair | str]:
-    """The comparison of ``called`` runs in each group that has both, or the sentence that says why it has none.
+    """The comparison of ``called`` runs in each group that has both, or the sentence that says why there is none.
 
-    Both sides may differ in the columns ``apart``. Raises UserError if no two of their runs are alike in all others.
+    Both sides may differ in the columns ``apart``, and in no others.
     """
     alike = [column for column in GROUP if column not in apart]
     keys_a, keys_b = (entries[alike].astype(str).agg("\0".join, axis=1) for entries in (of_a, of_b))
     shared = [key for key in dict.fromkeys(keys_a) if (keys_b == key).any()]
     if not shared:
-        raise UserError(_unlike(a.name, of_a, b.name, of_b, alike))
+        yield _unlike(a.name, of_a, b.name, of_b, alike)
     for key in shared:
         yield pair_of(of_a[keys_a == key], of_b[keys_b == key], a, b)
 

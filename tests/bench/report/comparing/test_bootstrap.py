@@ -167,3 +167,9 @@ def test_a_metric_that_few_resamples_define_rests_on_seeds_alone():
     samples = np.full((100, 3), np.nan)
     samples[:80] = 0.5
     assert Estimate.of(np.array([0.4, 0.5, 0.6]), samples, 20).images == 0
+
+
+def test_one_image_decides_nothing():
+    found = Estimate.of(np.array([0.4, 0.5]), np.full((100, 2), [0.4, 0.5]), 1)
+    assert (found.images, found.error_images) == (1, pytest.approx(0))
+    assert found.why_undecided() == "only 1 image"

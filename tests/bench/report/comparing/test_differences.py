@@ -240,3 +240,9 @@ def test_what_a_plugin_raises_is_one_sentence(results, runs, monkeypatch):
     monkeypatch.setattr("bench.scoring.protocols.closed_set.ClosedSet.condensed", broken)
     with pytest.raises(UserError, match=r"cannot be resampled \(ZeroDivisionError: oh\)"):
         comparing.compared(results([*runs[0], *runs[1]]), "gmmseg", "softmax")
+
+
+def test_runs_that_are_not_alike_are_one_sentence(results, made):
+    a, b = made.scored("gmmseg", 0, 0.8), made.scored("softmax", 0, 0.8, recipe={"steps": 9})
+    with pytest.raises(UserError, match="the recipe's settings differ"):
+        comparing.compared(results([a, b]), "gmmseg", "softmax")
