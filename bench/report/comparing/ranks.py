@@ -40,7 +40,8 @@ def ranks(results: Results) -> Ranks | None:
     number, k = table.shape
     sign = -1 if metric(METRIC, PROTOCOL).better == "higher" else 1
     mean = (sign * table).rank(axis=1).mean().sort_values()
-    p = float(friedmanchisquare(*(table[method] for method in table)).pvalue)
+    spread = mean.nunique() > 1  # else all rank alike, and the statistic is 0 / 0 where they do so everywhere
+    p = float(friedmanchisquare(*(table[method] for method in table)).pvalue) if spread else 1.0
     quantile = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2)
     critical = quantile * math.sqrt(k * (k + 1) / (6 * number))
     return Ranks({str(name): float(rank) for name, rank in mean.items()}, tuple(map(str, table.index)), p, critical)

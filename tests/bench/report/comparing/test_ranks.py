@@ -56,6 +56,13 @@ def test_the_group_with_most_methods_stands_for_a_data_set(results, made, record
     assert ranks(results([*records, *few])) == ranks(results(records))
 
 
+def test_methods_that_all_rank_alike_differ_in_nothing(results, made):
+    same = [made.record(m, 0, 0.5, data={"name": d}) for m in METHODS for d in MIOUS]
+    found = ranks(results(same))
+    assert {*found.mean.values()} == {2.0}
+    assert found.p == 1
+
+
 def test_one_data_set_or_two_methods_have_no_ranks(results, records):
     assert ranks(results(records[:6])) is None
     assert ranks(results([r for r in records if r.config.method_name != "softmax"])) is None
