@@ -20,7 +20,8 @@ def settled(tmp_path_factory):
     (root / "records").mkdir()
     for method in ("softmax", "gmmseg"):
         for path in RECORDS.glob(f"toyscapes-dense-{method}-settled-*.json"):
-            if json.loads(path.read_text())["config"]["recipe"]["steps"] == 3600:
+            record = json.loads(path.read_text())
+            if record["configuration"] == method and record["config"]["recipe"]["steps"] == 3600:
                 for kind in (".json", ".npz"):
                     shutil.copy(path.with_suffix(kind), root / "records")
     return str(root)
