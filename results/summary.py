@@ -27,7 +27,7 @@ from bench.report.leaderboard.statistics import mean_and_std
 from bench.schema.record import Record
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", ROOT / "results" / "README.md")
+PAGES = (ROOT / "README.md", *sorted(set((ROOT / "results").glob("*.md")) - {ROOT / "results" / "claims.md"}))
 
 FULL = {"toyscapes": {"steps": 450, "batch_size": 4}, "camvid": {"steps": 300, "batch_size": 8}}
 """What the recipe ``quick`` says for each data set."""
