@@ -54,8 +54,8 @@ def frames_below(images: Path, labels: Path, suffix: str, kind: str) -> Iterator
 class CityscapesLabels(Dataset):
     """A data set with Cityscapes' classes and file names: subclass it and say which frames there are.
 
-    Labels are the ``labelTrainIds`` files if every image of the split has one, so that a conversion that stopped
-    half-way changes nothing, and else the ``labelIds`` files.
+    Labels are the ``labelTrainIds`` files unless more images of the split have ``labelIds``, so that a conversion that
+    stopped half-way changes nothing.
     """
 
     classes = CITYSCAPES_19
@@ -66,14 +66,15 @@ class CityscapesLabels(Dataset):
         """The images of ``self.split``, each with the path of its label up to ``_labelIds.png``."""
 
     def find(self) -> list[Item]:
-        """List the frames with the one kind of label files that the whole split has."""
+        """List the frames with the one kind of label files that more of them have."""
         frames = list(self.frames())
-        for kind in ("labelTrainIds", "labelIds"):
-            items = [item._replace(label=item.label.with_name(f"{item.label.name}_{kind}.png")) for item in frames]
-            self._train_ids = kind == "labelTrainIds"
-            if all(item.label.is_file() for item in items):
-                break
-        return items
+        kinds = {
+            kind: [item._replace(label=item.label.with_name(f"{item.label.name}_{kind}.png")) for item in frames]
+            for kind in ("labelTrainIds", "labelIds")
+        }
+        kind = max(kinds, key=lambda kind: sum(item.label.is_file() for item in kinds[kind]))
+        self._train_ids = kind == "labelTrainIds"
+        return kinds[kind]
 
     def label_ids(self) -> Mapping[int, int]:
         """The identity for ``labelTrainIds`` files, the table of evaluated ids for ``labelIds`` files."""

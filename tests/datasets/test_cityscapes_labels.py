@@ -55,6 +55,17 @@ def test_a_conversion_that_stopped_half_way_is_not_used(tmp_path, plugin, varian
     assert all(item.label.name.endswith("_labelIds.png") for item in data.items)
 
 
+def test_one_missing_file_of_the_only_kind_that_there_is_does_not_make_all_missing(tmp_path):
+    MINIATURES["dark_zurich"]["direct"](tmp_path)
+    for path in tmp_path.rglob("*_labelIds.png"):
+        path.unlink()
+    gone = DarkZurich(tmp_path, "val", allow_partial=True).items[1].label
+    gone.unlink()
+    with pytest.raises(DataError, match="1 of 2 images of split 'val' have no label") as caught:
+        DarkZurich(tmp_path, "val", allow_partial=True)
+    assert str(gone) in str(caught.value)
+
+
 @pytest.mark.parametrize(("plugin", "variant", "split"), CASES)
 def test_training_ids_in_a_file_of_label_ids_are_refused(tmp_path, plugin, variant, split):
     """255 is void among training ids and nothing among label ids: the file would be read wrongly throughout."""
