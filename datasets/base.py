@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Task = Literal["segmentation", "anomaly"]
+Roots = Path | Sequence[Path]
+"""The folder that holds the folders of data sets, or several, of which the first that has a data set's counts."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,31 @@ class Dataset(ABC):
     anomaly_ids: ClassVar[Mapping[int, int]] = {0: 0, 1: 1, 255: IGNORE}
     """The same for splits of the anomaly task."""
 
-    def __init__(self, root: Path, split: str, *, allow_partial: bool = False) -> None:
-        """Find the files of ``split`` under ``root/name``.
+    roots: Sequence[Path]
+    items: list[Item]
+    """The files of the split, sorted by id."""
+
+    def __init__(self, root: Roots, split: str, *, allow_partial: bool = False) -> None:
+        """Find the files of ``split`` under ``root/name``, of several roots the first with that folder.
 
         ``allow_partial`` accepts fewer images than the release has. Raises DataError naming what was looked
         for, where, what was found and how to get it; MissingData if there is no folder of that name at all.
         """
+        self._enter(root, split)
+        self.provide()
+        self.items = sorted(self.find())
+        self._require_ids()
+        self._require(allow_partial)
+
+    @classmethod
+    def unopened(cls, root: Roots, split: str) -> Self:
+        """The split before its files are made, found or checked, for who wants to name all that is wrong with them."""
+        dataset = cls.__new__(cls)
+        dataset._enter(root, split)
+        return dataset
+
+    def _enter(self, root: Roots, split: str) -> None:
+        """Choose the root. Raises DataError for a split that there is not, or that has no labels."""
         if split in self.withheld:
             raise DataError(
                 f"{self.name}: the labels of split {split!r} are not published, so nothing can be measured "
@@ -176,18 +197,22 @@ class Dataset(ABC):
             )
         if split not in self.splits:
             raise DataError(f"{self.name} has no split {split!r}; its splits are {', '.join(self.splits)}")
-        self.root = Path(root)
         self.split = split
-        self.items: list[Item] = []
-        self.provide()
-        self.items = sorted(self.find())
-        self._require_ids()
-        self._require(allow_partial)
+        self.roots = [Path(root)] if isinstance(root, str | Path) else [Path(r) for r in root]
+        for candidate in (*self.roots, self.roots[0]):
+            self.root = candidate
+            if self.folder.is_dir():
+                break
+        self.items = []
 
     @property
     def folder(self) -> Path:
         """``<root>/<name>``, where the official layout begins."""
         return self.root / self.name
+
+    def beside(self, name: str) -> Path:
+        """The folder of another data set, the files of which this one uses: in whichever root has it."""
+        return next((root / name for root in self.roots if (root / name).is_dir()), self.root / name)
 
     @property
     def task(self) -> Task:
@@ -310,19 +335,25 @@ class Dataset(ABC):
         with a label of another size, before training starts.
         """
         for item in self.items:
-            image, label = self._check_file(item.image), self._check_label_file(item.label)
+            path = item.image
+            try:
+                image, path = check_image(path), item.label
+                label = self.check_label(path)
+            except DECODING_ERRORS as error:
+                raise self._damaged(path, error) from error
             if label is not None and image != label:
                 raise self._misfit(item, image, label)
 
-    def _check_file(self, path: Path) -> tuple[int, int]:
-        try:
-            return check_image(path)
-        except DECODING_ERRORS as error:
-            raise self._damaged(path, error) from error
+    def check_label(self, path: Path) -> tuple[int, int] | None:
+        """Width and height of a label file that has a header and an end; None for a format without a size in either.
 
-    def _check_label_file(self, path: Path) -> tuple[int, int] | None:
-        """Width and height of a label file; None for a format without a size in its header."""
-        return self._check_file(path)
+        Raises one of ``integrity.DECODING_ERRORS`` for any other.
+        """
+        return check_image(path)
+
+    def remarks(self) -> Sequence[str]:
+        """What is unusual about the copy that was found, for ``bench data verify``: a mirror's layout, say."""
+        return ()
 
     def _require_ids(self) -> None:
         """Ids become paths below the folders of what is derived from images, which they must not leave."""
@@ -360,10 +391,10 @@ class Dataset(ABC):
             )
 
     def _what_is_there(self) -> str:
-        if not self.root.is_dir():
-            return f"the data root {self.root} does not exist"
+        if not any(root.is_dir() for root in self.roots):
+            return f"the data root {' or '.join(map(str, self.roots))} does not exist"
         if not self.folder.is_dir():
-            return f"{self.folder} does not exist"
+            return f"{' or '.join(str(root / self.folder.name) for root in self.roots)} does not exist"
         names = sorted(p.name for p in self.folder.iterdir())
         if not names:
             return f"{self.folder} is empty"

@@ -52,6 +52,14 @@ class FishyscapesLostAndFound(Dataset):
             for image in list_files(self.folder / "images", ".jpg", ".png")
         ]
 
+    def remarks(self) -> list[str]:
+        """Whether this is the mirror."""
+        if self.items[0].label.name.endswith("_labels.png"):
+            return []
+        return [
+            "the mirror, not the official archives: it numbers the 100 frames in another order, and has JPEGs of them"
+        ]
+
     def _official(self, masks: list[Path]) -> list[Item]:
         inner = self.folder / "lostandfound"
         base = (inner if inner.is_dir() else self.folder) / "leftImg8bit"

@@ -58,6 +58,6 @@ class FoggyCityscapes(CityscapesLabels):
         """The images of one density."""
         beta = self.split.removeprefix("val-beta-")
         own = self.folder / "gtFine"
-        labels = own if own.is_dir() else self.root / "cityscapes" / "gtFine"
+        labels = own if own.is_dir() else self.beside("cityscapes") / "gtFine"
         suffix = f"_leftImg8bit_foggy_beta_{beta}.png"
         return frames_below(self.folder / IMAGES / "val", labels / "val", suffix, "gtFine")

@@ -154,9 +154,10 @@ class PascalVOCAug(PascalVOC):
         except (KeyError, IndexError, TypeError, NotImplementedError, MatReadError) as error:
             raise ValueError(f"it is not an SBD annotation: {error}") from error
 
-    def _check_label_file(self, path: Path) -> tuple[int, int] | None:
+    def check_label(self, path: Path) -> tuple[int, int] | None:
+        """Width and height of a PNG; SBD's files do not say theirs before they are read."""
         if path.suffix != ".mat":
-            return super()._check_label_file(path)
+            return super().check_label(path)
         if path.stat().st_size <= 128:
-            raise self._damaged(path, ValueError("it ends within its header"))
+            raise ValueError("it ends within its header")
         return None

@@ -52,6 +52,10 @@ class RoadAnomaly(Dataset):
             for image in list_files(self.folder / "images", ".jpg", ".png", ".webp")
         ]
 
+    def remarks(self) -> list[str]:
+        """Whether this is the mirror."""
+        return [] if self.items[0].label.name == "labels_semantic.png" else ["the mirror, not the official archive"]
+
     def _official_label(self, base: Path, frame: str) -> Path:
         return base / "frames" / f"{Path(frame).stem}.labels" / "labels_semantic.png"
 

@@ -64,6 +64,12 @@ class RoadObstacle21(Dataset):
         # Other names in the archive are test scenes; the mirror numbers its images.
         return [Item(p.stem, p, base / "labels_masks" / f"{p.stem}.png") for p in images if p.stem.isdigit()]
 
+    def remarks(self) -> list[str]:
+        """What the region of interest is, and whether this is the mirror."""
+        is_mirror = not self.items[0].image.stem.startswith("validation")
+        mirror = ["the mirror, not the official archive"] if is_mirror else []
+        return ["255 is what lies outside the region of interest, the road", *mirror]
+
     @staticmethod
     def _number(image: Path) -> int | None:
         match = re.match(r"validation_(\d+)", image.stem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -11,13 +10,13 @@ from bench.checks.method import ContractViolation
 from bench.common.errors import UserError
 from bench.plugins import registry
 from bench.scoring.protocols.targets import require_fit
-from datasets.base import IGNORE, UNLABELLED, ClassMap, Dataset
+from datasets.base import IGNORE, UNLABELLED, ClassMap, Dataset, Roots
 
 READ = 100
 """Images of a split that are decoded, evenly spaced: headers and ends are read of all."""
 
 
-def check(dataset_class: type[Dataset], root: Path) -> Iterator[tuple[str, str | None]]:
+def check(dataset_class: type[Dataset], root: Roots) -> Iterator[tuple[str, str | None]]:
     """Run every check on a data set below ``root``: its name with what was found, and None or what is wrong."""
     for name, rule in (("facts", _facts), ("label ids", _label_ids), ("targets", _targets)):
         yield _outcome(name, lambda rule=rule: rule(dataset_class))  # type: ignore[misc]
@@ -99,7 +98,7 @@ def _fit(class_map: ClassMap | None, source: type[Dataset], target: type[Dataset
     _require(class_map is None or {*class_map.table} <= ids, f"the class map of {where} leads to ids without class")
 
 
-def _split(dataset_class: type[Dataset], root: Path, split: str) -> str:
+def _split(dataset_class: type[Dataset], root: Roots, split: str) -> str:
     """Its files are there, whole and of one size; ids are unique; labels are in range. Which classes occur."""
     dataset = dataset_class(root, split)
     ids = [item.id for item in dataset.items]

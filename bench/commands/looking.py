@@ -163,7 +163,7 @@ def cite(names: tuple[str, ...]) -> None:
 @click.option("--count", type=click.IntRange(1, 256), default=4, help="Images for each split.")
 @options.data_root
 @options.plugins
-def pictures(results: Path, out: Path | None, count: int, data_root: Path) -> None:
+def pictures(results: Path, out: Path | None, count: int, data_root: tuple[Path, ...]) -> None:
     """Draw predictions and anomaly scores of the runs of RESULTS beside the ground truth, a sheet for each target."""
     from bench.records.store import Store
     from bench.report import pictures as drawing
@@ -184,7 +184,7 @@ def pictures(results: Path, out: Path | None, count: int, data_root: Path) -> No
 @options.plugins
 @options.device
 def explain(
-    run_name: str, image: str, out: Path | None, data_root: Path, results: Path, device: str, **sizes: int
+    run_name: str, image: str, out: Path | None, data_root: tuple[Path, ...], results: Path, device: str, **sizes: int
 ) -> None:
     """Show the training segments on which the prediction of IMAGE by a finished RUN rests, and their bank.
 

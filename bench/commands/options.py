@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -71,15 +72,24 @@ class Place(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Places(Place):
+    """One path or several, separated as in PATH."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The paths, a tuple of them."""
+        return tuple(super(Places, self).convert(part, param, ctx) for part in str(value).split(os.pathsep))
+
+
 results = click.option(
     "--results", type=Place(file_okay=False), default=Path("results"), help="Folder of records and runs."
 )
 data_root = click.option(
     "--data-root",
-    type=Place(),
+    type=Places(),
     envvar="BENCH_DATA",
-    default=Path("data"),
-    help="Folder of the data sets; also $BENCH_DATA.",
+    default="data",
+    help=f"Folder of the data sets, or several with {os.pathsep!r} between them: the first that has a set counts; also "
+    "$BENCH_DATA.",
 )
 device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 protocols = click.option(

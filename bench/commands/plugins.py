@@ -53,7 +53,7 @@ def new(kind: str, name: str, out: Path) -> None:
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method to check.")
 @options.plugins
 @options.data_root
-def check(name: str, assignments: tuple[str, ...], data_root: Path) -> None:
+def check(name: str, assignments: tuple[str, ...], data_root: tuple[Path, ...]) -> None:
     """Prove that the method, data set or protocol NAME honours its contract.
 
     Every check is named; the exit code is 1 if one fails.

@@ -53,7 +53,7 @@ def run(
     recipe: str | None,
     seeds: tuple[int, ...],
     protocols: tuple[str, ...],
-    data_root: Path,
+    data_root: tuple[Path, ...],
     results: Path,
     config_file: Path | None,
     assignments: tuple[str, ...],
@@ -133,7 +133,9 @@ def _given(**settings: str | None) -> dict[str, Any]:
 @options.results
 @options.plugins
 @options.device
-def evaluate(run_name: str, protocols: tuple[str, ...], data_root: Path, results: Path, device: str) -> None:
+def evaluate(
+    run_name: str, protocols: tuple[str, ...], data_root: tuple[Path, ...], results: Path, device: str
+) -> None:
     """Score a finished RUN again (its id, or the beginning of it) and renew its record."""
     from bench.plugins import registry
     from bench.records.store import Store
@@ -188,7 +190,14 @@ def predict(run_name: str, images: tuple[Path, ...], out: Path, format_: str, re
 @options.plugins
 @options.device
 def sample(
-    run_name: str, image: Path | None, count: int, seed: int, out: Path, data_root: Path, results: Path, device: str
+    run_name: str,
+    image: Path | None,
+    count: int,
+    seed: int,
+    out: Path,
+    data_root: tuple[Path, ...],
+    results: Path,
+    device: str,
 ) -> None:
     """Draw label maps with a finished RUN of a generative method: of an image with their disagreement, or of none."""
     from bench.records.store import Store

@@ -24,7 +24,7 @@ from bench.runs import execute as runs
 from bench.runs import plan as planning
 from bench.schema.record import Record
 from bench.training import ranks
-from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData
+from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData, Roots
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, reason
 from methods.base import Method
@@ -165,7 +165,7 @@ def compare(
     return save(grid(rows), out / f"{dataset.name}-{dataset.split}.png")
 
 
-def sheets(store: Store, root: Path, out: Path, count: int) -> list[Path]:
+def sheets(store: Store, root: Roots, out: Path, count: int) -> list[Path]:
     """A sheet of comparisons for each data set and target, from the first seed of every method that has its model."""
     groups: dict[str, dict[str, Record]] = {}
     unknown: dict[str, None] = {}

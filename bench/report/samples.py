@@ -20,7 +20,7 @@ from bench.runs import execute as runs
 from bench.runs import same_data as provenance
 from bench.schema.record import Record
 from bench.training import ranks
-from datasets.base import ClassSet
+from datasets.base import ClassSet, Roots
 from methods.base import Collectives, Context, Method
 from methods.capabilities import DrawsLabelMaps
 
@@ -65,7 +65,7 @@ def of_image(
     return written, float(share.mean())
 
 
-def of_nothing(store: Store, record: Record, root: Path, count: int, seed: int, out: Path, device: str) -> list[Path]:
+def of_nothing(store: Store, record: Record, root: Roots, count: int, seed: int, out: Path, device: str) -> list[Path]:
     """Draw ``count`` label maps without an image and write them to ``out``.
 
     Writes ``sample_I.png`` (class ids) and ``samples.png``, the sheet of all beside as many label maps of the training

@@ -46,7 +46,7 @@ from bench.scoring.score import Outcome, gather_one, located, score
 from bench.training import checkpoint as checkpoints
 from bench.training import loop as training
 from bench.training import ranks
-from datasets.base import Dataset, MissingData
+from datasets.base import Dataset, MissingData, Roots
 from methods.base import Method
 from methods.capabilities import TrainedElsewhere
 
@@ -72,7 +72,7 @@ def execute(
     method_class: type[Method],
     config: RunConfig,
     store: Store,
-    root: Path,
+    root: Roots,
     device: str,
     protocols: Iterable[str] | None = None,
     force: bool = False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench.common import interruption
 from bench.common.console import note
@@ -14,6 +13,7 @@ from bench.records.store import Store
 from bench.runs import execute as runs
 from bench.schema.record import Record
 from bench.scoring.score import located
+from datasets.base import Roots
 from methods.base import Method
 
 
@@ -31,7 +31,7 @@ class Results:
 def execute(
     grid: Sequence[tuple[type[Method], RunConfig]],
     store: Store,
-    root: Path,
+    root: Roots,
     device: str,
     protocols: Iterable[str],
     force: bool,

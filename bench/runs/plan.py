@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from bench.schema import side_file
 from bench.schema.record import ProtocolResult
 from bench.scoring.score import located
 from bench.training.ranks import require_precision
-from datasets.base import Dataset, MissingData
+from datasets.base import Dataset, MissingData, Roots
 from methods.capabilities import BringsNetwork
 
 Opener = Callable[[str, str], Dataset]
@@ -37,7 +36,7 @@ class Plan:
     """By protocol that cannot say what it scores: why."""
 
 
-def opener(root: Path, allow_partial: bool) -> Opener:
+def opener(root: Roots, allow_partial: bool) -> Opener:
     """``open(name, split)`` under a data root; each split is found and checked once."""
     opened: dict[tuple[str, str], Dataset] = {}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.common.errors import UserError
@@ -15,7 +14,7 @@ from bench.plugins.files import changed_plugin
 from bench.records.store import Store
 from bench.runs.plan import Opener, Plan, opener
 from bench.schema.record import DatasetInfo, Record
-from datasets.base import Dataset, MissingData
+from datasets.base import Dataset, MissingData, Roots
 from datasets.supervision import official, parse, supervise
 from datasets.supervision.derive import VERSIONS
 from datasets.supervision.wrapper import DerivedLabels, SparseDataset
@@ -119,7 +118,7 @@ def require_same_plugins(record: Record, now: Mapping[str, str]) -> None:
         )
 
 
-def training_set(config: RunConfig, root: Path, store: Store) -> Dataset:
+def training_set(config: RunConfig, root: Roots, store: Store) -> Dataset:
     """The images of a run with the labels that its training saw. Raises DataError if they are not there."""
     source = registry.datasets.get(config.data.name)
     assert source.train_split is not None

@@ -7,6 +7,7 @@ fractions are drawn larger than they are, or they would not be seen.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -111,8 +112,7 @@ def check_picture(path: Path) -> None:
     default="data",
     show_default=True,
     envvar="BENCH_DATA",
-    type=click.Path(path_type=Path),
-    help="Folder of the data sets; also $BENCH_DATA.",
+    help="Folder of the data sets, or several with PATH's separator between them; also $BENCH_DATA.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="PNG file to write.")
 @click.option("--kind", "kinds", multiple=True, help="Repeatable; all unless given.")
@@ -122,7 +122,7 @@ def check_picture(path: Path) -> None:
 @click.option("--void-is-unlabelled", is_flag=True, help="As data.void_is_unlabelled of a run, for published labels.")
 def main(
     name: str,
-    data_root: Path,
+    data_root: str,
     out: Path,
     kinds: tuple[str, ...],
     images: int,
@@ -138,7 +138,7 @@ def main(
     plugin = known[name]
     assert plugin.train_split is not None
     try:
-        dataset = plugin(data_root, plugin.train_split, allow_partial=True)
+        dataset = plugin([Path(root) for root in data_root.split(os.pathsep)], plugin.train_split, allow_partial=True)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, images).round().astype(int)).tolist()
         # labels of an image do not depend on the others, so those of thousands need not be derived for four
         dataset.items = [dataset.items[index] for index in chosen]

@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from datasets.base import IGNORE, UNLABELLED, ClassMap, ClassSet, DataError, Dataset, Item, Split, list_files
+from datasets.base import (
+    IGNORE,
+    UNLABELLED,
+    ClassMap,
+    ClassSet,
+    DataError,
+    Dataset,
+    Item,
+    MissingData,
+    Split,
+    list_files,
+)
 from tests.datasets.miniatures import assert_one_sentence, grey, photo
 
 THREE = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -249,3 +260,22 @@ def test_unlabelled_pixels_in_dense_training_labels_are_refused_with_their_place
 
 def test_unlabelled_pixels_outside_the_training_split_are_kept(partial):
     assert (Partial(partial, "any").label(1) == UNLABELLED).any()
+
+
+def test_of_several_roots_the_first_that_has_the_data_set_counts(plain, tmp_path):
+    lacking = tmp_path / "lacking"
+    lacking.mkdir()
+    found = Plain((lacking, plain.root), "any")
+    assert (found.root, found.items) == (plain.root, plain.items)
+    assert Plain((plain.root, lacking), "any").items == plain.items
+
+
+def test_a_data_set_that_no_root_has_is_one_sentence_with_all_of_them(tmp_path):
+    roots = (tmp_path / "a", tmp_path / "b")
+    with pytest.raises(MissingData) as caught:
+        Plain(roots, "any")
+    assert_one_sentence(str(caught.value), f"the data root {roots[0]} or {roots[1]} does not exist")
+    roots[1].mkdir()
+    with pytest.raises(MissingData) as caught:
+        Plain(roots, "any")
+    assert_one_sentence(str(caught.value), f"{roots[0] / 'plain'} or {roots[1] / 'plain'} does not exist")

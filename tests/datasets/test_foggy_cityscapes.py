@@ -28,6 +28,15 @@ def test_densities_differ_in_their_images_and_share_ids_and_labels(tmp_path, var
     assert not torch.equal(splits[0][0].image, splits[1][0].image)
 
 
+def test_images_and_labels_may_lie_below_different_roots(tmp_path):
+    MINIATURES["foggy_cityscapes"]["labels of cityscapes"](tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cityscapes").rename(tmp_path / "elsewhere/cityscapes")
+    roots = (tmp_path, tmp_path / "elsewhere")
+    for order in (roots, roots[::-1]):
+        assert len(FoggyCityscapes(order, SPLITS[0], allow_partial=True)) == 2
+
+
 def test_labels_are_those_of_cityscapes(tmp_path):
     MINIATURES["cityscapes"]["labelIds"](tmp_path)
     MINIATURES["foggy_cityscapes"]["labels of cityscapes"](tmp_path)

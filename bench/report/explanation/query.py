@@ -10,7 +10,7 @@ import torch
 
 from bench.common.errors import UserError
 from bench.report.pictures import read_image
-from datasets.base import IGNORE, DataError, Dataset, Sample
+from datasets.base import IGNORE, DataError, Dataset, Roots, Sample
 
 
 class Query(NamedTuple):
@@ -22,7 +22,7 @@ class Query(NamedTuple):
     """Whether the labels are classes: not for a free file, nor for an anomaly split."""
 
 
-def find(source: type[Dataset], root: Path, name: str) -> Query:
+def find(source: type[Dataset], root: Roots, name: str) -> Query:
     """The image of ``source`` with the id or the path ``name``, in any split, else the file ``name``.
 
     A path outside the data set's folder is not looked for in the data set, which may be absent then. Raises
@@ -30,7 +30,8 @@ def find(source: type[Dataset], root: Path, name: str) -> Query:
     """
     path = Path(name)
     is_file = path.exists()
-    if is_file and not path.resolve().is_relative_to((root / source.name).resolve()):
+    folder = source.unopened(root, next(iter(source.splits))).folder
+    if is_file and not path.resolve().is_relative_to(folder.resolve()):
         return _unlabelled(path)
     ids: list[str] = []
     absent: list[str] = []

@@ -34,7 +34,7 @@ from bench.report.explanation.retrieval import RULE, Retrieved, choose, retrieve
 from bench.report.explanation.tiles import Tile, TrainingImages, cut
 from bench.runs import plan as planning
 from bench.schema.record import Record
-from datasets.base import ClassSet
+from datasets.base import ClassSet, Roots
 from methods.base import Method, MethodError
 from methods.capabilities import Explains
 
@@ -66,7 +66,7 @@ class Caption:
 
 
 def explain(
-    method: Method, record: Record, image: str, root: Path, out: Path, device: torch.device, sizes: Sizes
+    method: Method, record: Record, image: str, root: Roots, out: Path, device: torch.device, sizes: Sizes
 ) -> list[Path]:
     """Explain what ``method`` predicts for ``image`` (an id of its data set, or a file) by pictures below ``out``.
 
