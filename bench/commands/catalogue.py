@@ -7,7 +7,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -19,6 +19,9 @@ from bench.config.command import command
 from bench.plugins import registry
 from bench.records.store import Store
 from bench.schema.record import Record
+
+if TYPE_CHECKING:
+    from datasets.base import Dataset
 
 INDENT = " " * 6
 
@@ -61,7 +64,7 @@ def page(name: str, store: Store | None = None) -> str:
     if name in registry.methods.names():
         return _method(name)
     if name in registry.datasets.names():
-        return _dataset(name)
+        return dataset_page(registry.datasets.get(name))
     if store is not None and store.matching(name):
         return _run(store.find(name))
     unfinished = [] if store is None else [record for record in store.unfinished() if record.run_id.startswith(name)]
@@ -150,9 +153,9 @@ def _protocol(name: str) -> str:
     return "\n".join(lines)
 
 
-def _dataset(name: str) -> str:
-    dataset = registry.datasets.get(name)
-    lines = [f"data set {name}: {dataset.title}", "", inspect.getdoc(dataset) or "", "", "Splits:"]
+def dataset_page(dataset: type[Dataset]) -> str:
+    """Everything there is to know of a data set."""
+    lines = [f"data set {dataset.name}: {dataset.title}", "", inspect.getdoc(dataset) or "", "", "Splits:"]
     for split, facts in dataset.splits.items():
         count = "any number of" if facts.count is None else str(facts.count)
         lines.append(f"  {split}: {count} images, {facts.task}" + (f"; {facts.note}" if facts.note else ""))

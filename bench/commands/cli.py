@@ -9,6 +9,7 @@ import click
 
 from bench import __version__
 from bench.commands.comparing import claims, compare, verify
+from bench.commands.data import data
 from bench.commands.keeping import clean, ls, merge, pull, push
 from bench.commands.looking import cite, curve, explain, export, leaderboard, migrate, pictures, show
 from bench.commands.plugins import check, list_, new
@@ -18,7 +19,7 @@ RUNNING = (run, evaluate, predict, sample)
 LOOKING = (leaderboard, export, curve, show, pictures, explain, cite, migrate)
 COMPARING = (compare, claims, verify)
 KEEPING = (ls, clean, merge, push, pull)
-PLUGINS = (list_, check, new)
+PLUGINS = (list_, check, new, data)
 
 
 @click.group(

@@ -51,6 +51,8 @@ def two_records(tmp_path_factory):
         ("run --help", "Usage"),
         ("list methods", "gmmseg"),
         ("list datasets", "camvid"),
+        ("data list", "camvid"),
+        ("data info camvid", "On this machine"),
         ("list protocols", "closed-set"),
         ("list recipes", "quick"),
         ("show closed-set", "Columns"),

@@ -1,0 +1,166 @@
+"""``bench data``: what data sets there are, what of them lies on this machine, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.commands import options
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say
+from bench.common.errors import UserError
+from bench.common.text import lines
+from datasets.errors import DataError
+
+if TYPE_CHECKING:
+    from bench.data.verification import SplitReport
+
+splits_option = click.option("--split", "names", multiple=True, help="Repeatable; all unless given.")
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@click.group()
+def data() -> None:
+    """Look at data sets: which there are, what lies on this machine, whether it is whole, and how fast it is read."""
+
+
+@data.command("list", cls=Command)
+@json_option
+@options.data_root
+@options.plugins
+def list_(as_json: bool, data_root: tuple[Path, ...]) -> None:
+    """List all data sets, and where they lie if they are on this machine."""
+    from bench.plugins import registry
+
+    rows = []
+    for name in registry.datasets.names():
+        plugin = registry.datasets.get(name)
+        folder = plugin.unopened(data_root, next(iter(plugin.splits))).folder
+        rows.append({"name": name, "title": plugin.title, "folder": str(folder) if folder.is_dir() else None})
+    if as_json:
+        _print_json(rows)
+        return
+    width = max(len(str(row["name"])) for row in rows)
+    titles = max(len(str(row["title"])) for row in rows)
+    for row in rows:
+        say(f"{row['name']:<{width}}  {row['title']:<{titles}}  {row['folder'] or '-'}")
+
+
+@data.command(cls=Command)
+@click.argument("name")
+@options.data_root
+@options.plugins
+def info(name: str, data_root: tuple[Path, ...]) -> None:
+    """Show what the data set NAME is, where to get it, how its files must lie, and which of them are there."""
+    from bench.commands import catalogue
+    from bench.plugins import registry
+
+    plugin = registry.datasets.get(name)
+    click.echo(lines(catalogue.dataset_page(plugin)))
+    click.echo("\nOn this machine:")
+    for split, facts in plugin.splits.items():
+        dataset = plugin.unopened(data_root, split)
+        try:
+            paired = sum(item.image.is_file() and item.label.is_file() for item in dataset.find())
+        except DataError as error:
+            say(f"  {split}: {error}")
+            continue
+        of = "" if facts.count is None else f" of {facts.count}"
+        say(f"  {split}: {paired}{of} images with labels in {dataset.folder}")
+
+
+@data.command(cls=Command)
+@click.argument("name")
+@splits_option
+@click.option("--workers", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="Threads.")
+@json_option
+@options.data_root
+@options.plugins
+def verify(name: str, names: tuple[str, ...], workers: int, as_json: bool, data_root: tuple[Path, ...]) -> None:
+    """Read every file of the data set NAME; the exit code is 1 if anything is wrong, all of which is listed."""
+    from bench.data import verification
+    from bench.plugins import registry
+
+    plugin = registry.datasets.get(name)
+    reports = verification.verify(plugin, data_root, dict.fromkeys(names or plugin.splits), workers)
+    if as_json:
+        _print_json({split: vars(report) for split, report in reports.items()})
+    else:
+        for split, report in reports.items():
+            _tell(split, report)
+    # A file that belongs to several splits is listed in each.
+    if wrong := {problem for report in reports.values() for problem in report.problems}:
+        fail(
+            f"{name} has {len(wrong)} problem{'s' * (len(wrong) > 1)}, listed above; its layout should be "
+            f"{plugin.layout.rstrip('.')}; get what is wrong again from {plugin.home}",
+            EXIT_FAILED,
+        )
+
+
+def _tell(split: str, report: SplitReport) -> None:
+    sizes = ", ".join(size if len(report.sizes) == 1 else f"{size} ({n})" for size, n in report.sizes.most_common(4))
+    more = ", and other sizes" if len(report.sizes) > 4 else ""
+    of = f" of {report.expected}" if report.expected else ""
+    say(f"{split}: {report.images}{of} images, {sizes or 'none'}{more}, in {report.folder}")
+    if total := report.pixels.total():
+        say(f"  labels: {', '.join(f'{label} {count / total:.2%}' for label, count in report.pixels.items())}")
+        say(f"  fingerprint {(report.fingerprint or 'none')[:16]}, of every byte {report.digest[:16]}")
+    for word, sentences in (("note", report.remarks), ("FAIL", report.problems)):
+        for sentence in sentences:
+            say(f"  {word}  {sentence}")
+
+
+@data.command(cls=Command)
+@click.argument("name")
+@splits_option
+@click.option("--count", type=click.IntRange(1, 64), default=3, help="Images of each split, evenly spaced.")
+@click.option("--out", type=Place(dir_okay=False), help="Picture; default NAME.png.")
+@options.data_root
+@options.plugins
+def sheet(name: str, names: tuple[str, ...], count: int, out: Path | None, data_root: tuple[Path, ...]) -> None:
+    """Draw some images of the data set NAME with their labels, to be looked at: colours, order, alignment."""
+    from bench.common.console import note
+    from bench.plugins import registry
+    from bench.report import contact_sheet, pictures
+
+    if out is not None and out.suffix.lower() != ".png":
+        raise UserError(f"a sheet is a PNG; end --out {out} with .png")
+    plugin = registry.datasets.get(name)
+    present = []
+    for split in dict.fromkeys(names or plugin.splits):
+        try:
+            present.append(plugin(data_root, split, allow_partial=True))
+        except DataError as error:
+            absent = error
+            note(f"skipped: {error}")
+    if not present:
+        raise absent
+    say(pictures.save(contact_sheet.draw(present, count), out or Path(f"{name}.png")))
+
+
+@data.command(cls=Command)
+@click.argument("name")
+@click.option("--recipe", default="quick", help="A recipe's name, or a TOML file.")
+@click.option("--images", type=click.IntRange(8), default=200, help="How many to read.")
+@options.data_root
+@options.plugins
+@options.device
+def speed(name: str, recipe: str, images: int, data_root: tuple[Path, ...], device: str) -> None:
+    """Measure how fast the data set NAME is read, beside what training needs.
+
+    What training needs is the batch size over the time of a step of softmax under the recipe, with a batch that is
+    already on the device.
+    """
+    from bench.plugins import registry
+    from bench.runs import throughput
+
+    plugin = registry.datasets.get(name)
+    for what, rate in throughput.measure(plugin, data_root, recipe, images, device):
+        say(f"{rate:8.1f} images/s  {what}")
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))  # all else without a glyph is escaped
