@@ -229,6 +229,21 @@ class Dataset(ABC):
         Every image is listed, with the path where its label must be: that it exists is checked by the caller.
         """
 
+    def names_in(self, path: Path) -> list[str]:
+        """The names of images that a list of names has, or of pairs of paths; none where there is no data set at all.
+
+        Raises DataError if the data set is there and the list is not.
+        """
+        if not self.folder.is_dir():
+            return []
+        if not path.is_file():
+            raise DataError(
+                f"{self.name}: the list of images {path} is missing; the layout below {self.folder} should "
+                f"be {self.layout}; get it from {self.home}"
+            )
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return list(dict.fromkeys(Path(line.split()[0]).stem for line in lines if line.strip()))
+
     def decode_image(self, path: Path) -> np.ndarray:
         """Decode to RGB uint8 (H, W, 3)."""
         return read_rgb(path)
@@ -337,18 +352,22 @@ class Dataset(ABC):
         for item in self.items:
             path = item.image
             try:
-                image, path = check_image(path), item.label
+                image, path = self.check_image(path), item.label
                 label = self.check_label(path)
             except DECODING_ERRORS as error:
                 raise self._damaged(path, error) from error
             if label is not None and image != label:
                 raise self._misfit(item, image, label)
 
-    def check_label(self, path: Path) -> tuple[int, int] | None:
-        """Width and height of a label file that has a header and an end; None for a format without a size in either.
+    def check_image(self, path: Path) -> tuple[int, int]:
+        """Width and height of an image file that has a header and an end.
 
         Raises one of ``integrity.DECODING_ERRORS`` for any other.
         """
+        return check_image(path)
+
+    def check_label(self, path: Path) -> tuple[int, int] | None:
+        """The same of a label file; None for a format without a size in its header."""
         return check_image(path)
 
     def remarks(self) -> Sequence[str]:

@@ -34,12 +34,14 @@ class BDD100K(Dataset):
     citation = "Yu et al.: BDD100K: a diverse driving dataset for heterogeneous multitask learning. CVPR 2020"
 
     def find(self) -> list[Item]:
-        """List the split in the later layout if it is there, else in the first."""
+        """List the frames of the split."""
+        return self.frames(self.split)
+
+    def frames(self, part: str) -> list[Item]:
+        """The frames of a part of the release, in the later layout if it is there, else in the first."""
         inner = self.folder / "bdd100k"
         base = inner if inner.is_dir() else self.folder
         images, labels, ending = base / "images/10k", base / "labels/sem_seg/masks", ".png"
         if not images.is_dir():
             images, labels, ending = base / "seg/images", base / "seg/labels", "_train_id.png"
-        return [
-            Item(p.stem, p, labels / self.split / f"{p.stem}{ending}") for p in list_files(images / self.split, ".jpg")
-        ]
+        return [Item(p.stem, p, labels / part / f"{p.stem}{ending}") for p in list_files(images / part, ".jpg")]

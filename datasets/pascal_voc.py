@@ -16,13 +16,13 @@ selection: the last checkpoint counts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
-
-import numpy as np
+from typing import Any, ClassVar
 
 from datasets.base import DataError, Dataset, Item, Split, list_files
 from datasets.class_sets import VOC_21
+from datasets.matlab_labels import MatlabLabels
 
 
 class PascalVOC(Dataset):
@@ -61,21 +61,11 @@ class PascalVOC(Dataset):
         return self.devkit / "ImageSets" / "Segmentation" / f"{name}.txt"
 
     def _names(self, name: str) -> list[str]:
-        """The image names of a list of names, or of pairs of paths as in some copies of
-        trainaug."""
-        path = self._list_file(name)
-        if not self.folder.is_dir():
-            return []
-        if not path.is_file():
-            raise DataError(
-                f"{self.name}: the list of images {path} is missing; the layout below {self.folder} should "
-                f"be {self.layout}; get it from {self.home}"
-            )
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return list(dict.fromkeys(Path(line.split()[0]).stem for line in lines if line.strip()))
+        """The image names of a list."""
+        return self.names_in(self._list_file(name))
 
 
-class PascalVOCAug(PascalVOC):
+class PascalVOCAug(MatlabLabels, PascalVOC):
     """PASCAL VOC 2012 trained on the union of its own and SBD's labels; val is VOC's."""
 
     name = "pascal_voc_aug"
@@ -142,22 +132,6 @@ class PascalVOCAug(PascalVOC):
         converted = self.devkit / "SegmentationClassAug"
         return converted / f"{name}.png" if converted.is_dir() else self.sbd / "cls" / f"{name}.mat"
 
-    def decode_label(self, path: Path) -> np.ndarray:
-        """Decode a palette image, or the class map of an SBD file."""
-        if path.suffix != ".mat":
-            return super().decode_label(path)
-        from scipy.io import loadmat  # slow to import, and only needed where SBD was not converted
-        from scipy.io.matlab import MatReadError
-
-        try:
-            return np.asarray(loadmat(path)["GTcls"]["Segmentation"][0, 0])
-        except (KeyError, IndexError, TypeError, NotImplementedError, MatReadError) as error:
-            raise ValueError(f"it is not an SBD annotation: {error}") from error
-
-    def check_label(self, path: Path) -> tuple[int, int] | None:
-        """Width and height of a PNG; SBD's files do not say theirs before they are read."""
-        if path.suffix != ".mat":
-            return super().check_label(path)
-        if path.stat().st_size <= 128:
-            raise ValueError("it ends within its header")
-        return None
+    def label_map(self, content: Mapping[str, Any]) -> Any:
+        """The class map of an SBD file."""
+        return content["GTcls"]["Segmentation"][0, 0]

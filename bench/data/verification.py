@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.common.console import progress
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item, Roots
-from datasets.integrity import check_image, reason
+from datasets.integrity import reason
 
 MOSTLY_VOID = 0.5
 """From this share of void pixels on, a split is said to be scored on the others alone."""
@@ -73,7 +73,7 @@ def look(dataset: Dataset, item: Item) -> Look:
             problems.append(f"{path} cannot be decoded ({reason(error)})")
         return None
 
-    image = read(item.image, check_image, dataset.decode_image)
+    image = read(item.image, dataset.check_image, dataset.decode_image)
     label = read(item.label, dataset.check_label, dataset.decode_label)
     pixels: dict[int, int] = {}
     if label is not None and (label.ndim != 2 or not np.issubdtype(label.dtype, np.integer)):
