@@ -53,6 +53,39 @@ IDD_LITE_7 = class_set(
 """Level 1 of the IDD hierarchy. The level has no colours: each class wears that of one member in
 IDD's table (road, sidewalk, person, car, curb, building, sky)."""
 
+IDD_26 = class_set(
+    "idd-26",
+    [
+        ("road", (128, 64, 128)),
+        ("drivable fallback", (81, 0, 81)),
+        ("sidewalk", (244, 35, 232)),
+        ("non-drivable fallback", (152, 251, 152)),
+        ("person", (220, 20, 60)),
+        ("rider", (255, 0, 0)),
+        ("motorcycle", (0, 0, 230)),
+        ("bicycle", (119, 11, 32)),
+        ("autorickshaw", (255, 204, 54)),
+        ("car", (0, 0, 142)),
+        ("truck", (0, 0, 70)),
+        ("bus", (0, 60, 100)),
+        ("vehicle fallback", (136, 143, 153)),
+        ("curb", (220, 190, 40)),
+        ("wall", (102, 102, 156)),
+        ("fence", (190, 153, 153)),
+        ("guard rail", (180, 165, 180)),
+        ("billboard", (174, 64, 67)),
+        ("traffic sign", (220, 220, 0)),
+        ("traffic light", (250, 170, 30)),
+        ("pole", (153, 153, 153)),
+        ("obs-str-bar-fallback", (169, 187, 214)),
+        ("building", (70, 70, 70)),
+        ("bridge", (150, 100, 100)),
+        ("vegetation", (107, 142, 35)),
+        ("sky", (70, 130, 180)),
+    ],
+)
+"""Level 3 of the IDD hierarchy, each class with name and colour of the label that it is called by."""
+
 CITYSCAPES_19 = class_set(
     "cityscapes-19",
     [

@@ -37,8 +37,8 @@ class FishyscapesLostAndFound(Dataset):
     licence = "research use"
     layout = (
         "fishyscapes_lostandfound/NNNN_FRAME_labels.png with "
-        "leftImg8bit/{train,test}/SCENE/FRAME_leftImg8bit.png (also inside lostandfound/), or the mirror "
-        "images/N.jpg with labels/N.png"
+        "leftImg8bit/{train,test}/SCENE/FRAME_leftImg8bit.png (also inside lostandfound/, or in the folder of "
+        "lost_and_found), or the mirror images/N.jpg with labels/N.png"
     )
     citation = "Blum, Sarlin, Nieto, Siegwart, Cadena: The Fishyscapes benchmark. IJCV 129, 2021"
 
@@ -61,8 +61,8 @@ class FishyscapesLostAndFound(Dataset):
         ]
 
     def _official(self, masks: list[Path]) -> list[Item]:
-        inner = self.folder / "lostandfound"
-        base = (inner if inner.is_dir() else self.folder) / "leftImg8bit"
+        places = (self.folder / "lostandfound", self.folder, self.beside("lost_and_found"))
+        base = next((p for p in places if (p / "leftImg8bit").is_dir()), self.folder) / "leftImg8bit"
         suffix = "_leftImg8bit.png"
         images = {p.name.removesuffix(suffix): p for p in base.glob(f"*/*/*{suffix}")}
         items = []

@@ -1,6 +1,6 @@
 """Toyscapes at a size for tests: 64x128 and a handful of pictures per split, rendered in about two seconds.
 
-The only data set that builds on another one: it is toyscapes, with fewer and smaller pictures.
+It builds on another data set: it is toyscapes, with fewer and smaller pictures.
 """
 
 from __future__ import annotations

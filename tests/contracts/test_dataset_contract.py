@@ -154,7 +154,7 @@ class TestFacts:
         plugin = PLUGINS[name]
         if name in SELF_MADE:
             pytest.skip("makes its own data")
-        folder = tmp_path / ("pascal_voc" if name == "pascal_voc_aug" else name)
+        folder = plugin.unopened(tmp_path, next(iter(plugin.splits))).folder
         folder.mkdir()
         with pytest.raises(DataError) as caught:
             plugin(tmp_path, next(iter(plugin.splits)))
@@ -261,7 +261,7 @@ class TestWrittenMiniatures:
 
     def test_a_label_of_another_size_is_named(self, own_copy, name, variant):
         make = self.damaged(own_copy, name, variant)
-        item = next(i for i in reversed(make().items) if i.label.suffix == ".png")
+        item = make().items[png_labels(make())[-1]]
         grey(item.label, [0], 0, size=(5, 7))
         with pytest.raises(DataError) as caught:
             make().check_files()
@@ -274,7 +274,10 @@ class TestWrittenMiniatures:
     def test_an_unknown_id_is_named_with_its_file(self, own_copy, name, variant):
         make = self.damaged(own_copy, name, variant)
         data = make()
-        index, item = next((i, item) for i, item in enumerate(data.items) if item.label.suffix == ".png")
+        if name == "camvid_32":
+            pytest.skip("its labels are colours, which have a test of their own")
+        index = png_labels(data)[0]
+        item = data.items[index]
         unknown = next(i for i in range(200, 255) if i not in data.label_ids())
         with Image.open(item.label) as image:
             raw = np.array(image)
@@ -283,6 +286,12 @@ class TestWrittenMiniatures:
         with pytest.raises(DataError) as caught:
             make()[index]
         assert_one_sentence(str(caught.value), name, item.label, f"id {unknown}", PLUGINS[name].home)
+
+
+def png_labels(data: Dataset) -> list[int]:
+    """The indices of labels that this module can write."""
+    found = [i for i, item in enumerate(data.items) if item.label.suffix == ".png"]
+    return found or pytest.skip("its labels are MATLAB files, which have tests of their own")
 
 
 def mapped_in_several_ways(class_maps: Iterable[ClassMap]) -> list[tuple[str, str]]:

@@ -310,6 +310,192 @@ def pascal_voc_aug_sbd(root: Path) -> None:
         photo(devkit / "JPEGImages" / f"{name}.jpg", 10 + seed)
 
 
+def coco_stuff_164k(root: Path) -> None:
+    base = root / "coco_stuff_164k"
+    raw = [i - 1 for i in range(1, 183) if i not in COCO_NEVER]
+    for seed, (part, name) in enumerate(
+        [("train", "000000000009"), ("train", "000000000025"), ("val", "000000000139")]
+    ):
+        photo(base / f"images/{part}2017/{name}.jpg", seed)
+        grey(base / f"annotations/{part}2017/{name}.png", [*raw, 255], seed)
+        grey(base / f"annotations/{part}2017/{name}_labelTrainIds.png", [*range(171), 255], seed)
+
+
+COCO_NEVER = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
+COCO_10K = {
+    "train": ["COCO_train2014_000000000077", "COCO_train2014_000000000110"],
+    "test": ["COCO_train2014_000000000081"],
+}
+
+
+def label_mat(path: Path, field: str, ids: Iterable[int], seed: int) -> Path:
+    """Write a MATLAB file with a label map of 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.resize(np.array(list(ids), dtype=np.uint16), HEIGHT * WIDTH)
+    savemat(path, {field: np.random.default_rng(seed).permutation(values).reshape(HEIGHT, WIDTH)})
+    return path
+
+
+def coco_stuff_10k_official(root: Path) -> None:
+    base = root / "coco_stuff_10k"
+    (base / "imageLists").mkdir(parents=True)
+    for seed, (split, names) in enumerate(COCO_10K.items()):
+        (base / f"imageLists/{split}.txt").write_text("\n".join(names))
+        for name in names:
+            photo(base / f"images/{name}.jpg", seed)
+            label_mat(base / f"annotations/{name}.mat", "S", sorted({*range(183)} - COCO_NEVER), seed)
+
+
+def coco_stuff_10k_converted(root: Path) -> None:
+    base = root / "coco_stuff_10k"
+    for seed, (split, names) in enumerate(COCO_10K.items()):
+        for name in names:
+            photo(base / f"images/{split}2014/{name}.jpg", seed)
+            grey(base / f"annotations/{split}2014/{name}_labelTrainIds.png", [*range(171), 255], seed)
+
+
+CONTEXT_SPLITS = {"train": ["2008_000008", "2008_000015"], "val": ["2008_000002"]}
+
+
+def pascal_context(root: Path, inner: str, converted: bool) -> None:
+    base, devkit = root / "pascal_context", root / "pascal_context" / inner
+    lists = devkit / "ImageSets" / ("SegmentationContext" if converted else "Main")
+    lists.mkdir(parents=True)
+    for seed, (split, names) in enumerate(CONTEXT_SPLITS.items()):
+        (lists / f"{split}.txt").write_text("\n".join(names) + "\n")
+        for name in names:
+            photo(devkit / f"JPEGImages/{name}.jpg", seed)
+            if converted:
+                grey(devkit / f"SegmentationClassContext/{name}.png", range(60), seed)
+            else:
+                label_mat(base / f"trainval/{name}.mat", "LabelMap", range(460), seed)
+
+
+def fishyscapes_static(root: Path, masks: str, images: str) -> None:
+    for index, frame in enumerate(("frankfurt_000000_000294", "lindau_000001_000019")):
+        folder = root / "fishyscapes_static" / masks
+        photo(root / images / "leftImg8bit/val" / frame.split("_")[0] / f"{frame}_leftImg8bit.png", index)
+        grey(folder / f"{index:04d}_{frame}_labels.png", [0, 1, 255], index)
+        overlay = np.random.default_rng(index).integers(-300, 300, (HEIGHT, WIDTH, 3), dtype=np.int16)
+        np.savez_compressed(folder / f"{index:04d}_{frame}_rgb.npz", rgb=overlay)
+
+
+def road_anomaly_21(root: Path, inner: str) -> None:
+    base = root / "road_anomaly_21" / inner
+    for number in range(3):
+        photo(base / f"images/validation{number:04d}.jpg", number)
+        grey(base / f"labels_masks/validation{number:04d}_labels_semantic.png", [0, 1, 255], number)
+    photo(base / "images/zebra0000.jpg", 9)
+
+
+LOST_AND_FOUND = {
+    "train": ["01_Hanns_Klemm_Str_45_000000_000080", "14_Otto_Lilienthal_Str_24_000005_000150"],
+    "test": [
+        "01_Hanns_Klemm_Str_45_000006_000080",
+        "02_Hanns_Klemm_Str_44_000003_000190",
+        "15_Rechbergstr_Deckenpfronn_000001_000080",
+    ],
+}
+
+
+def lost_and_found(root: Path) -> None:
+    base = root / "lost_and_found"
+    for part, names in LOST_AND_FOUND.items():
+        for seed, name in enumerate(names):
+            place = f"{part}/{name.rsplit('_', 2)[0]}"
+            photo(base / f"leftImg8bit/{place}/{name}_leftImg8bit.png", seed)
+            grey(base / f"gtCoarse/{place}/{name}_gtCoarse_labelIds.png", range(44), seed)
+            grey(base / f"gtCoarse/{place}/{name}_gtCoarse_labelTrainIds.png", [0, 1, 2, 255], seed)
+
+
+def street_hazards(root: Path) -> None:
+    base = root / "street_hazards"
+    frames = [
+        ("train", "training", "t1", "1"),
+        ("train", "training", "t2", "1"),
+        ("train", "validation", "t3", "7"),
+        ("test", "test", "t5", "300"),
+        ("test", "test", "t6", "300"),
+    ]
+    for seed, (archive, part, town, name) in enumerate(frames):
+        photo(base / archive / "images" / part / town / f"{name}.png", seed)
+        ids = range(1, 15 if archive == "test" else 14)
+        grey(base / archive / "annotations" / part / town / f"{name}.png", ids, seed)
+
+
+def bdd_anomaly(root: Path) -> None:
+    """BDD100K's files: of each part, a frame with anomalies and one without."""
+    frames = [
+        ("train", "0027eed2-60fb0001", range(19)),
+        ("train", "0a0a0b1a-7c39d841", range(16)),
+        ("val", "7ed63746-764b90a2", range(19)),
+        ("val", "7d2f7975-e0c1c5a7", range(16)),
+    ]
+    for seed, (split, name, ids) in enumerate(frames):
+        photo(root / f"bdd100k/images/10k/{split}/{name}.jpg", seed)
+        grey(root / f"bdd100k/labels/sem_seg/masks/{split}/{name}.png", [*ids, 255], seed)
+
+
+_CAMVID_32 = """
+Animal: 64 128 64, Archway: 192 0 128, Bicyclist: 0 128 192, Bridge: 0 128 64, Building: 128 0 0, Car: 64 0 128,
+CartLuggagePram: 64 0 192, Child: 192 128 64, Column_Pole: 192 192 128, Fence: 64 64 128, LaneMkgsDriv: 128 0 192,
+LaneMkgsNonDriv: 192 0 64, Misc_Text: 128 128 64, MotorcycleScooter: 192 0 192, OtherMoving: 128 64 64,
+ParkingBlock: 64 192 128, Pedestrian: 64 64 0, Road: 128 64 128, RoadShoulder: 128 128 192, Sidewalk: 0 0 192,
+SignSymbol: 192 128 128, Sky: 128 128 128, SUVPickupTruck: 64 128 192, TrafficCone: 0 0 64, TrafficLight: 0 64 64,
+Train: 192 64 128, Tree: 128 128 0, Truck_Bus: 192 128 192, Tunnel: 64 0 64, VegetationMisc: 192 192 0,
+Wall: 64 192 0, Void: 0 0 0
+"""
+CAMVID_32_COLOURS = {
+    name: tuple(map(int, colour.split())) for name, colour in (row.strip().split(": ") for row in _CAMVID_32.split(","))
+}
+"""The makers' table of colours."""
+
+CAMVID_32_FRAMES = [
+    "0001TP_006690", "0006R0_f00930", "0016E5_00390", "0016E5_07959", "0016E5_08159", "0016E5_08190", "0001TP_008550",
+    "Seq05VD_f00000",
+]  # fmt: skip
+
+
+def camvid_32(root: Path) -> None:
+    base = root / "camvid_32"
+    for seed, name in enumerate(CAMVID_32_FRAMES):
+        photo(base / f"701_StillsRaw_full/{name}.png", seed)
+        colours = np.array([*CAMVID_32_COLOURS.values()], dtype=np.uint8)
+        path = base / f"LabeledApproved_full/{name}_L.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(colours[ids_map(range(32), seed)]).save(path)
+
+
+def idd(root: Path, inner: str, ending: str) -> None:
+    base = root / "idd" / inner
+    frames = [("train", "0/005506"), ("train", "119/005506"), ("val", "119/035471")]
+    for seed, (split, frame) in enumerate(frames):
+        photo(base / f"leftImg8bit/{split}/{frame}_leftImg8bit.{ending}", seed)
+        grey(base / f"gtFine/{split}/{frame}_gtFine_labellevel3Ids.png", [*range(26), 255], seed)
+        grey(base / f"gtFine/{split}/{frame}_gtFine_instancelevel3Ids.png", range(40), seed)
+
+
+def mapillary_vistas(root: Path, labels: str) -> None:
+    frames = [("training", "--NSVcUgfVhFd6uzkqHOOg"), ("training", "a0"), ("validation", "--BJs76vloEaiH-wppzWNA")]
+    for seed, (part, name) in enumerate(frames):
+        photo(root / f"mapillary_vistas/{part}/images/{name}.jpg", seed)
+        palette(root / f"mapillary_vistas/{part}/{labels}/{name}.png", range(66), seed)
+        grey(root / f"mapillary_vistas/{part}/v2.0/labels/{name}.png", range(124), seed)
+
+
+def wilddash(root: Path) -> None:
+    for seed, name in enumerate(("au0000_100000", "us0003_100000")):
+        photo(root / f"wilddash/wd_val_01/{name}.png", seed)
+        for kind in ("labelIds", "instanceIds"):
+            grey(root / f"wilddash/wd_val_01/{name}_{kind}.png", range(34), seed)
+
+
+def ade_ood(root: Path) -> None:
+    for seed, name in enumerate(("ADE_val_00000071", "0a1b2c3d4e5f6071")):
+        photo(root / f"ade_ood/images/{name}.jpg", seed)
+        grey(root / f"ade_ood/annotations/{name}_mask.png", [0, 1, 255], seed)
+
+
 MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
     "camvid": {"png": lambda r: camvid(r, "png"), "jpg": lambda r: camvid(r, "jpg")},
     "idd_lite": {"direct": lambda r: idd_lite(r, ""), "archive": lambda r: idd_lite(r, "idd20k_lite")},
@@ -364,6 +550,38 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "devkit": lambda r: pascal_voc(r, "VOC2012"),
         "direct": lambda r: pascal_voc(r, ""),
     },
+    "coco_stuff_164k": {"official": coco_stuff_164k},
+    "coco_stuff_10k": {"converted": coco_stuff_10k_converted, "official": coco_stuff_10k_official},
+    **{
+        name: {
+            "converted": lambda r: pascal_context(r, "VOCdevkit/VOC2010", converted=True),
+            "official": lambda r: pascal_context(r, "VOCdevkit/VOC2010", converted=False),
+            "direct": lambda r: pascal_context(r, "", converted=True),
+        }
+        for name in ("pascal_context", "pascal_context_60")
+    },
+    "fishyscapes_static": {
+        "archive": lambda r: fishyscapes_static(r, "fs_val_v3", "cityscapes"),
+        "direct": lambda r: fishyscapes_static(r, "", "fishyscapes_static"),
+    },
+    "road_anomaly_21": {
+        "archive": lambda r: road_anomaly_21(r, "dataset_AnomalyTrack"),
+        "direct": lambda r: road_anomaly_21(r, ""),
+    },
+    "lost_and_found": {"official": lost_and_found},
+    "street_hazards": {"official": street_hazards},
+    "bdd_anomaly": {"10k": bdd_anomaly},
+    "camvid_32": {"official": camvid_32},
+    "idd": {"archive": lambda r: idd(r, "IDD_Segmentation", "png"), "direct": lambda r: idd(r, "", "jpg")},
+    **{
+        name: {
+            "first": lambda r: mapillary_vistas(r, "labels"),
+            "several versions": lambda r: mapillary_vistas(r, "v1.2/labels"),
+        }
+        for name in ("mapillary_vistas", "mapillary_vistas_19")
+    },
+    "wilddash": {"official": wilddash},
+    "ade_ood": {"official": ade_ood},
     "pascal_voc_aug": {"converted": pascal_voc_aug_converted, "sbd": pascal_voc_aug_sbd},
 }
 
