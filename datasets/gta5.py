@@ -34,7 +34,7 @@ class GTA5(Dataset):
         "test": Split(6155, note="without 26 frames of the list"),
     }
     eval_splits = ("test", "val")
-    cross_domain = (Target("cityscapes", "val"), Target("bdd100k", "val"))
+    cross_domain = (Target("cityscapes", "val"), Target("bdd100k", "val"), Target("mapillary_vistas_19", "val"))
     home = "https://download.visinf.tu-darmstadt.de/data/from_games/ (images, labels and read_mapping.zip)"
     licence = "research and education"
     layout = "images/NUMBER.png with labels/NUMBER.png, and split.mat here or in read_mapping/"

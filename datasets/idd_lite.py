@@ -4,9 +4,9 @@ Source: Mishra et al. (2019), a small version of the India Driving Dataset (Varm
 Licence: research use, after registration.
 Labels: 0..6 are the classes, 255 is void. The labels of the test split are withheld.
 
-Pitfalls: living things include animals, so data sets with animals as anomalies do not fit models trained
-here, and RoadAnomaly is not among this data set's targets. Sky includes IDD's fallback background. Counts of
-the train split differ by one between copies (1403 or 1404); 1403 is required.
+Pitfalls: living things include animals, so data sets with animals as anomalies do not fit models trained here, and
+RoadAnomaly, RoadAnomaly21 and Fishyscapes Static are not among this data set's targets. Sky includes IDD's fallback
+background. Counts of the train split differ by one between copies (1403 or 1404); 1403 is required.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ class IDDLite(Dataset):
     splits: ClassVar = {"train": Split(1403), "val": Split(204)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers"}
-    anomaly = (Target("road_obstacle_21", "val"), Target("fishyscapes_lost_and_found", "val"))
+    anomaly = (
+        Target("road_obstacle_21", "val"),
+        Target("fishyscapes_lost_and_found", "val"),
+        Target("lost_and_found", "test-no-known"),
+    )
     home = "https://idd.insaan.iiit.ac.in (registration, IDD Lite)"
     licence = "research use after registration"
     layout = (

@@ -63,7 +63,9 @@ class Synthia(Dataset):
         "val": Split(940, note="frames 8460 to 9399; this suite's own split"),
     }
     selection_split = None
-    cross_domain = (Target("cityscapes", "val", TO_CITYSCAPES), Target("bdd100k", "val", TO_CITYSCAPES))
+    cross_domain = tuple(
+        Target(name, "val", TO_CITYSCAPES) for name in ("cityscapes", "bdd100k", "mapillary_vistas_19")
+    )
     home = "https://synthia-dataset.net/downloads/ (SYNTHIA-RAND-CITYSCAPES)"
     licence = "CC BY-NC-SA 3.0"
     layout = "RGB/NUMBER.png with GT/LABELS/NUMBER.png, directly or inside RAND_CITYSCAPES/"

@@ -25,6 +25,9 @@ OF_CITYSCAPES = [
     "foggy_cityscapes/val-beta-0.005",
     "foggy_cityscapes/val-beta-0.01",
     "foggy_cityscapes/val-beta-0.02",
+    "mapillary_vistas_19/val",
+    "wilddash/val",
+    "idd/val",
 ]
 
 
@@ -68,7 +71,7 @@ def test_models_of_synthia_are_scored_on_its_classes_alone(scored):
 
 
 def test_models_of_gta5_need_no_map(scored):
-    result, _ = scored("gta5", "cityscapes", "bdd100k")
-    assert [*result["targets"]] == ["cityscapes/val", "bdd100k/val"]
+    result, _ = scored("gta5", "cityscapes", "bdd100k", "mapillary_vistas_19")
+    assert [*result["targets"]] == ["cityscapes/val", "bdd100k/val", "mapillary_vistas_19/val"]
     for scores in result["targets"].values():
         assert len(scores["per_class"]["iou"]) == 19
