@@ -101,10 +101,10 @@ def verify(name: str, names: tuple[str, ...], workers: int, as_json: bool, data_
 
 
 def _tell(split: str, report: SplitReport) -> None:
-    sizes = ", ".join(size if len(report.sizes) == 1 else f"{size} ({n})" for size, n in report.sizes.most_common(4))
-    more = ", and other sizes" if len(report.sizes) > 4 else ""
+    sizes = [size if len(report.sizes) == 1 else f"{size} ({n})" for size, n in report.sizes.most_common(4)]
+    more = ["other sizes"] if len(report.sizes) > 4 else []
     of = f" of {report.expected}" if report.expected else ""
-    say(f"{split}: {report.images}{of} images, {sizes or 'none'}{more}, in {report.folder}")
+    say(f"{split}: {', '.join([f'{report.images}{of} images', *sizes, *more])}, in {report.folder}")
     if total := report.pixels.total():
         say(f"  labels: {', '.join(f'{label} {count / total:.2%}' for label, count in report.pixels.items())}")
         say(f"  fingerprint {(report.fingerprint or 'none')[:16]}, of every byte {report.digest[:16]}")
