@@ -114,7 +114,7 @@ def verify(
     retrain: bool,
     encoder_weights: Path | None,
     tolerance: float | None,
-    data_root: Path,
+    data_root: tuple[Path, ...],
     results: Path,
     device: str,
 ) -> None:

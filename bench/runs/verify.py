@@ -21,6 +21,7 @@ from bench.runs import execute as runs
 from bench.runs.plan import opener, plan
 from bench.runs.same_data import TrainingLabels, require_same_labels, require_same_plugins
 from bench.schema.record import Environment, Record
+from datasets.base import Roots
 from datasets.errors import DataError
 from methods.base import Method
 from methods.capabilities import TrainedElsewhere
@@ -46,7 +47,7 @@ class Number(NamedTuple):
     """None where it was not scored: its data is not here, or not the same, or the protocol has another version."""
 
 
-def rescored(record: Record, store: Store, root: Path, device: str) -> Record:
+def rescored(record: Record, store: Store, root: Roots, device: str) -> Record:
     """What the checkpoint of a finished run scores now under the protocols of its ``record``.
 
     Raises UserError for a model that is not there or not the recorded one, and for other data than it was trained on.
@@ -59,7 +60,7 @@ def rescored(record: Record, store: Store, root: Path, device: str) -> Record:
         return _execute(method, record, record.config, beside, root, device, retrain=False)
 
 
-def retrained(record: Record, store: Store, root: Path, device: str, encoder_weights: Path | None = None) -> Record:
+def retrained(record: Record, store: Store, root: Roots, device: str, encoder_weights: Path | None = None) -> Record:
     """A record of the same run, trained again from the start and scored under the same protocols.
 
     Raises UserError where the weights at the start, the training data, a plugin or the method are others now.
@@ -117,7 +118,7 @@ def _with_weights(config: RunConfig, path: Path | None) -> RunConfig:
 
 
 def _execute(
-    method: type[Method], record: Record, config: RunConfig, beside: Store, root: Path, device: str, retrain: bool
+    method: type[Method], record: Record, config: RunConfig, beside: Store, root: Roots, device: str, retrain: bool
 ) -> Record:
     """Run ``config`` in ``beside`` under those protocols of the ``record`` that have data here."""
     source, open_ = registry.datasets.get(config.data.name), opener(root, config.data.allow_partial)
