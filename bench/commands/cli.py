@@ -12,14 +12,14 @@ from bench.commands.comparing import claims, compare, verify
 from bench.commands.data import data
 from bench.commands.keeping import clean, ls, merge, pull, push
 from bench.commands.looking import cite, curve, explain, export, leaderboard, migrate, pictures, show
-from bench.commands.plugins import check, list_, new
+from bench.commands.plugins import check, doctor, list_, new
 from bench.commands.running import evaluate, predict, run, sample
 
 RUNNING = (run, evaluate, predict, sample)
 LOOKING = (leaderboard, export, curve, show, pictures, explain, cite, migrate)
 COMPARING = (compare, claims, verify)
 KEEPING = (ls, clean, merge, push, pull)
-PLUGINS = (list_, check, new, data)
+PLUGINS = (list_, check, new, data, doctor)
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""Commands on methods, data sets and protocols themselves: what there is, a new one, whether one keeps its contract."""
+"""Commands on plugins themselves, and on the machine: what there is, a new one, whether contracts and needs are met."""
 
 from __future__ import annotations
 
@@ -87,3 +87,20 @@ def check(name: str, assignments: tuple[str, ...], data_root: tuple[Path, ...]) 
     if failures:
         fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)
     say(f"{name} honours the {kind} contract")
+
+
+@click.command(cls=Command)
+@options.data_root
+@options.results
+@options.device
+@options.plugins
+def doctor(data_root: tuple[Path, ...], results: Path, device: str) -> None:
+    """Look whether this machine has what runs need, and say what to do where it does not; exit code 1 then."""
+    from bench.checks import machine
+
+    found = list(machine.examine(data_root, results, device))
+    for finding in found:
+        remedy = f"; {finding.remedy}" if finding.remedy else ""
+        say(f"{finding.state.upper() if finding.state == 'problem' else finding.state:<7}  {finding.what}{remedy}")
+    if any(finding.state == "problem" for finding in found):
+        raise click.exceptions.Exit(EXIT_FAILED)
