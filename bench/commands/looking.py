@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["md", "csv", "tex", "html"]),
+    type=click.Choice(["md", "csv", "json", "tex", "html"]),
     multiple=True,
     help="Files to write, in place of tables in the terminal.",
 )
@@ -58,12 +59,21 @@ def leaderboard(
     view = tables.View(everything, protocols, datasets, methods, top)
     tables.require(view, records)
     found = {record.run_id: record for record in records}
-    built = tables.build(records, lambda run_id, under: store.statistics_of(found[run_id], under), view)
+
+    def built(view: tables.View) -> list[tables.Table]:
+        return tables.build(records, lambda run_id, under: store.statistics_of(found[run_id], under), view)
+
+    def page(shown: Sequence[tables.Table]) -> str:
+        from bench.report.page import page
+
+        scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
+        return page([*shown, *(built(replace(view, protocols=scored)) if scored else [])])
+
     if formats or out is not None:
-        for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard"):
+        for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):
             say(path)
     else:
-        tables.show(built, Output())
+        tables.show(built(view), Output())
 
 
 @click.command(cls=Command)

@@ -18,6 +18,7 @@ from bench.common.errors import UserError, describe_os_error, disk_is_full
 from bench.model import weights as models
 from bench.plugins import templates
 from bench.records import store as records
+from bench.report.leaderboard import FILES
 from bench.scoring.protocols import anomaly
 from bench.training import checkpoint as checkpoints
 from bench.training.loss_log import LossLog
@@ -140,12 +141,12 @@ def test_sparse_labels_that_do_not_fit_are_named(bench, full, tmp_path, target, 
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("target", ["leaderboard.md", "leaderboard.csv", "leaderboard.tex", "report.html"])
+@pytest.mark.parametrize("target", FILES.values())
 def test_tables_that_do_not_fit_are_named(bench, full, finished, tmp_path, target, place):
     store = records.Store(tmp_path / "results")
     store.write(finished)
     full(place, target)
-    formats = [word for name in ("md", "csv", "tex", "html") for word in ("--format", name)]
+    formats = [word for name in FILES for word in ("--format", name)]
     outcome = bench("leaderboard", str(store.root), *formats)
     assert outcome.exit_code == 2, outcome.output
     assert f"/{target} cannot be written (No space left on device)" in outcome.stderr

@@ -1,30 +1,26 @@
-"""Tables as Markdown, CSV, LaTeX (``latex.py``) and HTML."""
+"""Tables as files: Markdown, CSV, JSON, LaTeX (``latex.py``) and HTML (``bench.report.page``)."""
 
 from __future__ import annotations
 
-import html
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
-from markupsafe import Markup
 
 from bench.common import files
 from bench.common.errors import UserError, near
 from bench.common.text import cell as csv_cell
-from bench.common.text import in_html, in_markdown
+from bench.common.text import in_markdown
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.latex import PREAMBLE, latex
 from bench.report.leaderboard.model import Cell, Row, Table
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 FILES: dict[str, str] = {
     "md": "leaderboard.md",
     "csv": "leaderboard.csv",
+    "json": "leaderboard.json",
     "tex": "leaderboard.tex",
     "html": "report.html",
 }
@@ -44,21 +40,37 @@ CSV_COLUMNS = (
 
 
 def render(table: Table, format: str) -> str:
-    """``table`` in ``format`` (md, csv, tex or html; HTML is a section without a page around it)."""
+    """``table`` in ``format`` (md, csv, json, tex or html; HTML is a section without a page around it)."""
     _require(format)
-    return {"md": _markdown, "csv": lambda one: _csv([one]), "tex": latex, "html": _html}[format](table)
+    of_one: dict[str, Callable[[Table], str]] = {
+        "md": _markdown,
+        "csv": lambda one: _csv([one]),
+        "json": lambda one: _json([one]),
+        "tex": latex,
+        "html": _section,
+    }
+    return of_one[format](table)
 
 
-def write(tables: Sequence[Table], formats: Iterable[str], out_dir: Path) -> list[Path]:
-    """Write all tables into one file for each format under ``out_dir``; returns the files."""
+def write(
+    tables: Sequence[Table],
+    formats: Iterable[str],
+    out_dir: Path,
+    page: Callable[[Sequence[Table]], str] | None = None,
+) -> list[Path]:
+    """Write all tables into one file for each format under ``out_dir``; returns the files.
+
+    ``page`` writes the HTML: by default `bench.report.page`, with nothing beside the tables.
+    """
     formats = list(dict.fromkeys(formats))
     for name in formats:
         _require(name)
     whole: dict[str, Callable[[Sequence[Table]], str]] = {
         "md": lambda tables: "# Leaderboard\n\n" + "\n".join(map(_markdown, tables)),
         "csv": _csv,
+        "json": _json,
         "tex": lambda tables: PREAMBLE + "\n".join(map(latex, tables)),
-        "html": page,
+        "html": page or _page,
     }
     paths = [Path(out_dir) / FILES[name] for name in formats]
     for name, path in zip(formats, paths):
@@ -124,24 +136,30 @@ def _md_cell(cell: layout.Styled) -> str:
     return {"best": f"**{cell.text}**", "second": f"<u>{cell.text}</u>", "plain": cell.text}[cell.style] + marks
 
 
-# CSV
+# CSV and JSON
 
 
 def _csv(tables: Iterable[Table]) -> str:
-    lines = ({key: csv_cell(value) for key, value in line.items()} for table in tables for line in _csv_lines(table))
+    lines = ({key: csv_cell(value) for key, value in line.items()} for table in tables for line in _lines(table))
     return pd.DataFrame(lines, columns=CSV_COLUMNS, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def _csv_lines(table: Table) -> Iterator[dict[str, str | int]]:
+def _json(tables: Iterable[Table]) -> str:
+    """The lines of the CSV file as objects, without what is empty; numbers are numbers."""
+    lines = [{key: value for key, value in line.items() if value != ""} for one in tables for line in _lines(one)]
+    return json.dumps(lines, indent=1) + "\n"
+
+
+def _lines(table: Table) -> Iterator[dict[str, str | int | float]]:
     shared = {"table": table.title} | {name: table.facts.get(name.replace("_", " "), "") for name in _SHARED}
     shared["ranks"] = shared["ranks"] or ("1" if table.facts else "")
     for row in table.rows:
         for column in table.columns:
             if (cell := row.cells.get(column.key)) is not None:
-                yield {**shared, **_csv_number(row, cell), **_csv_column(column)}
+                yield {**shared, **_number(row, cell), **_column(column)}
         for target, classes in row.per_class.items():
             for name, cell in classes.items():
-                yield {**shared, **_csv_number(row, cell), "target": target, "metric": f"iou/{name}"}
+                yield {**shared, **_number(row, cell), "target": target, "metric": f"iou/{name}"}
     for item in table.incomplete:
         yield {
             **shared,
@@ -161,12 +179,12 @@ def _csv_lines(table: Table) -> Iterator[dict[str, str | int]]:
             "method": entry.method,
             "target": entry.target,
             "metric": entry.metric,
-            "mean": repr(round(float(entry.value) / 100, 6)),
+            "mean": round(float(entry.value) / 100, 6),
             "note": "; ".join(filter(None, (entry.source, entry.evidence, entry.note))),
         }
 
 
-def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
+def _number(row: Row, cell: Cell) -> dict[str, str | int | float]:
     optional = {
         "mean": cell.mean if cell.n else None,
         "std": cell.std if cell.n else None,
@@ -187,11 +205,11 @@ def _csv_number(row: Row, cell: Cell) -> dict[str, str | int]:
         "values": " ".join(f"{seed}={value!r}" for seed, value in cell.values.items()),
         "runs": " ".join(row.run_ids),
         "note": f"undefined for seed {' '.join(map(str, cell.undefined))}" if cell.undefined else "",
-        **{key: repr(value) for key, value in optional.items() if value is not None},
+        **{key: value for key, value in optional.items() if value is not None},
     }
 
 
-def _csv_column(column: Column) -> dict[str, str]:
+def _column(column: Column) -> dict[str, str]:
     data = column.key[1] if column.target else ""
     line = {"target": column.target, "target_data": data, "metric": column.metric.key}
     if column.labels is not None:
@@ -199,37 +217,16 @@ def _csv_column(column: Column) -> dict[str, str]:
     return line
 
 
-# HTML
+# HTML: its templates are loaded for it alone
 
 
-def page(tables: Sequence[Table]) -> str:
-    """A self-contained HTML report of all tables, with a figure of the IoU of each class."""
-    from bench.report.leaderboard.figures import per_class_svg
+def _page(tables: Sequence[Table]) -> str:
+    from bench.report.page import page
 
-    sections = [(table, Markup(_html(table)), Markup(per_class_svg(table))) for table in tables]
-    return _environment().get_template("report.html.j2").render(sections=sections)
+    return page(tables)
 
 
-def _html(table: Table) -> str:
-    template = _environment().get_template("table.html.j2")
-    return template.render(table=table, layout=layout, identity=layout.identity_headings(table))
+def _section(table: Table) -> str:
+    from bench.report.page import section
 
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader  # here: the other formats do without
-
-    environment = Environment(
-        loader=PackageLoader("bench.report.leaderboard", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=in_html,
-    )
-    environment.filters["number"] = _html_cell
-    return environment
-
-
-def _html_cell(cell: layout.Styled) -> Markup:
-    text = html.escape(cell.text)
-    tagged = {"best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>", "plain": text}[cell.style]
-    return Markup(tagged + (f"<sup>{html.escape(cell.marks)}</sup>" if cell.marks else ""))
+    return section(table)

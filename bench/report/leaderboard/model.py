@@ -13,6 +13,11 @@ from bench.report.leaderboard.published import Published
 from bench.report.leaderboard.statistics import Difference, mean_and_std
 
 
+def slug(text: str) -> str:
+    """``text`` as an anchor, a label or a file name: small letters, digits and dashes; it may be empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 @dataclass
 class Cell:
     """A metric of a row: its values by seed, and how it compares with the column's best."""
@@ -112,7 +117,7 @@ class Table:
     @property
     def slug(self) -> str:
         """The title as an anchor, a label or a file name."""
-        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        return slug(self.title)
 
     @property
     def caption(self) -> str:

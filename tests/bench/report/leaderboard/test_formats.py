@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from bench.common.errors import UserError
+from bench.common.text import cell
 from bench.report.leaderboard import FILES, build, render, show, write
 from bench.report.leaderboard.figures import per_class_svg
 from bench.report.leaderboard.model import Cell
@@ -99,6 +101,15 @@ def test_csv_holds_raw_numbers(table):
     assert "**" not in render(table, "csv")
 
 
+def test_json_holds_what_csv_does_with_numbers_as_numbers(table):
+    of_csv = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    of_json = json.loads(render(table, "json"))
+    assert [{key: value for key, value in line.items() if value != ""} for line in of_csv] == [
+        {key: cell(value) for key, value in line.items()} for line in of_json
+    ]
+    assert {type(line[key]) for line in of_json for key in ("mean", "std") if key in line} == {float}
+
+
 def test_html_is_escaped_and_marked(table):
     text = render(table, "html")
     assert "<strong>60.00</strong>" in text
@@ -108,18 +119,18 @@ def test_html_is_escaped_and_marked(table):
 
 
 def test_write_makes_one_file_a_format(table, tmp_path):
-    paths = write([table], ["md", "csv", "tex", "html", "md"], tmp_path / "new")
+    paths = write([table], ["md", "csv", "json", "tex", "html", "md"], tmp_path / "new")
     assert [p.name for p in paths] == list(FILES.values())
-    report = paths[3].read_text(encoding="utf-8")
+    report = paths[4].read_text(encoding="utf-8")
     assert "<svg" in report
     assert "traffic sign</text>" in report, "figures hold text, not its outlines"
     assert "traffic sign" in report
-    # Self-contained: nothing is loaded from elsewhere.
-    assert not re.search(r'(src|href)="(?!#)', report.replace('xlink:href="#', ""))
-    assert paths[2].read_text(encoding="utf-8").startswith("% Needs")
+    # Self-contained: nothing is loaded from elsewhere; "data:," is the icon that it has not.
+    assert not re.search(r'(src|href)="(?!#|data:,")', report.replace('xlink:href="#', ""))
+    assert paths[3].read_text(encoding="utf-8").startswith("% Needs")
     assert not list((tmp_path / "new").glob("*.part"))
     again = [p.read_bytes() for p in paths]
-    write([table], ["md", "csv", "tex", "html"], tmp_path / "new")
+    write([table], ["md", "csv", "json", "tex", "html"], tmp_path / "new")
     assert [p.read_bytes() for p in paths] == again
 
 

@@ -1,0 +1,143 @@
+"""The leaderboard as one self-contained HTML page, that asks no other for anything.
+
+It is whole without its script, and in print: every view one after the other, and a table that is wider than paper in
+parts. The script (``page.js``) shows one view at a time, sorts, filters and keeps all that in the address. It is plain
+JavaScript: a library for tables would be thirty times its size, and none that we know sorts several tables by what
+their numbers mean (best first), leaves them as they are without a script, and finds its state in a link. The page's
+content policy lets the browser run that one script, by its hash, and load nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from bench.common.text import in_html
+from bench.report.leaderboard import layout
+from bench.report.leaderboard.columns import Column
+from bench.report.leaderboard.figures import per_class_svg
+from bench.report.leaderboard.model import Row, Table, slug
+from bench.report.leaderboard.supervision import PROTOCOL as BY_SUPERVISION
+from bench.report.leaderboard.views import OVERVIEW
+from bench.scoring.described import shown
+
+_RULES = "rules"
+_NAMES = {
+    OVERVIEW: "Overview",
+    BY_SUPERVISION: "By supervision",
+    "published": "Published",
+    _RULES: "How to read",
+    "none": "Without scores",
+}
+"""Views that are of no protocol."""
+_PAPER = 150
+"""Characters of the smallest print that fit on a page across."""
+
+
+@dataclass
+class View:
+    """What the page shows at a time."""
+
+    id: str
+    title: str
+    tables: list[tuple[str, Table, Markup]] = field(default_factory=list)
+    """Each with its anchor and its figure."""
+
+
+def page(tables: Sequence[Table]) -> str:
+    """A self-contained page of all ``tables``, a view for each protocol, with a figure of the IoU of each class."""
+    script = _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            views=_views(tables),
+            data_sets=list(dict.fromkeys(filter(None, (table.facts.get("data set") for table in tables)))),
+            style=Markup(_asset("page.css")),
+            script=Markup(script),
+            digest=digest,
+        )
+    )
+
+
+def section(table: Table) -> str:
+    """``table`` as a part of the page."""
+    template = _environment().get_template("table.html.j2")
+    return str(template.module.section(table, table.slug, ""))  # type: ignore[attr-defined]
+
+
+def _views(tables: Sequence[Table]) -> list[View]:
+    """The tables by what they are of: in their order, but what explains them last, and once."""
+    found: dict[str, View] = {}
+    taken: Counter[str] = Counter()
+    for table in [*(table for table in tables if table.protocol != _RULES), *_rules(tables)]:
+        name = table.protocol
+        if name not in found:
+            found[name] = View(_anchor(f"view-{slug(name)}", taken), _NAMES.get(name) or shown(name).title)
+        figure = "" if name == OVERVIEW else per_class_svg(table)
+        found[name].tables.append((_anchor(table.slug or "table", taken), table, Markup(figure)))
+    return [*found.values()]
+
+
+def _rules(tables: Sequence[Table]) -> list[Table]:
+    """The tables that explain others, as one."""
+    explaining = [table for table in tables if table.protocol == _RULES]
+    rules = dict.fromkeys(rule for table in explaining for rule in table.rules)
+    return [replace(explaining[0], rules=[*rules])] if explaining else []
+
+
+def _anchor(name: str, taken: Counter[str]) -> str:
+    taken[name] += 1
+    return f"{name}-{taken[name]}" if taken[name] > 1 else name
+
+
+def _paper_parts(table: Table) -> list[list[Column]]:
+    """The columns in parts that fit on paper; none if all do."""
+    texts = {column.key: [column.metric.heading] for column in table.shown}
+    for row in table.rows:
+        for column, cell in zip(table.shown, layout.cells(table.shown, row)):
+            texts[column.key].append(f"{cell.text} {cell.marks}")
+    widths = {key: 2 + max(map(len, found)) for key, found in texts.items()}
+    room = _PAPER - max((min(len(row.label), 40) for row in table.rows), default=0) - 12
+    found = layout.parts(table.shown, room, lambda column: widths[column.key])
+    return found if len(found) > 1 else []
+
+
+def _rows(table: Table) -> Iterator[tuple[list[str], Row]]:
+    for row in table.rows:
+        yield layout.identity(table, row), row
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files("bench.report.page").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bench.report.page", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=in_html,
+    )
+    environment.filters["number"] = _number
+    environment.globals |= {"layout": layout, "paper_parts": _paper_parts, "rows": _rows}
+    return environment
+
+
+def _number(cell: layout.Styled) -> Markup:
+    text = html.escape(cell.text)
+    tagged = {"best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>", "plain": text}[cell.style]
+    return Markup(tagged + (f"<sup>{html.escape(cell.marks)}</sup>" if cell.marks else ""))

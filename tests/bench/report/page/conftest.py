@@ -1,0 +1,33 @@
+"""Tables for a page: two data sets, one wide table, a failed run."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.report.leaderboard import build
+from tests.bench.report.leaderboard.conftest import Bench, anomaly, closed_set
+
+METHODS = {"softmax": 0.5, "gmm_seg": 0.7, "segsort": 0.6}
+
+
+@pytest.fixture(scope="session")
+def records():
+    bench = Bench()
+
+    def run(method, seed, miou, data):
+        found = {"closed-set": closed_set(miou + seed / 100)}
+        found["closed-set"].targets["test"].per_class["iou"] = {"road": miou, "traffic sign": 0.25}
+        scores = {"msp": {"auroc": 1 - miou, "ap": miou / 10, "fpr95": 0.5}}
+        found["anomaly"] = anomaly(scores)
+        for target in ("fishyscapes/val", "obstacle/val", "road_anomaly/all", "lost_and_found/test"):
+            found["anomaly"].targets |= anomaly(scores, target).targets
+        return bench.record(method, seed, protocols=found, data={"name": data}, recipe={"steps": 10})
+
+    made = [run(m, seed, v, data) for data in ("toyscapes", "camvid") for m, v in METHODS.items() for seed in (0, 1)]
+    failed = bench.record("majority", protocols={}, status="failed", reason="the loss is not finite")
+    return [*made, failed]
+
+
+@pytest.fixture(scope="session")
+def tables(records):
+    return build(records, lambda run_id, under: {}, published="none")

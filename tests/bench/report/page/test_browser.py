@@ -1,0 +1,183 @@
+"""The page in a browser: what its script does, how wide it is, and whether it can be read."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from bench.report.page import page
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address(tables, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page(tables), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open the page at a place in it; what goes wrong there, or is asked for, fails the test."""
+    contexts, troubles = [], []
+
+    def opened(place="", **options):
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: troubles.append(message.text))
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("request", lambda request: troubles.append(request.url) if request.url != address else None)
+        tab.goto(address + place)
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def methods(tab):
+    """Of the rows that are seen, in their order."""
+    return tab.locator("table:not(.paper) tbody:not(.incomplete) th:visible").all_inner_texts()
+
+
+def heading(tab, name):
+    return tab.locator("thead button:visible", has_text=name).first
+
+
+def test_one_view_is_seen_and_a_link_leads_to_another(visit):
+    tab = visit()
+    assert tab.locator("h2:visible").all_inner_texts() == ["Closed-set segmentation"]
+    tab.get_by_role("link", name="Anomaly segmentation", exact=True).click()
+    assert tab.locator("h2:visible").all_inner_texts() == ["Anomaly segmentation"]
+    assert tab.locator("nav a[aria-current]").all_inner_texts() == ["Anomaly segmentation"]
+    assert tab.evaluate("scrollY") == 0
+
+
+def test_a_click_sorts_the_best_first_then_the_worst_and_then_as_it_was(visit):
+    tab = visit("#?data=camvid")
+    assert methods(tab) == ["gmm_seg", "segsort", "softmax"]
+    seen = []
+    for _ in range(3):
+        heading(tab, "mIoU").click()
+        seen.append((methods(tab), tab.locator("th[aria-sort]:visible").count()))
+    assert seen == [
+        (["gmm_seg", "segsort", "softmax"], 1),
+        (["softmax", "segsort", "gmm_seg"], 1),
+        (["gmm_seg", "segsort", "softmax"], 0),
+    ]
+
+
+def test_the_keyboard_sorts_too(visit):
+    tab = visit("#?data=camvid")
+    heading(tab, "Method").focus()
+    for expected in ("ascending", "descending"):
+        tab.keyboard.press("Enter")
+        assert tab.locator("th[aria-sort]:visible").get_attribute("aria-sort") == expected
+    assert methods(tab) == ["softmax", "segsort", "gmm_seg"]
+
+
+def test_the_address_gives_back_view_filter_data_set_and_order(visit):
+    tab = visit()
+    tab.get_by_role("link", name="Anomaly segmentation", exact=True).click()
+    tab.get_by_label("Filter rows").fill("s")
+    tab.get_by_label("Data set").select_option("camvid")
+    heading(tab, "AUROC").click()
+    place, seen = tab.evaluate("location.hash"), methods(tab)
+    assert seen == ["softmax", "segsort", "gmm_seg"]
+    other = visit(place)
+    assert other.locator("h2:visible").all_inner_texts() == ["Anomaly segmentation"]
+    assert methods(other) == seen
+    assert other.get_by_label("Filter rows").input_value() == "s"
+    assert other.get_by_label("Data set").input_value() == "camvid"
+    assert other.locator("th[aria-sort]:visible").get_attribute("aria-sort") == "descending"
+
+
+@pytest.mark.parametrize("place", ["#nowhere", "#?sort=a", "#%00?filter=%00&data=<b>&sort=::", "#?sort=x:99:ascending"])
+def test_a_hostile_address_shows_the_page(visit, place):
+    assert visit(place).locator("h2:visible").count() == 1
+
+
+def test_the_filter_keeps_rows_with_all_words_and_counts_them(visit):
+    tab = visit()
+    tab.get_by_label("Filter rows").fill("camvid seg")
+    assert methods(tab) == ["gmm_seg", "segsort"]
+    assert tab.locator("output").inner_text() == "2 of 6 rows"
+
+
+@pytest.mark.parametrize("place", ["", "#view-anomaly"])
+@pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}])
+def test_a_phone_shows_the_page_at_its_width(visit, place, options):
+    tab = visit(place, viewport={"width": 390, "height": 844}, **options)
+    right = tab.locator("body").bounding_box()
+    assert right["x"] + right["width"] <= 390
+    assert options or tab.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_without_a_script_every_table_is_seen(visit, tables):
+    tab = visit(java_script_enabled=False)
+    assert tab.locator("section.table:visible").count() == len(tables)
+    assert tab.locator("form:visible").count() == 0
+
+
+def test_the_first_column_and_the_heading_stay_while_a_table_scrolls(visit):
+    tab = visit("#view-anomaly", viewport={"width": 390, "height": 844})
+    box = tab.locator(".box:visible").first
+    box.evaluate("box => { box.scrollLeft = 400; }")
+    assert box.evaluate("box => box.scrollLeft") > 300
+    pinned = box.locator("tbody th").first.bounding_box()
+    assert pinned["x"] - box.bounding_box()["x"] < 2
+
+
+LUMINANCES = """() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => channels(colour).slice(0, 3).map((c) => c / 255)
+    .map((c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = getComputedStyle(node).backgroundColor;
+      if (channels(colour)[3] !== 0) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const worst = {};
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+    if (!own || !node.checkVisibility() || node.closest("svg, script")) continue;
+    const style = getComputedStyle(node);
+    const [a, b] = [luminance(style.color), luminance(behind(node))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) worst[node.tagName + "." + node.className + ": " + node.textContent.slice(0, 30)] = ratio;
+  }
+  return worst;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast(visit, scheme):
+    tab = visit("#view-anomaly", color_scheme=scheme)
+    dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+    assert tab.evaluate(LUMINANCES) == {}
+
+
+def test_print_shows_all_columns_within_the_page(visit):
+    tab = visit("#view-anomaly", viewport={"width": 1030, "height": 700})  # A4 across, less its margins
+    tab.emulate_media(media="print")
+    assert tab.locator("nav:visible, form:visible, table.screen:visible").count() == 0
+    widths = tab.locator("table:visible").evaluate_all("found => found.map((table) => table.scrollWidth)")
+    assert len(widths) > 1
+    assert max(widths) <= 1030

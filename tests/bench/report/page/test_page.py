@@ -1,0 +1,69 @@
+"""The page as text: what it is made of, and what holds without a script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+
+from bench.report.page import page
+
+
+@pytest.fixture(scope="module")
+def text(tables):
+    return page(tables)
+
+
+def tags(text):
+    found = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))
+    parser.feed(text)
+    return found
+
+
+def test_the_browser_may_run_the_one_script_and_load_nothing(text):
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    policy = next(a["content"] for tag, a in tags(text) if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+
+
+def test_every_link_leads_to_one_place_of_the_page(text):
+    places = Counter(a["id"] for _, a in tags(text) if "id" in a)
+    links = [a["href"][1:] for tag, a in tags(text) if tag == "a"]
+    assert len(links) > 8
+    assert {name for name in links if places[name] != 1} == set()
+
+
+def test_each_protocol_has_a_view(tables, text):
+    titles = re.findall(r"<h2 [^>]*>(.*?)</h2>", text)
+    assert titles == ["Closed-set segmentation", "Anomaly segmentation", "Without scores"]
+    assert len(re.findall(r'<section class="table"', text)) == len(tables)
+
+
+def test_tables_have_captions_and_headings_with_scope(text):
+    grids = re.findall(r"<table.*?</table>", text, re.DOTALL)
+    assert grids
+    for grid in grids:
+        assert "<caption>" in grid
+        assert all("scope=" in tag for tag in re.findall(r"<th\b[^>]*>", grid))
+        assert '<th scope="row"' in grid
+
+
+def test_a_table_wider_than_paper_is_there_in_parts_with_every_column_once(tables, text):
+    wide = max(tables, key=lambda table: len(table.shown))
+    whole = text[text.index(f'id="{wide.slug}"') :]
+    parts = re.findall(r'<table class="paper">.*?</table>', whole[: whole.index("</section>")], re.DOTALL)
+    assert len(parts) > 1
+    headings = sum(len(re.findall(r'<th scope="col" class="number"', part)) for part in parts)
+    assert headings == len(wide.shown)
+
+
+def test_a_page_without_tables_says_so():
+    assert "There are no runs to compare" in page([])
