@@ -67,7 +67,7 @@ def leaderboard(
         from bench.report.page import page
 
         scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
-        return page([*shown, *(built(replace(view, protocols=scored)) if scored else [])])
+        return page([*shown, *(built(replace(view, protocols=scored)) if scored else [])], records)
 
     if formats or out is not None:
         for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):

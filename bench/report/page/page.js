@@ -1,9 +1,13 @@
 "use strict";
-// One view at a time; tables that sort by a click or a key; a filter; all of it in the address, as
-// #VIEW-OR-TABLE?filter=WORDS&data=NAME&sort=TABLE:COLUMN:DIRECTION, so that a link gives back what was seen.
+// One view at a time; tables that sort by a click or a key; a filter; how a row's runs were made; all of it in the
+// address, as
+// #VIEW-OR-TABLE?filter=WORDS&data=NAME&sort=TABLE:COLUMN:DIRECTION&run=RUNS, so that
+// a link gives back what was seen.
 (() => {
   const all = (selector, under = document) => [...under.querySelectorAll(selector)];
-  const form = document.querySelector("form");
+  const form = document.querySelector("form[role=search]");
+  const dialog = document.querySelector("dialog");
+  const runs = all("details.run");
   const views = all(".view");
   if (!views.length) return;
   const tables = all("section.table").map((section) => {
@@ -68,7 +72,22 @@
         count += seen.length;
       }
     }
+    for (const run of runs) {
+      const summary = run.querySelector("summary").textContent.toLowerCase();
+      run.hidden = !words.every((word) => summary.includes(word)) || !(!data || summary.includes(data.toLowerCase()));
+    }
     form.querySelector("output").textContent = count ? `${shown} of ${count} rows` : "";
+  }
+
+  /** How the runs of a row were made, over the page. */
+  function open(name) {
+    const made = name && document.getElementById(name);
+    if (!made?.matches(".made")) return dialog.close();
+    const copy = made.cloneNode(true);
+    copy.removeAttribute("id");
+    dialog.querySelector("div").replaceChildren(copy);
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
   }
 
   /** Show what the address says. */
@@ -92,6 +111,7 @@
       else unsort(table);
     }
     filter();
+    open(params.get("run"));
     if (moved && query === undefined) keep(target ? place : view.id);
     if (target && target !== view) target.scrollIntoView();
   }
@@ -133,6 +153,15 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.elements.filter.addEventListener("input", (event) => { set("filter", event.target.value); filter(); });
   form.elements.data.addEventListener("change", (event) => { set("data", event.target.value); filter(); });
+  for (const link of all("a.run")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      set("run", link.hash.slice(1));
+      open(link.hash.slice(1));
+    });
+  }
+  dialog.addEventListener("close", () => set("run", ""));
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   addEventListener("hashchange", () => restore(true));
   form.hidden = false;
   document.documentElement.classList.add("scripted");

@@ -21,13 +21,15 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from bench.common.text import in_html
+from bench.common.text import in_html, visible
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.figures import per_class_svg
 from bench.report.leaderboard.model import Row, Table, slug
 from bench.report.leaderboard.supervision import PROTOCOL as BY_SUPERVISION
 from bench.report.leaderboard.views import OVERVIEW
+from bench.report.page.details import details
+from bench.schema.record import Record
 from bench.scoring.described import shown
 
 _RULES = "rules"
@@ -53,8 +55,11 @@ class View:
     """Each with its anchor and its figure."""
 
 
-def page(tables: Sequence[Table]) -> str:
-    """A self-contained page of all ``tables``, a view for each protocol, with a figure of the IoU of each class."""
+def page(tables: Sequence[Table], records: Sequence[Record] = ()) -> str:
+    """A self-contained page of all ``tables``, a view for each protocol, with a figure of the IoU of each class.
+
+    Of rows that have their runs among the ``records`` it also says how these were made.
+    """
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -62,6 +67,7 @@ def page(tables: Sequence[Table]) -> str:
         .get_template("page.html.j2")
         .render(
             views=_views(tables),
+            details=details((row for table in tables for row in table.rows), records),
             data_sets=list(dict.fromkeys(filter(None, (table.facts.get("data set") for table in tables)))),
             style=Markup(_asset("page.css")),
             script=Markup(script),
@@ -73,7 +79,7 @@ def page(tables: Sequence[Table]) -> str:
 def section(table: Table) -> str:
     """``table`` as a part of the page."""
     template = _environment().get_template("table.html.j2")
-    return str(template.module.section(table, table.slug, ""))  # type: ignore[attr-defined]
+    return str(template.module.section(table, table.slug, "", {}))  # type: ignore[attr-defined]
 
 
 def _views(tables: Sequence[Table]) -> list[View]:
@@ -132,7 +138,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=in_html,
     )
-    environment.filters["number"] = _number
+    environment.filters |= {"number": _number, "lines": _lines}
     environment.globals |= {"layout": layout, "paper_parts": _paper_parts, "rows": _rows}
     return environment
 
@@ -141,3 +147,8 @@ def _number(cell: layout.Styled) -> Markup:
     text = html.escape(cell.text)
     tagged = {"best": f"<strong>{text}</strong>", "second": f"<u>{text}</u>", "plain": text}[cell.style]
     return Markup(tagged + (f"<sup>{html.escape(cell.marks)}</sup>" if cell.marks else ""))
+
+
+def _lines(text: str) -> Markup:
+    """``text`` of several lines, each as it is."""
+    return Markup("\n").join(map(visible, text.split("\n")))

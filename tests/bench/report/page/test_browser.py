@@ -22,9 +22,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(tables, tmp_path_factory):
+def address(tables, records, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(tables), encoding="utf-8")
+    path.write_text(page(tables, records), encoding="utf-8")
     return path.as_uri()
 
 
@@ -50,7 +50,7 @@ def visit(browser, address):
 
 def methods(tab):
     """Of the rows that are seen, in their order."""
-    return tab.locator("table:not(.paper) tbody:not(.incomplete) th:visible").all_inner_texts()
+    return tab.locator("section.table table:not(.paper) tbody:not(.incomplete) th:visible").all_inner_texts()
 
 
 def heading(tab, name):
@@ -68,15 +68,15 @@ def test_one_view_is_seen_and_a_link_leads_to_another(visit):
 
 def test_a_click_sorts_the_best_first_then_the_worst_and_then_as_it_was(visit):
     tab = visit("#?data=camvid")
-    assert methods(tab) == ["gmm_seg", "segsort", "softmax"]
+    assert methods(tab) == ["gmmseg", "segsort", "softmax"]
     seen = []
     for _ in range(3):
         heading(tab, "mIoU").click()
         seen.append((methods(tab), tab.locator("th[aria-sort]:visible").count()))
     assert seen == [
-        (["gmm_seg", "segsort", "softmax"], 1),
-        (["softmax", "segsort", "gmm_seg"], 1),
-        (["gmm_seg", "segsort", "softmax"], 0),
+        (["gmmseg", "segsort", "softmax"], 1),
+        (["softmax", "segsort", "gmmseg"], 1),
+        (["gmmseg", "segsort", "softmax"], 0),
     ]
 
 
@@ -86,7 +86,7 @@ def test_the_keyboard_sorts_too(visit):
     for expected in ("ascending", "descending"):
         tab.keyboard.press("Enter")
         assert tab.locator("th[aria-sort]:visible").get_attribute("aria-sort") == expected
-    assert methods(tab) == ["softmax", "segsort", "gmm_seg"]
+    assert methods(tab) == ["softmax", "segsort", "gmmseg"]
 
 
 def test_the_address_gives_back_view_filter_data_set_and_order(visit):
@@ -96,13 +96,29 @@ def test_the_address_gives_back_view_filter_data_set_and_order(visit):
     tab.get_by_label("Data set").select_option("camvid")
     heading(tab, "AUROC").click()
     place, seen = tab.evaluate("location.hash"), methods(tab)
-    assert seen == ["softmax", "segsort", "gmm_seg"]
+    assert seen == ["softmax", "segsort", "gmmseg"]
     other = visit(place)
     assert other.locator("h2:visible").all_inner_texts() == ["Anomaly segmentation"]
     assert methods(other) == seen
     assert other.get_by_label("Filter rows").input_value() == "s"
     assert other.get_by_label("Data set").input_value() == "camvid"
     assert other.locator("th[aria-sort]:visible").get_attribute("aria-sort") == "descending"
+
+
+def test_a_row_opens_how_its_runs_were_made_and_the_address_does_too(visit):
+    tab = visit("#?filter=softmax&data=camvid")
+    tab.locator("a.run:visible").click()
+    shown = tab.locator("dialog")
+    assert "camvid" in shown.locator("pre").first.inner_text()
+    assert shown.locator("thead th").all_inner_texts() == ["Seed", "0", "1"]
+    place = tab.evaluate("location.hash")
+    tab.keyboard.press("Escape")
+    assert not shown.is_visible()
+    assert "run=" in place
+    assert "run=" not in tab.evaluate("location.hash")
+    other = visit(place)
+    assert other.locator("dialog").is_visible()
+    assert methods(other) == ["softmax"]
 
 
 @pytest.mark.parametrize("place", ["#nowhere", "#?sort=a", "#%00?filter=%00&data=<b>&sort=::", "#?sort=x:99:ascending"])
@@ -113,7 +129,7 @@ def test_a_hostile_address_shows_the_page(visit, place):
 def test_the_filter_keeps_rows_with_all_words_and_counts_them(visit):
     tab = visit()
     tab.get_by_label("Filter rows").fill("camvid seg")
-    assert methods(tab) == ["gmm_seg", "segsort"]
+    assert methods(tab) == ["gmmseg", "segsort"]
     assert tab.locator("output").inner_text() == "2 of 6 rows"
 
 
@@ -130,6 +146,8 @@ def test_without_a_script_every_table_is_seen(visit, tables):
     tab = visit(java_script_enabled=False)
     assert tab.locator("section.table:visible").count() == len(tables)
     assert tab.locator("form:visible").count() == 0
+    tab.locator("a.run").first.click()
+    assert tab.locator("details.run[open]").count() == 1
 
 
 def test_the_first_column_and_the_heading_stay_while_a_table_scrolls(visit):

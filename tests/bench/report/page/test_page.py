@@ -14,8 +14,8 @@ from bench.report.page import page
 
 
 @pytest.fixture(scope="module")
-def text(tables):
-    return page(tables)
+def text(tables, records):
+    return page(tables, records)
 
 
 def tags(text):
@@ -39,11 +39,21 @@ def test_every_link_leads_to_one_place_of_the_page(text):
     links = [a["href"][1:] for tag, a in tags(text) if tag == "a"]
     assert len(links) > 8
     assert {name for name in links if places[name] != 1} == set()
+    rows = re.findall(r'<a class="run" href="#(run-\w+)">', text)
+    assert len(rows) == 12
+    assert len({*rows}) == 6, "rows of the same runs share what is said of them"
+
+
+def test_of_a_row_it_says_how_its_runs_were_made(text):
+    made = re.findall(r'<div id="run-.*?</div>\n</details>', text, re.DOTALL)[0]
+    for said in ("0123456789abcdef", "ab" * 32, "CPU", "bench run --method", "--seed 0", "&#34;steps&#34;: 10"):
+        assert said in made
+    assert re.findall(r'<th scope="col">(\d)</th>', made) == ["0", "1"]
 
 
 def test_each_protocol_has_a_view(tables, text):
     titles = re.findall(r"<h2 [^>]*>(.*?)</h2>", text)
-    assert titles == ["Closed-set segmentation", "Anomaly segmentation", "Without scores"]
+    assert titles == ["Closed-set segmentation", "Anomaly segmentation", "Without scores", "Runs"]
     assert len(re.findall(r'<section class="table"', text)) == len(tables)
 
 

@@ -1,0 +1,120 @@
+"""What the page says of a row's runs: how each was made, the command that repeats it, and what to cite."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+
+from bench.common.errors import UserError
+from bench.config.command import command
+from bench.plugins import registry
+from bench.report import citation
+from bench.report.leaderboard.model import Row
+from bench.report.leaderboard.views import title
+from bench.schema.record import Environment, Record
+
+
+@dataclass(frozen=True)
+class Block:
+    """Runs that differ in the seed alone."""
+
+    title: str
+    seeds: tuple[int, ...]
+    facts: Mapping[str, Sequence[str]]
+    """By name, for each seed."""
+    command: str
+    """Makes the first of them; empty where the method is not installed or refuses the settings of then."""
+    configuration: str
+    """All of it but the seed, as JSON."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """Of the runs of a row."""
+
+    anchor: str
+    label: str
+    blocks: tuple[Block, ...]
+    bibtex: str
+    """Of the method; empty where it cites nothing."""
+
+
+def details(rows: Iterable[Row], records: Sequence[Record]) -> dict[tuple[str, ...], Details]:
+    """By their runs, of all ``rows`` that have a record for each of them."""
+    known = {record.run_id: record for record in records}
+    by_runs = {row.run_ids: row for row in rows if row.run_ids and known.keys() >= {*row.run_ids}}
+    return {runs: _details(row, [known[name] for name in runs]) for runs, row in by_runs.items()}
+
+
+def _details(row: Row, records: Sequence[Record]) -> Details:
+    blocks = [_block([*alike]) for _, alike in groupby(sorted(records, key=_sort_key), key=_configuration)]
+    digest = hashlib.sha256("\n".join(row.run_ids).encode()).hexdigest()[:12]
+    return Details(f"run-{digest}", row.label, tuple(blocks), _bibtex(row.method))
+
+
+def _sort_key(record: Record) -> tuple[str, int]:
+    return _configuration(record), record.config.seed
+
+
+def _configuration(record: Record) -> str:
+    return json.dumps(record.config.model_dump(mode="json", exclude={"seed"}), indent=1)
+
+
+def _block(records: Sequence[Record]) -> Block:
+    first = records[0]
+    told = [dict(_facts(record)) for record in records]
+    names = dict.fromkeys(name for facts in told for name in facts)
+    return Block(
+        title(first.config),
+        tuple(record.config.seed for record in records),
+        {name: [facts.get(name, "") for facts in told] for name in names},
+        _command(first),
+        _configuration(first),
+    )
+
+
+def _facts(record: Record) -> Iterator[tuple[str, str]]:
+    training = record.training
+    yield "run", record.run_id
+    yield "finished", record.created
+    yield from _circumstances(record.environment, "")
+    if record.scoring_environment is not None:
+        yield from _circumstances(record.scoring_environment, " of scoring")
+    if training is not None:
+        yield "training", f"{training.steps:,} steps in {training.seconds / 60:.1f} min"
+        yield "parameters", f"{training.parameters:,}"
+    hashes = {
+        "fingerprint": record.fingerprint,
+        "training data (SHA-256)": record.data and (record.data.content or record.data.fingerprint),
+        "encoder weights (SHA-256)": record.config.encoder_weights_hash,
+        "model (SHA-256)": record.checkpoint_hash,
+        "counts per image (SHA-256)": record.statistics_hash,
+        **{f"{name} (SHA-256)": digest for name, digest in record.plugins.items()},
+    }
+    yield from ((name, digest) for name, digest in hashes.items() if digest)
+
+
+def _circumstances(made: Environment, of: str) -> Iterator[tuple[str, str]]:
+    yield f"commit{of}", (made.commit or "unknown") + " with changes" * bool(made.dirty)
+    yield f"hardware{of}", f"{made.hardware or made.device} ({made.device}), {made.platform}".removesuffix(", ")
+    yield f"processes and threads{of}", f"{made.ranks}, {'unknown' if made.threads is None else made.threads}"
+    packages = {"python": made.python, **made.packages}
+    yield f"software{of}", ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+
+
+def _command(record: Record) -> str:
+    with suppress(UserError), registry.methods.to_read(record.config.method_name) as method:
+        return command(record.config, method)
+    return ""
+
+
+@cache
+def _bibtex(method: str) -> str:
+    with suppress(UserError):
+        return "\n\n".join(citation.entries(method))
+    return ""
