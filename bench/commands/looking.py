@@ -15,6 +15,8 @@ from bench.common.errors import UserError
 from bench.common.text import lines
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bench.records.store import Store
     from bench.schema.record import Record
 
@@ -60,14 +62,17 @@ def leaderboard(
     tables.require(view, records)
     found = {record.run_id: record for record in records}
 
+    def statistics(run_id: str, under: str = "") -> dict[str, np.ndarray]:
+        return store.statistics_of(found[run_id], under)
+
     def built(view: tables.View) -> list[tables.Table]:
-        return tables.build(records, lambda run_id, under: store.statistics_of(found[run_id], under), view)
+        return tables.build(records, statistics, view)
 
     def page(shown: Sequence[tables.Table]) -> str:
         from bench.report.page import page
 
         scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
-        return page([*shown, *(built(replace(view, protocols=scored)) if scored else [])], records)
+        return page([*shown, *(built(replace(view, protocols=scored)) if scored else [])], records, statistics)
 
     if formats or out is not None:
         for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,12 @@ from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column, Metric, metric
 from bench.report.leaderboard.model import Cell
 from bench.report.leaderboard.selection import headline
+from bench.report.palette import style
 from bench.schema.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DECADE = 10
 """Values that span more than this factor stand on a logarithmic axis."""
@@ -296,12 +298,9 @@ def write(panels: Sequence[Panel], path: Path) -> list[Path]:
     be written.
     """
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
-    with rc_context({"svg.hashsalt": path.stem, "font.size": 9}):
-        figure = Figure(figsize=(6.4, 4.4 * len(panels)), dpi=150, layout="constrained")
-        for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels):
-            _draw(axes, panel)
+    with rc_context({"svg.hashsalt": path.stem}):
+        figure = drawing(panels)
         kinds = sorted(figure.canvas.get_supported_filetypes())
         kind = path.suffix.removeprefix(".").lower()
         if kind not in kinds:
@@ -319,6 +318,18 @@ def write(panels: Sequence[Panel], path: Path) -> list[Path]:
     return [path, numbers]
 
 
+def drawing(panels: Sequence[Panel]) -> Figure:
+    """``panels`` below each other."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"font.size": 9}):
+        figure = Figure(figsize=(6.4, 4.4 * len(panels)), dpi=150, layout="constrained")
+        for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels):
+            _draw(axes, panel)
+    return figure
+
+
 def _draw(axes: Axes, panel: Panel) -> None:
     """One panel: means with their deviation, every seed as a dot."""
     from matplotlib.transforms import ScaledTranslation
@@ -328,8 +339,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
     ordered = sorted(values.values(), key=_order)
     numeric = all(map(_is_number, ordered))
     position = {canonical(x): float(x) if numeric else i for i, x in enumerate(ordered)}
+    of_method: Counter[str] = Counter()
     for i, line in enumerate(panel.lines):
-        colour = f"C{i % 10}"
+        colour, dashes = style(line.method).colour, ("-", "--", ":", "-.")[of_method[line.method] % 4]
+        of_method[line.method] += 1
         xs = [position[canonical(point.x)] for point in line.points]
         cells = [point.cell for point in line.points]
         bars = axes.errorbar(
@@ -337,6 +350,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
             [scale * cell.mean for cell in cells],
             yerr=[scale * (cell.std or 0.0) for cell in cells],
             color=colour,
+            linestyle=dashes,
             marker="so^Dv"[i % 5],
             markersize=5,
             linewidth=1.2,

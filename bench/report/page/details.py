@@ -47,12 +47,13 @@ class Details:
 def details(rows: Iterable[Row], records: Sequence[Record]) -> dict[tuple[str, ...], Details]:
     """By their runs, of all ``rows`` that have a record for each of them."""
     known = {record.run_id: record for record in records}
+    commands = _commands(known.values())
     by_runs = {row.run_ids: row for row in rows if row.run_ids and known.keys() >= {*row.run_ids}}
-    return {runs: _details(row, [known[name] for name in runs]) for runs, row in by_runs.items()}
+    return {runs: _details(row, [known[name] for name in runs], commands) for runs, row in by_runs.items()}
 
 
-def _details(row: Row, records: Sequence[Record]) -> Details:
-    blocks = [_block([*alike]) for _, alike in groupby(sorted(records, key=_sort_key), key=_configuration)]
+def _details(row: Row, records: Sequence[Record], commands: Mapping[str, str]) -> Details:
+    blocks = [_block([*alike], commands) for _, alike in groupby(sorted(records, key=_sort_key), key=_configuration)]
     digest = hashlib.sha256("\n".join(row.run_ids).encode()).hexdigest()[:12]
     return Details(f"run-{digest}", row.label, tuple(blocks), _bibtex(row.method))
 
@@ -65,7 +66,7 @@ def _configuration(record: Record) -> str:
     return json.dumps(record.config.model_dump(mode="json", exclude={"seed"}), indent=1)
 
 
-def _block(records: Sequence[Record]) -> Block:
+def _block(records: Sequence[Record], commands: Mapping[str, str]) -> Block:
     first = records[0]
     told = [dict(_facts(record)) for record in records]
     names = dict.fromkeys(name for facts in told for name in facts)
@@ -73,7 +74,7 @@ def _block(records: Sequence[Record]) -> Block:
         title(first.config),
         tuple(record.config.seed for record in records),
         {name: [facts.get(name, "") for facts in told] for name in names},
-        _command(first),
+        commands.get(first.run_id, ""),
         _configuration(first),
     )
 
@@ -107,10 +108,16 @@ def _circumstances(made: Environment, of: str) -> Iterator[tuple[str, str]]:
     yield f"software{of}", ", ".join(f"{name} {version}" for name, version in packages.items() if version)
 
 
-def _command(record: Record) -> str:
-    with suppress(UserError), registry.methods.to_read(record.config.method_name) as method:
-        return command(record.config, method)
-    return ""
+def _commands(records: Iterable[Record]) -> dict[str, str]:
+    """By run, of methods that are installed and take the settings of then: each method is read once."""
+    found = {}
+    ordered = sorted(records, key=lambda record: record.config.method_name)
+    for name, of_method in groupby(ordered, key=lambda record: record.config.method_name):
+        with suppress(UserError), registry.methods.to_read(name) as method:
+            for record in of_method:
+                with suppress(UserError):
+                    found[record.run_id] = command(record.config, method)
+    return found
 
 
 @cache

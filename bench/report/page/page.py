@@ -22,12 +22,15 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from bench.common.text import in_html, visible
+from bench.records.ledger import ledger
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
-from bench.report.leaderboard.figures import per_class_svg
+from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.model import Row, Table, slug
 from bench.report.leaderboard.supervision import PROTOCOL as BY_SUPERVISION
 from bench.report.leaderboard.views import OVERVIEW
+from bench.report.page import charts
+from bench.report.page.charts import Chart
 from bench.report.page.details import details
 from bench.schema.record import Record
 from bench.scoring.described import shown
@@ -51,22 +54,28 @@ class View:
 
     id: str
     title: str
-    tables: list[tuple[str, Table, Markup]] = field(default_factory=list)
-    """Each with its anchor and its figure."""
+    tables: list[tuple[str, Table, list[Chart]]] = field(default_factory=list)
+    """Each with its anchor and its charts."""
 
 
-def page(tables: Sequence[Table], records: Sequence[Record] = ()) -> str:
-    """A self-contained page of all ``tables``, a view for each protocol, with a figure of the IoU of each class.
+def page(tables: Sequence[Table], records: Sequence[Record] = (), statistics: Statistics | None = None) -> str:
+    """A self-contained page of all ``tables``, a view for each protocol, with charts.
 
-    Of rows that have their runs among the ``records`` it also says how these were made.
+    Args:
+        tables: as ``leaderboard.build`` gives them.
+        records: of the runs of the tables: the page says how they were made, and draws what needs several of them.
+        statistics: of the runs' images, as ``leaderboard.build`` takes them: for diagrams over bins.
     """
+    runs = ledger(records)
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            views=_views(tables),
+            views=_views(tables, statistics),
+            charts=[*charts.of_runs(runs, records)],
+            heat_maps=[*charts.heat_maps(runs)],
             details=details((row for table in tables for row in table.rows), records),
             data_sets=list(dict.fromkeys(filter(None, (table.facts.get("data set") for table in tables)))),
             style=Markup(_asset("page.css")),
@@ -79,10 +88,10 @@ def page(tables: Sequence[Table], records: Sequence[Record] = ()) -> str:
 def section(table: Table) -> str:
     """``table`` as a part of the page."""
     template = _environment().get_template("table.html.j2")
-    return str(template.module.section(table, table.slug, "", {}))  # type: ignore[attr-defined]
+    return str(template.module.section(table, table.slug, [], {}, False))  # type: ignore[attr-defined]
 
 
-def _views(tables: Sequence[Table]) -> list[View]:
+def _views(tables: Sequence[Table], statistics: Statistics | None) -> list[View]:
     """The tables by what they are of: in their order, but what explains them last, and once."""
     found: dict[str, View] = {}
     taken: Counter[str] = Counter()
@@ -90,8 +99,8 @@ def _views(tables: Sequence[Table]) -> list[View]:
         name = table.protocol
         if name not in found:
             found[name] = View(_anchor(f"view-{slug(name)}", taken), _NAMES.get(name) or shown(name).title)
-        figure = "" if name == OVERVIEW else per_class_svg(table)
-        found[name].tables.append((_anchor(table.slug or "table", taken), table, Markup(figure)))
+        anchor = _anchor(table.slug or "table", taken)
+        found[name].tables.append((anchor, table, [*charts.of_table(table, statistics)]))
     return [*found.values()]
 
 

@@ -1,0 +1,79 @@
+"""What the charts show."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from bench.records.ledger import ledger
+from bench.report.page import charts, page
+from bench.report.palette import style
+from bench.scoring.protocols.anomaly import Anomaly
+from tests.bench.report.leaderboard.conftest import Bench, closed_set
+
+
+def test_every_seed_of_every_row_is_a_dot_and_every_mean_a_line(tables):
+    table = next(table for table in tables if table.protocol == "closed-set" and table.rows)
+    drawn = ElementTree.fromstring(charts.seeds(table))
+    columns = [column for column in table.shown if column.metric.better]
+    cells = [row.cells[column.key] for row in table.rows for column in columns if column.key in row.cells]
+    assert len(drawn.findall("circle")) == sum(cell.n for cell in cells) > 0
+    assert sum("v14" in path.get("d", "") for path in drawn.findall("path")) == len(cells)
+
+
+def test_a_trivial_baseline_does_not_squeeze_the_others():
+    cells = [SimpleNamespace(mean=m, values={0: m}) for m in (0.80, 0.81, 0.82, 0.84, 0.02)]
+    assert charts._ends(cells) == (0.80, 0.84)
+
+
+def test_a_reliability_diagram_is_of_the_pixels_of_all_runs():
+    bins = np.array([[[0, 0, 0.0], [10, 5, 4.0]], [[0, 0, 0.0], [30, 27, 26.0]]])
+    confidence, accuracy = charts._reliability(list(bins))
+    assert confidence == pytest.approx([30 / 40])
+    assert accuracy == pytest.approx([32 / 40])
+
+
+def test_precision_and_recall_enclose_the_average_precision():
+    generator = np.random.default_rng(0)
+    histogram = np.stack([generator.poisson(900 / np.arange(1, 101)), generator.poisson(np.arange(100) / 9)])
+    recalls, precision = charts._precision_recall([histogram.astype(float)])
+    expected = Anomaly.metrics(Anomaly.condensed({"histogram": histogram}))["ap"]
+    assert np.trapezoid(precision, recalls) == pytest.approx(expected, abs=0.02)
+
+
+def test_features_by_read_outs_is_a_mean_over_seeds_and_best_is_strongest():
+    bench = Bench()
+
+    def run(method, seed, miou, features=None):
+        record = bench.record(method, seed, protocols={"closed-set": closed_set(miou)})
+        if features:
+            of = {"run": "of", "name": features, "fingerprint": "f" * 64, "model": "a" * 64}
+            config = record.config.model_copy(update={"features": SimpleNamespace(**of)})
+            record = record.model_copy(update={"config": config})
+        return record.model_copy(update={"configuration": method})
+
+    records = [run("softmax", 0, 0.5), run("softmax", 1, 0.6), run("linear", 0, 0.8, "softmax")]
+    records += [run("gaussian", 0, 0.3, "softmax")]
+    (found,) = charts.heat_maps(ledger(records))
+    assert found.read_outs == ["own", "gaussian", "linear"]
+    assert found.rows == [("softmax", [("55.00", 50), ("30.00", 0), ("80.00", 100)])]
+
+
+def test_speed_and_steps_are_drawn_where_runs_have_them(records):
+    assert [chart.title for chart in charts.of_runs(ledger(records), records)] == []
+
+
+def test_every_figure_of_the_page_takes_its_text_from_the_page(tables, records):
+    figures = re.findall(r"<svg.*?</svg>", page(tables, records), re.DOTALL)
+    assert figures
+    assert not [figure for figure in figures if "#000000" in figure or "#ffffff" in figure]
+
+
+def test_methods_of_the_suite_have_ten_colours_and_marks_and_others_the_same_each_time():
+    names = ["agmm", "gaussian", "gmmseg", "gss", "linear", "majority", "mixture", "neighbours", "segsort", "softmax"]
+    assert len({style(name).colour for name in names}) == len({style(name).mark for name in names}) == len(names)
+    assert style("of somebody else") == style("of somebody else")
