@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bench.records.store import Store
+    from bench.report.comparing.claims import Tested
     from bench.schema.record import Record
 
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     multiple=True,
     help="Files to write, in place of tables in the terminal.",
 )
+@click.option(
+    "--claims", "claims_file", type=Place(dir_okay=False), help="Claims to test at the head of the HTML page."
+)
 @click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/leaderboard.")
 @options.plugins
 def leaderboard(
@@ -45,6 +49,7 @@ def leaderboard(
     top: int | None,
     everything: bool,
     formats: tuple[str, ...],
+    claims_file: Path | None,
     out: Path | None,
 ) -> None:
     """Compare the runs of RESULTS: each method once, a number for each protocol; more on request."""
@@ -52,6 +57,8 @@ def leaderboard(
     from bench.records.store import Store
     from bench.report import leaderboard as tables
 
+    if claims_file is not None and "html" not in formats:
+        raise UserError("--claims is for the HTML page; add --format html, or see them with `bench claims`")
     store = Store(results)
     records = store.records()
     if unfinished := ", ".join(record.run_id for record in store.unfinished()):
@@ -72,13 +79,22 @@ def leaderboard(
         from bench.report.page import page
 
         scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
-        return page([*shown, *(built(replace(view, protocols=scored)) if scored else [])], records, statistics)
+        further = built(replace(view, protocols=scored)) if scored else []
+        tested = [] if claims_file is None else _tested(claims_file, store)
+        return page([*shown, *further], records, statistics, tested)
 
     if formats or out is not None:
         for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):
             say(path)
     else:
         tables.show(built(view), Output())
+
+
+def _tested(file: Path, store: Store) -> list[Tested]:
+    from bench.report.comparing.claims import Claims, verdicts
+    from bench.report.comparing.results import Results
+
+    return [*verdicts(Claims.read(file), Results.of(store))]
 
 
 @click.command(cls=Command)

@@ -176,7 +176,7 @@ def _judged(claim: Claim, supervision: str, pair: Pair, row: Difference) -> Test
 
 # As Markdown and for programs
 
-_HEADINGS = {
+HEADINGS = {
     "Claim": "---", "Trained on": "---", "Scored on": "---", "Metric": "---", "Gain": "---:", "95 % interval": "---:",
     "More than": "---:", "Verdict": "---", "Seeds": "---:", "Runs": "---:",
 }  # fmt: skip
@@ -199,7 +199,7 @@ def markdown(tested: Sequence[Tested]) -> str:
         stated = {row.claim.id: row.claim for row in rows}.values()
         blocks.append(f"## {in_markdown(paper)}")
         blocks.append("\n".join(map(_statement, stated)))
-        lines = [[*_HEADINGS], [*_HEADINGS.values()], *(map(in_markdown, _cells(row, behind)) for row in rows)]
+        lines = [[*HEADINGS], [*HEADINGS.values()], *(map(in_markdown, cells(row, behind)) for row in rows)]
         blocks.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     if behind:
         blocks.append("## Runs")
@@ -212,8 +212,8 @@ def _statement(claim: Claim) -> str:
     return f"- **{in_markdown(claim.id)}**: {in_markdown(said)}"
 
 
-def _cells(row: Tested, behind: dict[str, int]) -> tuple[str, ...]:
-    """The cells of a row; the runs behind it are numbered in ``behind``."""
+def cells(row: Tested, behind: dict[str, int]) -> tuple[str, ...]:
+    """What stands under the ``HEADINGS`` in a row; the runs behind it are numbered in ``behind``."""
     claim, pair, found = row.claim, row.pair, row.found
     if pair is None or found is None:
         labels = ", ".join(filter(None, (row.supervision, claim.supervision_of_b)))

@@ -23,13 +23,14 @@ from markupsafe import Markup
 
 from bench.common.text import in_html, visible
 from bench.records.ledger import ledger
+from bench.report.comparing.claims import Tested
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.model import Row, Table, slug
 from bench.report.leaderboard.supervision import PROTOCOL as BY_SUPERVISION
 from bench.report.leaderboard.views import OVERVIEW
-from bench.report.page import charts
+from bench.report.page import charts, claims
 from bench.report.page.charts import Chart
 from bench.report.page.details import details
 from bench.schema.record import Record
@@ -58,13 +59,19 @@ class View:
     """Each with its anchor and its charts."""
 
 
-def page(tables: Sequence[Table], records: Sequence[Record] = (), statistics: Statistics | None = None) -> str:
+def page(
+    tables: Sequence[Table],
+    records: Sequence[Record] = (),
+    statistics: Statistics | None = None,
+    tested: Sequence[Tested] = (),
+) -> str:
     """A self-contained page of all ``tables``, a view for each protocol, with charts.
 
     Args:
         tables: as ``leaderboard.build`` gives them.
         records: of the runs of the tables: the page says how they were made, and draws what needs several of them.
         statistics: of the runs' images, as ``leaderboard.build`` takes them: for diagrams over bins.
+        tested: claims and what became of them, at the head of the page.
     """
     runs = ledger(records)
     script = _asset("page.js")
@@ -73,6 +80,9 @@ def page(tables: Sequence[Table], records: Sequence[Record] = (), statistics: St
         _environment()
         .get_template("page.html.j2")
         .render(
+            claims=[*claims.claimed(tested)],
+            count=claims.count(tested),
+            icons=claims.ICONS,
             views=_views(tables, statistics),
             charts=[*charts.of_runs(runs, records)],
             heat_maps=[*charts.heat_maps(runs)],
