@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections import Counter
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bench.common.text import drawn
+from bench.common.text import visible
 from bench.report.leaderboard.model import Table
 from bench.report.palette import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_SCALE = 480
+"""Pixels from 0 to 100 %."""
 
 
 def per_class_svg(table: Table) -> Markup:
@@ -27,35 +31,42 @@ def per_class_svg(table: Table) -> Markup:
     rows = [row for row in table.rows if target is not None and target in row.per_class]
     if target is None or not rows:
         return Markup()
-    from matplotlib.figure import Figure
-
     classes = list(dict.fromkeys(name for row in rows for name in row.per_class[target]))
-    width = 0.8 / len(rows)
-    figure = Figure(figsize=(max(6.0, 0.25 * len(classes) * (1 + len(rows) / 2)), 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    drawn_before: Counter[str] = Counter()
+    left, step = 12 + max(round(7.5 * len(visible(name))) for name in classes), 5 * len(rows) + 10
+    height = max(24 + step * len(classes), 30 + 18 * len(rows)) + 8
+    width = left + _SCALE + 40 + max(round(7.5 * len(visible(row.label))) for row in rows)
+    parts = [
+        f'<text x="{left + _SCALE * tick / 100:.0f}" y="12" text-anchor="middle">{tick}</text>'
+        f'<path d="M{left + _SCALE * tick / 100:.0f} 18V{height}" stroke="currentColor" opacity=".2"/>'
+        for tick in range(0, 101, 20)
+    ]
+    for j, name in enumerate(classes):
+        middle = 24 + step * j + step / 2
+        parts.append(f'<text x="{left - 8}" y="{middle + 4:.0f}" text-anchor="end">{_escaped(name)}</text>')
+    of_method: Counter[str] = Counter()
     for i, row in enumerate(rows):
-        shift = (i - (len(rows) - 1) / 2) * width
-        found = {
-            j + shift: [100 * v for v in row.per_class[target][name].values.values()]
-            for j, name in enumerate(classes)
-            if name in row.per_class[target]
-        }
-        means = {0.0: 0.0} | {x: fmean(values) for x, values in found.items() if values}  # one bar for the legend
-        paler = 0.8 ** drawn_before[row.method]
-        drawn_before[row.method] += 1
-        colour = style(row.method).colour
-        axes.bar(list(means), list(means.values()), width, color=colour, alpha=0.8 * paler, label=drawn(row.label))
-        points = [(x, value) for x, values in found.items() for value in values]
-        axes.plot([x for x, _ in points], [value for _, value in points], ".", color="black", markersize=3)
-    axes.set_xticks(range(len(classes)), [drawn(name) for name in classes], rotation=45, ha="right")
-    axes.set_ylabel(drawn(f"IoU on {target} (%)"))
-    axes.set_ylim(0, 100)
-    axes.spines[["top", "right"]].set_visible(False)
-    # As many labels in a line as fit, about twelve characters an inch.
-    per_line = int(12 * figure.get_figwidth() / (5 + max(len(row.label) for row in rows)))
-    figure.legend(frameon=False, ncols=min(len(rows), max(1, per_line)), loc="outside upper left")
-    return svg(figure, table.slug)
+        # Rows of one method are ever paler.
+        fill = f'fill="{style(row.method).colour}" opacity="{0.9 * 0.8 ** of_method[row.method]:.2f}"'
+        of_method[row.method] += 1
+        y = 30 + 18 * i
+        parts.append(f'<rect x="{left + _SCALE + 16}" y="{y - 10}" width="12" height="12" {fill}/>')
+        parts.append(f'<text x="{left + _SCALE + 34}" y="{y}">{_escaped(row.label)}</text>')
+        for j, name in enumerate(classes):
+            values = row.per_class[target][name].values.values() if name in row.per_class[target] else ()
+            top = 29 + step * j + 5 * i
+            if values:
+                parts.append(f'<rect x="{left}" y="{top}" width="{_SCALE * fmean(values):.1f}" height="4" {fill}/>')
+            parts += [
+                f'<circle cx="{left + _SCALE * v:.1f}" cy="{top + 2}" r="1.5" fill="currentColor"/>' for v in values
+            ]
+    return Markup(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img" font-size="12"><title>{_escaped(f"IoU on {target} (%)")}</title>{"".join(parts)}</svg>'
+    )
+
+
+def _escaped(text: str) -> str:
+    return html.escape(visible(text))
 
 
 def svg(figure: Figure, name: str) -> Markup:

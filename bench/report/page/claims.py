@@ -36,6 +36,7 @@ def claimed(tested: Sequence[Tested]) -> Iterator[Claimed]:
 
 
 def count(tested: Sequence[Tested]) -> str:
-    """For example ``2 hold, 1 contradicted``."""
+    """For example ``✓ 2 hold, ✗ 1 contradicted``."""
     counts = Counter(row.verdict for row in tested)
-    return ", ".join(f"{ICONS[verdict]} {counts[verdict]} {verdict}" for verdict in ICONS if counts[verdict])
+    texts = {verdict: "hold" if verdict == "holds" and counts[verdict] != 1 else verdict for verdict in ICONS}
+    return ", ".join(f"{ICONS[verdict]} {counts[verdict]} {texts[verdict]}" for verdict in ICONS if counts[verdict])

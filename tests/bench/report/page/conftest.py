@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
+from bench.records.ledger import ledger
+from bench.report.comparing import claims as claiming
+from bench.report.comparing.results import Results
 from bench.report.leaderboard import build
 from tests.bench.report.leaderboard.conftest import Bench, anomaly, closed_set
 
@@ -33,3 +38,14 @@ def records():
 @pytest.fixture(scope="session")
 def tables(records):
     return build(records, lambda run_id, under: {}, published="none")
+
+
+@pytest.fixture(scope="session")
+def tested(records):
+    claim = claiming.Claim(
+        id="better", paper="Somebody <2020>", source="abstract", statement="It is better.", a="gmmseg", b="softmax",
+        protocol="closed-set", metrics=["miou"],
+    )  # fmt: skip
+    found = claiming.verdicts(claiming.Claims(claims=[claim]), Results.made(ledger(records), lambda run, under: {}))
+    others = [claiming.Tested(claim, "dense", verdict, "no runs") for verdict in get_args(claiming.Verdict)]
+    return [*found, *others]

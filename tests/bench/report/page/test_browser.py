@@ -22,9 +22,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(tables, records, tmp_path_factory):
+def address(tables, records, tested, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(tables, records), encoding="utf-8")
+    path.write_text(page(tables, records, tested=tested), encoding="utf-8")
     return path.as_uri()
 
 
@@ -50,7 +50,7 @@ def visit(browser, address):
 
 def methods(tab):
     """Of the rows that are seen, in their order."""
-    return tab.locator("section.table table:not(.paper) tbody:not(.incomplete) th:visible").all_inner_texts()
+    return tab.locator(".view section.table table:not(.paper) tbody:not(.incomplete) th:visible").all_inner_texts()
 
 
 def heading(tab, name):
@@ -59,9 +59,9 @@ def heading(tab, name):
 
 def test_one_view_is_seen_and_a_link_leads_to_another(visit):
     tab = visit()
-    assert tab.locator("h2:visible").all_inner_texts() == ["Closed-set segmentation"]
+    assert tab.locator(".view h2:visible").all_inner_texts() == ["Closed-set segmentation"]
     tab.get_by_role("link", name="Anomaly segmentation", exact=True).click()
-    assert tab.locator("h2:visible").all_inner_texts() == ["Anomaly segmentation"]
+    assert tab.locator(".view h2:visible").all_inner_texts() == ["Anomaly segmentation"]
     assert tab.locator("nav a[aria-current]").all_inner_texts() == ["Anomaly segmentation"]
     assert tab.evaluate("scrollY") == 0
 
@@ -98,7 +98,7 @@ def test_the_address_gives_back_view_filter_data_set_and_order(visit):
     place, seen = tab.evaluate("location.hash"), methods(tab)
     assert seen == ["softmax", "segsort", "gmmseg"]
     other = visit(place)
-    assert other.locator("h2:visible").all_inner_texts() == ["Anomaly segmentation"]
+    assert other.locator(".view h2:visible").all_inner_texts() == ["Anomaly segmentation"]
     assert methods(other) == seen
     assert other.get_by_label("Filter rows").input_value() == "s"
     assert other.get_by_label("Data set").input_value() == "camvid"
@@ -123,7 +123,7 @@ def test_a_row_opens_how_its_runs_were_made_and_the_address_does_too(visit):
 
 @pytest.mark.parametrize("place", ["#nowhere", "#?sort=a", "#%00?filter=%00&data=<b>&sort=::", "#?sort=x:99:ascending"])
 def test_a_hostile_address_shows_the_page(visit, place):
-    assert visit(place).locator("h2:visible").count() == 1
+    assert visit(place).locator(".view h2:visible").count() == 1
 
 
 def test_the_filter_keeps_rows_with_all_words_and_counts_them(visit):
@@ -189,6 +189,8 @@ def test_text_has_enough_contrast(visit, scheme):
     tab = visit("#view-anomaly", color_scheme=scheme)
     dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark")
+    tab.locator(".claims summary").first.click()
+    assert tab.locator(".verdict:visible").count() > 3
     assert tab.evaluate(LUMINANCES) == {}
 
 
