@@ -157,8 +157,7 @@ def _counts(table: Table, target: str, kind: str, statistics: Statistics) -> Ite
 
 
 def _over_bins(name: str, kind: str, counts: Sequence[tuple[Row, list[np.ndarray]]]) -> Markup:
-    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _beside_a_legend()
     for row, of_runs in counts:
         x, y = _reliability(of_runs) if kind == "bins" else _precision_recall(of_runs)
         colour, mark = style(row.method)
@@ -227,8 +226,7 @@ def _speeds(frame: pd.DataFrame) -> Iterator[Chart]:
     both = both[~both["variant"].map(lambda variant: bool(variant.features)).astype(bool)]
     groups = [found for found in parts(both, ["group", "hardware"]) if found[1]["method"].nunique() > 2]
     for (group, hardware), members in sorted(groups, key=lambda found: -len(found[1]))[:_GROUPS]:
-        figure = Figure(figsize=(6.5, 3.4), layout="constrained")
-        axes = figure.add_subplot()
+        figure, axes = _beside_a_legend()
         for method, runs in parts(members, "method", sort=True):
             colour, mark = style(method)
             points = runs["value"], 100 * runs["value_of_quality"]
@@ -278,7 +276,13 @@ def _heat_map(numbers: pd.DataFrame, networks: Sequence[str], protocol: str, key
     )
 
 
+def _beside_a_legend() -> tuple[Figure, Axes]:
+    """A field with room for long names beside it: to measure them would take as long as to draw it."""
+    figure = Figure(figsize=(8.5, 3.4))
+    return figure, figure.add_axes((0.08, 0.14, 0.45, 0.82))
+
+
 def _finish(figure: Figure, axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    figure.legend(frameon=False, loc="outside right upper")
+    figure.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.54, 1.0), fontsize=9)
