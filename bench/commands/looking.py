@@ -81,7 +81,13 @@ def leaderboard(
         scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
         further = built(replace(view, protocols=scored)) if scored else []
         tested = [] if claims_file is None else _tested(claims_file, store)
-        return page([*shown, *further], records, statistics, tested)
+        chosen = [
+            record
+            for record in records
+            if (not datasets or record.config.data.name in datasets)
+            and (not methods or record.config.method_name in methods)
+        ]
+        return page([*shown, *further], chosen, statistics, tested)
 
     if formats or out is not None:
         for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):

@@ -25,6 +25,7 @@ from bench.records.store import Store
 from bench.report import leaderboard
 from bench.report.leaderboard import curves
 from bench.report.leaderboard.latex import _SPECIAL, tex
+from bench.report.page import page
 from bench.schema.record import DatasetInfo, ProtocolResult, Record, Scores
 from bench.training.loss_log import LossLog
 from methods.softmax import Softmax
@@ -155,7 +156,7 @@ def failed(payload: str) -> Record:
 def tables(request):
     payload = SEQUENCES[request.param]
     records = [loaded(payload), loaded(payload).model_copy(update={"run_id": "second"}), failed(payload)]
-    return SimpleNamespace(payload=payload, built=leaderboard.build(records, lambda run_id, under: {}))
+    return SimpleNamespace(payload=payload, records=records, built=leaderboard.build(records, lambda run_id, under: {}))
 
 
 def test_terminal(tables):
@@ -176,7 +177,7 @@ def test_markdown(tables):
 
 
 def test_html(tables, tmp_path):
-    (path,) = leaderboard.write(tables.built, ["html"], tmp_path)
+    (path,) = leaderboard.write(tables.built, ["html"], tmp_path, lambda built: page(built, tables.records))
     text = path.read_text(encoding="utf-8")
     assert harmless(text)
     opened: list[tuple[str, list]] = []

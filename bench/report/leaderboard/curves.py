@@ -132,7 +132,7 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou", protoc
     measured = measured.assign(
         line=[canonical({k: v for k, v in settings[run].items() if k not in aside}) for run in measured["run"]],
         x=[canonical(settings[run][setting]) for run in measured["run"]],
-        place=measured[_DATA].astype(str).agg(" ".join, axis=1),
+        place=[" ".join(map(str, key)) for key in rows(measured[_DATA])],
     )
     # A later run with the same seed replaces an earlier one.
     measured = measured.drop_duplicates([*_PLACE, "line", "x", "seed"], keep="last").sort_values("seed", kind="stable")

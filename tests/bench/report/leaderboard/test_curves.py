@@ -308,3 +308,8 @@ def test_runs_can_be_chosen_for_a_curve(bench, tmp_path):
     assert "agmm" not in outcome.stdout
     assert "settled" in outcome.stdout
     assert outcome.stdout.count("softmax") == 2
+
+
+def test_runs_without_a_defined_number_are_nothing_to_draw(bench):
+    with pytest.raises(UserError, match="nothing to draw"):
+        curves.build([swept(bench, clusters, miou=None) for clusters in (5, 10)], "method.clusters")
