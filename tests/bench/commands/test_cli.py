@@ -262,6 +262,14 @@ def test_results_given_as_an_option_are_read(bench, finished, tmp_path):
     assert "gmmseg" in (tmp_path / "leaderboard.csv").read_text()
 
 
+def test_the_page_has_the_overview_each_protocol_and_how_the_runs_were_made(bench, finished, tmp_path):
+    outcome = bench("leaderboard", str(finished), "--format", "html", "--out", str(tmp_path))
+    assert outcome.exit_code == 0, outcome.output
+    views = re.findall(r'<section class="view" id="view-([a-z-]+)"', (tmp_path / "report.html").read_text())
+    assert {"overview", "closed-set", "anomaly", "runs"} <= {*views}
+    assert views[0] == "overview"
+
+
 def renamed(results: Path, method: str, name: str) -> None:
     """Let the finished run of ``method`` be one of a plugin that is not passed."""
     for path in (results / "records").glob(f"*-{method}-*.json"):
@@ -452,6 +460,7 @@ MISTAKES = {
     "no such run": (("evaluate", "nothing"), ["nothing"]),
     "plugin not there": (("list", "methods", "--plugin", "no.py"), ["no.py"]),
     "no records": (("leaderboard", "nowhere"), ["nowhere"]),
+    "claims without a page": (("leaderboard", "--claims", "claims.toml"), ["--format html"]),
     "config not there": (("run", "--method", "softmax", *QUICK, "--config", "no.toml"), ["no.toml"]),
 }
 
