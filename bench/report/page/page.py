@@ -97,8 +97,8 @@ def page(
 
 def section(table: Table) -> str:
     """``table`` as a part of the page."""
-    template = _environment().get_template("table.html.j2")
-    return str(template.module.section(table, table.slug, [], {}, False))  # type: ignore[attr-defined]
+    source = '{% from "table.html.j2" import section %}{{ section(table, table.slug, [], {}, false) }}'
+    return _environment().from_string(source).render(table=table)
 
 
 def _views(tables: Sequence[Table], statistics: Statistics | None) -> list[View]:
