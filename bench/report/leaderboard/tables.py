@@ -130,9 +130,11 @@ def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: i
                 "this protocol; they are in tables of their own and are not comparable"
             )
         tables.append(table)
+    if not tables and view.protocols:
+        return []
     if tables and view.overviews:
         return [overview(tables, runs)]
-    tables = tables or [_bare_table(runs)] * (not view.protocols)
+    tables = tables or [_bare_table(runs)]
     skipped = states[~states["protocol"].isin(tried["protocol"])]
     reasons = Counter(zip(skipped["protocol"], map(sentence, skipped["reason"])))
     for (name, reason), count in sorted(reasons.items(), key=lambda item: item[0][0]):

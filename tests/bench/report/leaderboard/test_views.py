@@ -129,3 +129,12 @@ def test_overviews_are_written_in_every_format(bench, make, tables, format):
     protocols = {"closed-set": make.closed_set(0.5), "anomaly": make.anomaly({"msp": {"ap": 0.25}})}
     text = "".join(render(table, format) for table in tables([bench.record(protocols=protocols, config={})]))
     assert ("0.25" if format == "csv" else "25.00") in text
+
+
+def test_a_protocol_that_a_group_skipped_leaves_that_group_out(bench, make, tables):
+    skipped = ProtocolResult(version="1", status="skipped", reason="there is no road_anomaly")
+    without = bench.record(protocols={"closed-set": make.closed_set(0.5), "anomaly": skipped}, config={})
+    scored = bench.record(data={"name": "camvid"}, protocols={"anomaly": make.anomaly({"msp": {"ap": 0.2}})}, config={})
+    view = View(protocols=("anomaly",))
+    assert [table.facts["data set"] for table in tables([without, scored], view)[:-1]] == ["camvid"]
+    assert tables([without], view) == []
