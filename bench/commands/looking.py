@@ -81,13 +81,7 @@ def leaderboard(
         scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
         further = built(replace(view, protocols=scored)) if scored else []
         tested = [] if claims_file is None else _tested(claims_file, store)
-        chosen = [
-            record
-            for record in records
-            if (not datasets or record.config.data.name in datasets)
-            and (not methods or record.config.method_name in methods)
-        ]
-        return page([*shown, *further], chosen, statistics, tested)
+        return page([*shown, *further], _chosen(records, datasets, methods), statistics, tested)
 
     if formats or out is not None:
         for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):
@@ -145,14 +139,20 @@ def curve(
     from bench.records.store import Store
 
     store = Store(results)
-    records = [
+    draw_curve(store, _chosen(store.records(), datasets, methods, recipes), x, y, protocol, out)
+
+
+def _chosen(
+    records: Sequence[Record], datasets: tuple[str, ...], methods: tuple[str, ...], recipes: tuple[str, ...] = ()
+) -> list[Record]:
+    """The records of these data sets, methods and recipes; empty tuples choose all."""
+    return [
         record
-        for record in store.records()
+        for record in records
         if (not datasets or record.config.data.name in datasets)
         and (not methods or record.config.method_name in methods)
         and (not recipes or record.config.recipe.name in recipes)
     ]
-    draw_curve(store, records, x, y, protocol, out)
 
 
 def draw_curve(

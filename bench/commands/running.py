@@ -112,9 +112,10 @@ def run(
     store.require_writable()
     found = runs.execute(grid, store, data_root, device, protocols, force)
     summary.show(found.records)
+    records = store.records() if swept else []
     for key in swept:
         try:
-            draw_curve(store, store.records(), key, "miou")
+            draw_curve(store, records, key, "miou")
         except UserError as error:
             note(f"no curve of {key}: {error}")
     if unmade := found.failed + found.mistaken:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from bench.common.errors import UserError
-from bench.records.store import Store, read_record
+from bench.records.store import Store
 from bench.schema.record import Record
 
 
@@ -123,7 +123,7 @@ def _copy(source: Store, target: Store, record: Record) -> None:
         shutil.copytree(folder, target.run_folder(record.run_id), dirs_exist_ok=True)
     if (statistics := source.statistics_path(record.run_id)).exists():
         shutil.copyfile(statistics, target.statistics_path(record.run_id))
-    target.write(read_record(source.record_path(record.run_id)))
+    target.write(record)
 
 
 def _places(store: Store, run_id: str) -> tuple[Path, ...]:

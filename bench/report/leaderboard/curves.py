@@ -34,6 +34,7 @@ from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column, Metric, metric
 from bench.report.leaderboard.model import Cell
 from bench.report.leaderboard.selection import headline
+from bench.report.leaderboard.views import declared_score
 from bench.report.palette import style
 from bench.schema.record import Record
 
@@ -229,9 +230,8 @@ def _scored(frame: pd.DataFrame, protocol: str) -> pd.DataFrame:
     complete = (frame["run_status"] == "complete") & (frame["status"] == "complete")
     found = frame[(frame["protocol"] == protocol) & complete & (frame["part"] == "")]
     if registry.protocols.get(protocol).rows == "Score":
-        known = {name: registry.methods.known(name) for name in found["method"].unique()}
-        reading = found["method"].map({name: "" if cls is None else cls.headline_score for name, cls in known.items()})
-        return found[found["reading"] == reading]
+        declared = {name: declared_score(name) or "" for name in found["method"].unique()}
+        return found[found["reading"] == found["method"].map(declared)]
     found = found[found["reading"] == ""]
     if not registry.protocols.get(protocol).on_source:
         return found

@@ -98,17 +98,20 @@ def build(
         table.published = matching(
             entries, table.protocol, table.facts["data set"], table.facts["supervision"], targets
         )
-    common = common_rules(tables, resamples)
+    common = []
     if view.everything:
         for table in tables:
             table.rules = [*common_rules([table], resamples), *table.rules]
-    elif view.overviews:
+    else:
+        common = common_rules(tables, resamples)
+    if view.overviews:
         tables, of_protocols = in_order(tables)
         common += of_protocols
-    for table in tables:
-        del table.rows[len(table.rows) if view.top is None else view.top :]
+    if view.top is not None:
+        for table in tables:
+            del table.rows[view.top :]
     tables += across
-    if common and not view.everything:
+    if common:
         tables.append(Table("How to read these tables", "rules", {}, rules=common))
     if published == "all" and entries:
         tables.append(Table("Published figures", "published", {}, published=entries))

@@ -92,19 +92,21 @@ def short_names(variants: Iterable[Variant]) -> dict[Variant, str]:
 
 def one_score(candidates: Sequence[Row]) -> list[Row]:
     """Of each method's rows its own prediction, or its declared anomaly score; its first score if that is missing."""
-    declared = {
-        method: _declared(method, registry.methods.changes)
-        for method in {row.method for row in candidates if row.score}
-    }
+    declared = {method: declared_score(method) for method in {row.method for row in candidates if row.score}}
     found: dict[str, Row] = {}
     for row in sorted(candidates, key=lambda row: (row.score not in ("", declared.get(row.method)), row.score)):
         found.setdefault(row.label, row)
     return list(found.values())
 
 
+def declared_score(method: str) -> str | None:
+    """The anomaly score by which a method is judged, if it is installed."""
+    return _declared(method, registry.methods.changes)
+
+
 @lru_cache
 def _declared(method: str, changes: int) -> str | None:
-    """The anomaly score by which a method is judged, if it is installed; ``changes`` of the registry."""
+    """``changes`` of the registry: what was read of a method holds as long as they stay."""
     if method not in registry.methods.names():
         return None
     with registry.methods.to_read(method) as found:
