@@ -29,7 +29,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 demo: $(VENV)/.installed-demo
 	OMP_NUM_THREADS=1 $(BIN)/bench run --method softmax --method gmmseg --dataset toyscapes --recipe settled \
 		--set recipe.steps=450 --data-root $(DEMO)/data --results $(DEMO)/results
-	$(BIN)/bench leaderboard $(DEMO)/results --all --format md --format html --out $(DEMO)/leaderboard
+	$(BIN)/bench leaderboard $(DEMO)/results --format md --format html --out $(DEMO)/leaderboard
 	$(BIN)/bench leaderboard $(DEMO)/results
 	$(BIN)/bench pictures $(DEMO)/results --data-root $(DEMO)/data --out $(DEMO)/pictures
 
