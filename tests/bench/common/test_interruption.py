@@ -12,15 +12,6 @@ from methods.softmax import Softmax
 from tests.bench.short import build, train
 
 
-@pytest.fixture
-def _sigint_is_not_ignored():
-    """A shell starts its background jobs with SIGINT ignored, and then it is to stay ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_sigint_is_not_ignored")
 def test_ctrl_c_finishes_the_step_and_keeps_it(mini, fabric, tmp_path, capsys):
     class Interrupting(Softmax):
         name = "interrupting"
