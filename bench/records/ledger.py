@@ -2,8 +2,8 @@
 
 ``COLUMNS`` says what the columns are. A run that has no number under a protocol has one row there without a metric,
 so that failed and skipped runs are in the frame too; one that failed before it saw its data stands in every group
-that it may belong to. What follows from other numbers is worked out here and not read from a record's summary: the drop
-across domains, the means over targets, the closed-set score beside anomalies.
+that it may belong to. What follows from other numbers is worked out here and not read from a record's summary: drop and
+retention across domains, the means over targets, the closed-set score beside anomalies.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def ledger(source: Store | Iterable[Record]) -> pd.DataFrame:
     runs["group"] = [_digest(key) for key in runs[list(GROUP)].itertuples(index=False, name=None)]
     runs = _sheltered(runs).sort_values([*GROUP], kind="stable")
     numbers["value"] = numbers["value"].astype(float)
-    derived = [_drops(numbers), _closed_set_beside_anomalies(numbers)]
+    derived = [*_across_domains(numbers), _closed_set_beside_anomalies(numbers)]
     numbers = pd.concat([*derived, numbers]).drop_duplicates(_KEY)
     numbers = pd.concat([_means_over_targets(numbers), numbers]).drop_duplicates(_KEY)
     measured = list(zip(numbers["metric"], numbers["protocol"]))
@@ -304,23 +304,29 @@ def _sheltered(runs: pd.DataFrame) -> pd.DataFrame:
 # What follows from the numbers
 
 
-def _drops(numbers: pd.DataFrame) -> pd.DataFrame:
-    """What is lost across domains, of every target and reading."""
+def _across_domains(numbers: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """What is lost across domains, and which share is retained, of every target and reading."""
     found = numbers[(numbers["protocol"] == "cross-domain") & (numbers["part"] == "")]
     source = found[found["metric"] == "source_miou"]
     here = found.loc[found["metric"] == "miou", [*_without("metric"), "value"]]
     both = source.merge(here, on=_without("metric"), suffixes=("", "_here"))
-    return both.assign(metric="drop", value=both["value"] - both["value_here"])[[*_OF_A_NUMBER]]
+    retained = both["value_here"] / both["value"].where(both["value"] > 0)
+    yield both.assign(metric="drop", value=both["value"] - both["value_here"])[[*_OF_A_NUMBER]]
+    yield both.assign(metric="retention", value=retained)[[*_OF_A_NUMBER]]
 
 
 def _means_over_targets(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Harmonic mean of the mIoUs and mean of the drops, of every reading that all targets have."""
+    """Harmonic mean of the mIoUs, mean of the drops and of the retentions, of every reading that all targets have."""
     found = numbers[(numbers["protocol"] == "cross-domain") & (numbers["part"] == "") & (numbers["target"] != "")]
     found = found.assign(where=found["target"] + "|" + found["data"])
     targets = found.groupby("run")["target"].nunique()
     empty = dict.fromkeys(("target", "fingerprint", "classes", "notes"), "")
     means = []
-    for key, of, mean in (("harmonic_mean", "miou", harmonic_mean), ("mean_drop", "drop", np.mean)):
+    for key, of, mean in (
+        ("harmonic_mean", "miou", harmonic_mean),
+        ("mean_drop", "drop", np.mean),
+        ("mean_retention", "retention", np.mean),
+    ):
         here = found[found["metric"] == of]
         here = here[here.groupby(_READING)["target"].transform("size") == here["run"].map(targets)]
         if not here.empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import abc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,11 +56,13 @@ class CrossDomain(Protocol):
     title: ClassVar[str] = "Cross-domain segmentation"
     columns: ClassVar[tuple[Metric, ...]] = (
         Metric("harmonic_mean", "Harmonic mean mIoU"),
-        Metric("mean_drop", "Mean drop", "lower", low=-1.0),
+        Metric("mean_retention", "Mean retention", None, decimals=1, high=math.inf),
+        Metric("mean_drop", "Mean drop", "lower", shown=False, low=-1.0),
         Metric("miou", "mIoU"),
         Metric("pixel_accuracy", "aAcc"),
-        Metric("source_miou", "Source mIoU", None),
-        Metric("drop", "Drop", "lower", low=-1.0),
+        Metric("retention", "Retention", None, decimals=1, high=math.inf),
+        Metric("source_miou", "Source mIoU", None, shown=False),
+        Metric("drop", "Drop", "lower", shown=False, low=-1.0),
         Metric("unmapped_mass", "Unmapped mass", None),
     )
     by_default: ClassVar[bool] = True
@@ -68,6 +71,10 @@ class CrossDomain(Protocol):
     on_source: ClassVar[bool] = False
     primary: ClassVar[tuple[str, ...]] = ("harmonic_mean", "miou")
     compared: ClassVar[str] = "drops"
+    rules: ClassVar[tuple[str, ...]] = (
+        "Retention is the target's share of the source's mIoU under the same map. It is not ranked: a method that is "
+        "worse at home has less to lose.",
+    )
 
     @classmethod
     def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ def test_what_follows_from_other_numbers_is_derived_and_not_read(records, frame)
     columns = [*KEY, "value"]
     ours, full = (f[columns].sort_values(KEY).reset_index(drop=True) for f in (ledger(bare), frame))
     pd.testing.assert_frame_equal(ours, full, check_exact=True)
-    assert {"drop", "mean_drop", "harmonic_mean", "closed_set_miou"} <= {*ours["metric"]}
+    assert {"drop", "retention", "mean_drop", "mean_retention", "harmonic_mean", "closed_set_miou"} <= {*ours["metric"]}
 
 
 def test_a_number_is_there_once_and_every_column_is_documented(frame):

@@ -614,6 +614,26 @@ def test_wilcoxon_over_seeds(bench):
     assert "Wilcoxon" in render(table, "md")
 
 
+# Retention
+
+
+def test_what_a_method_keeps_across_domains_is_shown_and_never_ranked(bench, make):
+    def across(method, source, here):
+        scores = Scores(dataset=make.info("camvid"), metrics={"miou": here, "source_miou": source})
+        result = ProtocolResult(version="1", targets={"camvid/test": scores})
+        return bench.record(method, protocols={"cross-domain": result})
+
+    (table,) = tables(bench, [across("a", 0.8, 0.4), across("b", 0.4, 0.3), across("c", 0.0, 0.0)])
+    shown = {column.metric.key: column for column in table.shown}
+    assert {"retention", "mean_retention"} < {*shown}
+    assert not {"drop", "mean_drop", "source_miou"} & {*shown}
+    kept = [cell(table, label, "retention", "camvid/test") for label in "abc"]
+    assert [found.mean for found in kept[:2]] == [pytest.approx(0.5), pytest.approx(0.75)]
+    assert not kept[2].n, "nothing of nothing is no share"
+    assert all(found.place is None and not found.marks for found in kept)
+    assert "less to lose" in render(table, "md")
+
+
 # Published
 
 
