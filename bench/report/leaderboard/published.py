@@ -1,6 +1,6 @@
 """Figures that others published, from ``published.json``: shown beside measured ones, never ranked with them.
 
-Only figures that somebody looked up are in the file; ``evidence`` says where. What is only quoted is marked.
+Only figures of those who measured them are in the file; ``evidence`` says where they state them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ EVIDENCE = {
     "official repository": "stated in the authors' repository",
     "paper": "stated in the paper, read in a third-party transcription",
     "re-run by others": "a different group's training",
-    "second-hand": "quoted by others; the original was not consulted",
 }
 
 
@@ -43,7 +42,7 @@ class Published(BaseModel):
     """Per cent, with the digits that the source prints."""
     network: str = "not stated"
     source: str
-    evidence: Literal["official repository", "paper", "re-run by others", "second-hand"]
+    evidence: Literal["official repository", "paper", "re-run by others"]
     note: str = ""
 
     @property
