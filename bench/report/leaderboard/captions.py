@@ -13,6 +13,7 @@ from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.labels import BASELINE, Labels, labels_of
 from bench.report.leaderboard.model import Cell, Table
 from bench.report.leaderboard.selection import sentence
+from bench.report.leaderboard.statistics import MIN_IMAGES
 from bench.scoring.described import shown
 
 _SEEDED = "Derived labels are drawn from each run's seed, so the spread over seeds is also that of the labels."
@@ -49,7 +50,7 @@ def _few(values: set[str], limit: int = 4) -> str:
 # How to read the numbers
 
 
-def common_rules(tables: Iterable[Table], resamples: int) -> list[str]:
+def common_rules(tables: Sequence[Table], resamples: int) -> list[str]:
     """Of all tables of protocols: how numbers are made and marked."""
     rows = [row for table in tables for row in table.rows]
     if not rows:
@@ -60,7 +61,10 @@ def common_rules(tables: Iterable[Table], resamples: int) -> list[str]:
         "Runs that are not complete are listed and never averaged. A number that is undefined for some seeds "
         "shows its own n and does not compete.",
     ]
+    if any(table.on_one_seed(row) for table in tables for row in table.rows):
+        rules.append("A place in brackets rests on one seed, above rows with several.")
     cells = [cell for row in rows for cell in row.cells.values()]
+    marks = {mark for cell in cells for mark in cell.marks}
     if any(cell.p_bootstrap is not None for cell in cells):
         rules.append(
             "† not significantly different from the column's best: paired bootstrap over images "
@@ -68,6 +72,13 @@ def common_rules(tables: Iterable[Table], resamples: int) -> list[str]:
             "step-down correction within the column. It covers the choice of images, not that of training runs; "
             "columns without per-image statistics carry no mark."
         )
+    if "§" in marks:
+        rules.append(
+            "§ too few images to tell: not significant either, but the 95 % interval of the difference holds a fifth "
+            f"of the larger number or more, or there are fewer than {MIN_IMAGES} images."
+        )
+    if "=" in marks:
+        rules.append("= the same number as the column's best in every seed: a tie, not a finding.")
     if any(cell.p_wilcoxon is not None for cell in cells):
         rules.append(
             "‡ not significantly different from the column's best over training runs: Wilcoxon signed-rank "

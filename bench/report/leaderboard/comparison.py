@@ -21,6 +21,9 @@ from bench.scoring.described import shown
 Statistics = Callable[[str, str], side_file.Arrays]
 """Statistics per image of a run id, of the names that begin with the second text."""
 
+WIDE = 0.2
+"""Where a difference of this share of the larger number is not excluded, there are too few images to tell."""
+
 
 def rank(table: Table) -> None:
     """Mark the best and the second of every column that has a better side and two competitors."""
@@ -83,16 +86,23 @@ def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
         cells = ranked_cells(table, column)
         best_row, best = max(cells, key=lambda item: sign * item[1].mean)
         others = [(row, cell) for row, cell in cells if cell is not best]
-        _compare_over_images(others, samples.of(column), best_row, sign)
+        _compare_over_images(others, samples.of(column), (best_row, best), sign)
         _compare_over_seeds([cell for _, cell in others], best)
+        for _, cell in others:
+            if cell.values == best.values:
+                cell.marks = "="
+            elif column.target in samples.few:
+                cell.marks = "§"
     return samples.problems
 
 
-def _compare_over_images(others: list[tuple[Row, Cell]], samples: Mapping[int, Floats], best: Row, sign: int) -> None:
+def _compare_over_images(
+    others: list[tuple[Row, Cell]], samples: Mapping[int, Floats], best: tuple[Row, Cell], sign: int
+) -> None:
     """``samples``: of the rows that have any, by id."""
-    if id(best) not in samples:
+    if id(best[0]) not in samples:
         return
-    first = samples[id(best)]
+    first = samples[id(best[0])]
     compared = []
     for row, cell in others:
         if id(row) in samples:
@@ -102,8 +112,9 @@ def _compare_over_images(others: list[tuple[Row, Cell]], samples: Mapping[int, F
                 compared.append((cell, first - second))
     for (cell, _), p in zip(compared, stats.step_down(np.array([difference for _, difference in compared]))):
         cell.p_bootstrap = p
-        if p >= stats.ALPHA:
-            cell.marks += "†"
+        if p >= stats.ALPHA and cell.difference is not None:
+            most = max(map(abs, cell.difference))
+            cell.marks += "§" if most >= WIDE * max(abs(cell.mean), abs(best[1].mean)) else "†"
 
 
 def _compare_over_seeds(others: list[Cell], best: Cell) -> None:
@@ -144,6 +155,8 @@ class _Resampled:
         self.statistics = statistics
         self.resamples = resamples
         self.problems: list[str] = []
+        self.few: set[str] = set()
+        """Targets with too few images for a bootstrap."""
         self._found: dict[ColumnKey, dict[int, Floats]] = defaultdict(dict)
         self._ids: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -195,6 +208,7 @@ class _Resampled:
         if in_order != self._ids.setdefault(target, in_order):
             raise _NotCompared(f"{run_id}: scored on other images of {name} than the rest; not compared")
         if images < stats.MIN_IMAGES:
+            self.few.add(name)
             raise _NotCompared(f"{name} has {images} images: too few for a bootstrap (at least {stats.MIN_IMAGES})")
         shared = side_file.of(arrays, protocol.constants, self.protocol, name, score)
         try:

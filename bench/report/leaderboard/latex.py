@@ -42,7 +42,7 @@ _SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "’": "'", "–": "--", "—": "---", "…": r"\dots{}",
     "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-    "→": r"$\to$", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
+    "→": r"$\to$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}",
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def identity_headings(table: Table) -> list[str]:
 
 def identity(table: Table, row: Row) -> list[str]:
     """What goes under ``identity_headings``."""
-    place = NOTHING if row.place is None else str(row.place)
+    place = NOTHING if row.place is None else f"({row.place})" if table.on_one_seed(row) else str(row.place)
     return [place, row.label, *([row.score or NOTHING] if table.has_scores else []), str(len(row.seeds))]
 
 

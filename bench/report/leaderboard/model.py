@@ -35,7 +35,7 @@ class Cell:
     p_wilcoxon: float | None = None
     """Wilcoxon over seeds after Holm's correction, where there are enough seeds."""
     marks: str = ""
-    """† and ‡: not significantly different from the best."""
+    """† and ‡: not significantly different from the best; §: too few images to tell; =: the same number."""
 
     @classmethod
     def of(cls, found: Mapping[int, float], seeds: Sequence[int]) -> Cell:
@@ -128,6 +128,11 @@ class Table:
     def shown(self) -> list[Column]:
         """The columns of every format but CSV."""
         return [column for column in self.columns if column.shown]
+
+    def on_one_seed(self, row: Row) -> bool:
+        """Whether ``row`` rests on one seed and stands above rows with several."""
+        below = (other for other in self.rows if row.place is not None and (other.place or 0) > row.place)
+        return len(row.seeds) == 1 and any(len(other.seeds) > 1 for other in below)
 
     @property
     def has_scores(self) -> bool:

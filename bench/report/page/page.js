@@ -16,7 +16,7 @@
   });
   let params = new URLSearchParams();
 
-  const number = (text) => parseFloat(text.replace(/,/g, ""));
+  const number = (text) => parseFloat(text.replace(/^\(|,/g, ""));
   const text = (row, column) => row.cells[column].textContent;
 
   /** Order the rows of all parts of a table as those of its first, which are ordered by a column. */

@@ -49,7 +49,7 @@ def test_golden_markdown(table):
         "",
         "| # | Method | n | test<br>mIoU ↑ |",
         "| ---: | --- | ---: | ---: |",
-        "| 1 | gmm_seg | 1 | **60.00** |",
+        "| (1) | gmm_seg | 1 | **60.00** |",
         "| 2 | softmax | 2 | <u>51.00 ± 1.41</u> |",
         "| 3 | majority | 1 | 10.00 |",
         "| – | segsort | – | seed 0 failed: a_b & 50% of #1 {x} &lt;script&gt;alert(1)&lt;/script&gt; "
@@ -70,7 +70,7 @@ def test_golden_latex(table):
     assert r"\underline{51.00 $\pm$ 1.41}" in text
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\cmidrule(lr){4-4}"):
         assert rule in text
-    assert r"1 & gmm\_seg & 1 & \textbf{60.00} \\" in text
+    assert r"(1) & gmm\_seg & 1 & \textbf{60.00} \\" in text
     assert r"segsort & seed 0 failed: a\_b \& 50\% of \#1 \{x\} \textless{}script" in text
     assert text.isascii()
     body = text.replace(r"\%", "").replace(r"\&", "").replace(r"\#", "").replace(r"\$", "")

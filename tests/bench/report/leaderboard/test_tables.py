@@ -479,6 +479,44 @@ def test_a_clear_difference_is_not_marked_and_a_small_one_is(bench, make):
     assert r"$^\dagger$" in render(table, "tex")
 
 
+def test_a_difference_that_few_images_cannot_tell_has_another_mark_than_none(bench, make):
+    """One image has all the errors of the worse method: 0.2 behind, unless that image is not drawn."""
+    records = []
+    for method, wrong in (("a", 0), ("b", 1000)):
+        counts = np.tile(np.diag([100, 100]), (12, 1, 1))
+        counts[0] += [[0, wrong], [wrong, 0]]
+        miou = float(ClosedSet.metrics(ClosedSet.condensed({"confusion": counts.sum(0)}))["miou"])
+        records.append(bench.record(method, 0, miou))
+        bench.arrays[records[-1].run_id] = {
+            "closed-set/test/ids": np.array([f"{i:02d}" for i in range(12)]),
+            "closed-set/test/confusion": counts,
+        }
+    (table,) = tables(bench, records)
+    worse = cell(table, "b")
+    assert worse.p_bootstrap >= 0.05
+    assert worse.marks == "§"
+    text = render(table, "md")
+    assert "too few images to tell" in text
+    assert "†" in text, "the legend of what it is not"
+    assert r"\S{}" in render(table, "tex")
+
+
+def test_equal_numbers_are_marked_as_a_tie(bench):
+    (table,) = tables(bench, [bench.record("a", 0, 0.5), bench.record("b", 0, 0.5), bench.record("c", 0, 0.4)])
+    assert [cell(table, m).marks for m in "abc"] == ["", "=", ""]
+    assert "a tie" in render(table, "md")
+
+
+def test_a_single_seed_above_several_has_its_place_in_brackets(bench):
+    alone = [bench.record("a", 0, 0.6), bench.record("c", 0, 0.4)]
+    (table,) = tables(bench, [*alone, *(bench.record("b", seed, 0.5 + seed / 100) for seed in (0, 1))])
+    lines = [line.split(" | ")[0] for line in render(table, "md").splitlines() if line.startswith("| ")][2:]
+    assert lines == ["| (1)", "| 2", "| 3"]
+    assert "rests on one seed" in render(table, "md")
+    (table,) = tables(bench, alone)
+    assert "(1)" not in render(table, "md")
+
+
 def calibrated(bench, make, method, loss):
     """A run scored under calibration too, with an NLL of about ``loss`` at every pixel."""
     rng = np.random.default_rng(3)
@@ -509,7 +547,7 @@ def test_a_protocol_on_request_has_a_table_of_the_runs_that_have_it(bench, make)
     assert not any("differs from other rows" in note for note in second.notes)
     assert not any("not compared" in note for note in second.notes)
     # The same pixels in the same bins: no difference in ECE, a certain one in NLL.
-    assert cell(second, "b", "ece").marks == "†"
+    assert cell(second, "b", "ece").marks == "="
     assert cell(second, "b", "nll").marks == ""
     assert cell(second, "b", "nll").p_bootstrap < 0.05
     assert cell(second, "a", "nll").place == 1, "lower is better"
@@ -570,7 +608,8 @@ def test_statistics_that_do_not_fit_give_no_mark_and_a_note(bench, make, damage)
     elif damage == "short ids":
         last["closed-set/test/ids"] = last["closed-set/test/ids"][:-1]
     (table,) = tables(bench, records)
-    assert all(cell(table, m).marks == "" and cell(table, m).p_bootstrap is None for m in "ab")
+    assert all(cell(table, m).p_bootstrap is None for m in "ab")
+    assert {cell(table, m).marks for m in "ab"} == ({"", "§"} if damage == "few" else {""})
     assert bool(table.notes) == (damage != "none")
 
 
