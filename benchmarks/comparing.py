@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report.comparing import bootstrap
+from bench.report.leaderboard import resampling
 from bench.scoring.metrics.confusion import mean_iou
 from bench.scoring.protocols import ClosedSet
 
@@ -36,8 +37,8 @@ def ours(matrices: Matrices, resamples: int) -> bootstrap.Estimate:
     ids = np.array([f"{i:06d}" for i in range(matrices.shape[2])])
     values, samples = [], []
     for side in matrices:
-        runs = [bootstrap.in_order(ids, {"confusion": run}, {}, ClosedSet) for run in side]
-        samples.append(np.stack([bootstrap.resampled(ClosedSet, run, resamples)["miou"] for run in runs], axis=1))
+        runs = [resampling.in_order(ids, {"confusion": run}, {}, ClosedSet) for run in side]
+        samples.append(np.stack([resampling.resampled(ClosedSet, run, resamples)["miou"][1:] for run in runs], axis=1))
         values.append(np.array([mean_iou(run.sum(0)) for run in side]))
     return bootstrap.Estimate.of(values[0] - values[1], samples[0] - samples[1], len(ids))
 

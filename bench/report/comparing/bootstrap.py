@@ -14,16 +14,11 @@ freedom, the parts added as squares, covers at least the nominal share (tests si
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.statistics import ALPHA, MIN_IMAGES, Floats
-from bench.schema.side_file import Arrays
-from bench.scoring.protocols.base import Protocol
 
 RESAMPLES = 10_000
 """Bootstrap samples of the images: a standard error of theirs is known to 0.7 %."""
@@ -32,16 +27,6 @@ MOST_SEEDS = 100
 """More would not be trained: a difference that needs them counts as one that seeds do not decide."""
 
 SMALLEST_P = 1e-12
-
-
-class Images(NamedTuple):
-    """What was counted of the images of a target as one run predicts them."""
-
-    ids: tuple[str, ...]
-    counts: Arrays
-    """Condensed counts by kind, (n, ...), in the order of ``ids``."""
-    shared: Arrays
-    """What all images share."""
 
 
 class Estimate(NamedTuple):
@@ -145,21 +130,3 @@ def _rounded_up(number: float) -> int:
     """To two digits: an estimate is not known to more."""
     unit = 10.0 ** max(0, math.floor(math.log10(number)) - 1)
     return round(math.ceil(number / unit) * unit)
-
-
-@lru_cache(maxsize=8)
-def _weights(ids: tuple[str, ...], resamples: int) -> Floats:
-    return stats.resampling_weights(ids, resamples).astype(np.float64)
-
-
-def resampled(protocol: type[Protocol], images: Images, resamples: int = RESAMPLES) -> dict[str, Floats]:
-    """The metrics of every bootstrap sample of the images, (B,) each: the same images for every run."""
-    sums = stats.resampled(images.counts, _weights(images.ids, resamples))
-    return stats.in_parts(protocol.metrics, sums, images.shared)
-
-
-def in_order(ids: NDArray[np.str_], counts: Arrays, shared: Arrays, protocol: type[Protocol]) -> Images:
-    """The counts of a side file, ``condensed`` for the bootstrap, in the order of the image ids."""
-    places = np.argsort(ids, kind="stable")
-    condensed = protocol.condensed({kind: array[places] for kind, array in counts.items()})
-    return Images(tuple(ids[places].tolist()), condensed, shared)

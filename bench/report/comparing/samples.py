@@ -10,20 +10,17 @@ import numpy as np
 import pandas as pd
 
 from bench.common.errors import UserError
-from bench.report.comparing import bootstrap
+from bench.report.comparing.bootstrap import RESAMPLES
+from bench.report.leaderboard import resampling
 from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.statistics import Floats
 from bench.schema import side_file
 from bench.scoring.described import shown
+from bench.scoring.metrics.confusion import harmonic_mean
 
 
 def _mean(values: Floats) -> Floats:
     return np.asarray(values.mean(0))
-
-
-def _harmonic_mean(values: Floats) -> Floats:
-    with np.errstate(divide="ignore"):  # a zero makes it zero
-        return np.asarray(len(values) / (1 / values).sum(0))
 
 
 SUMMARY_OF = {"miou": "harmonic_mean", "drop": "mean_drop"}
@@ -33,7 +30,7 @@ _ON_EACH_TARGET = {summary: name for name, summary in SUMMARY_OF.items()}
 
 def mean_over_targets(name: str) -> Callable[[Floats], Floats]:
     """How the metric ``name`` is made of those on each target, (targets, ...)."""
-    return _harmonic_mean if name == "harmonic_mean" else _mean
+    return harmonic_mean if name == "harmonic_mean" else _mean
 
 
 class Drawn(NamedTuple):
@@ -87,7 +84,9 @@ class Samples:
             return {}, 0
         shared = side_file.of(arrays, described.constants, protocol, target, reading)
         try:
-            return bootstrap.resampled(described, bootstrap.in_order(ids, counts, shared, described)), len(ids)
+            images = resampling.in_order(ids, counts, shared, described)
+            drawn = resampling.resampled(described, images, RESAMPLES)
+            return {name: values[1:] for name, values in drawn.items()}, len(ids)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             raise UserError(
                 f"protocol {protocol} cannot be resampled ({type(error).__name__}: {error}); correct its `condensed` "

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from itertools import groupby, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.columns import Column, ColumnKey, metric
 from bench.report.leaderboard.model import Cell, Row, Table
+from bench.report.leaderboard.resampling import in_order, resampled
 from bench.report.leaderboard.statistics import Floats
 from bench.schema import side_file
 from bench.scoring.described import shown
@@ -126,20 +125,6 @@ def _compare_over_seeds(others: list[Cell], best: Cell) -> None:
             cell.marks += "‡"
 
 
-@lru_cache(maxsize=16)
-def _weights(ids: tuple[str, ...], resamples: int) -> Floats:
-    """The same for all tables of these images."""
-    # The data themselves come first: the check that statistics and record belong together.
-    return np.concatenate([np.ones((1, len(ids))), stats.resampling_weights(ids, resamples)])
-
-
-@lru_cache(maxsize=16)
-def _sorted(ids: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Image ids in order, and the place that each has among ``ids``."""
-    places = np.argsort(np.array(ids), kind="stable")
-    return tuple(ids[place] for place in places), places
-
-
 class _NotCompared(Exception):
     """Why the statistics of a run are of no use for a target."""
 
@@ -201,20 +186,19 @@ class _Resampled:
             return {}
         images = len(next(iter(found.values())))
         ids = side_file.of(arrays, [side_file.IDS], self.protocol, name).get(side_file.IDS)
-        names = tuple(map(str, ids.tolist())) if ids is not None else tuple(f"{i:09d}" for i in range(images))
-        if len(names) != images or len({*names}) != images:
+        if ids is None:
+            ids = np.array([f"{i:09d}" for i in range(images)])
+        if len(ids) != images or len({*ids.tolist()}) != images:
             raise _NotCompared(f"{run_id}: image ids and statistics of {name} do not match; not compared")
-        in_order, in_turn = _sorted(names)
-        if in_order != self._ids.setdefault(target, in_order):
+        names = tuple(sorted(ids.tolist()))
+        if names != self._ids.setdefault(target, names):
             raise _NotCompared(f"{run_id}: scored on other images of {name} than the rest; not compared")
         if images < stats.MIN_IMAGES:
             self.few.add(name)
             raise _NotCompared(f"{name} has {images} images: too few for a bootstrap (at least {stats.MIN_IMAGES})")
         shared = side_file.of(arrays, protocol.constants, self.protocol, name, score)
         try:
-            counts = protocol.condensed({kind: array[in_turn] for kind, array in found.items()})
-            sums = stats.resampled(counts, _weights(in_order, self.resamples))
-            samples = stats.in_parts(protocol.metrics, sums, shared)
+            samples = resampled(protocol, in_order(ids, found, shared, protocol), self.resamples)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             raise _NotCompared(
                 f"{self.protocol} cannot be resampled ({type(error).__name__}: {error}); its rows are not compared"

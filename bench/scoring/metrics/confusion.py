@@ -8,7 +8,7 @@ the whole split: the matrices of the images are added before anything is divided
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,19 +116,17 @@ def margin_metrics(margins: ArrayLike) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def harmonic_mean(values: ArrayLike) -> float:
-    """Harmonic mean, as cross-domain tables use it: one failed domain pulls it down, a zero makes it zero.
+def harmonic_mean(values: ArrayLike) -> Any:
+    """Harmonic mean over the first axis, as cross-domain tables use it: one failed domain pulls it down, a zero makes
+    it zero.
 
     NaN for no values or where one is NaN; raises ``ValueError`` for a negative one.
     """
     numbers = np.asarray(values, np.float64)
-    if numbers.size == 0 or np.isnan(numbers).any():
-        return float("nan")
     if (numbers < 0).any():
         raise ValueError("the harmonic mean is of non-negative values")
-    if (numbers == 0).any():
-        return 0.0
-    return float(numbers.size / (1 / numbers).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return len(numbers) / (1 / numbers).sum(0)
 
 
 def nan_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from scipy import stats as reference
 
 from bench.report.comparing import bootstrap
 from bench.report.comparing.bootstrap import Estimate
-from bench.report.leaderboard import statistics
+from bench.report.leaderboard import resampling, statistics
 from bench.scoring.metrics import confusion
 from bench.scoring.protocols import ClosedSet
 
@@ -59,8 +59,8 @@ def test_an_interval_of_a_difference_of_mious_covers_the_truth():
             wrong = rng.binomial(shown, np.clip(0.3 + hard + rng.normal(0, 0.02) + rng.normal(0, 0.05, (30, 4)), 0, 1))
             matrices = np.einsum("nc,cd->ncd", shown - wrong, np.eye(4, dtype=int))
             matrices[:, range(4), [1, 2, 3, 0]] = wrong
-            runs.append(bootstrap.in_order(ids, {"confusion": matrices}, {}, ClosedSet))
-        samples = [bootstrap.resampled(ClosedSet, images, 200)["miou"] for images in runs]
+            runs.append(resampling.in_order(ids, {"confusion": matrices}, {}, ClosedSet))
+        samples = [resampling.resampled(ClosedSet, images, 200)["miou"][1:] for images in runs]
         values = np.array([float(ClosedSet.metrics({"margins": r.counts["margins"].sum(0)})["miou"]) for r in runs])
         found = Estimate.of(values[:3] - values[3:], np.stack(samples[:3], 1) - np.stack(samples[3:], 1), 30)
         hits += found.low <= 0 <= found.high
@@ -103,9 +103,9 @@ def test_mious_of_resamples_are_those_of_a_loop():
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 50, (12, 3, 3))
     ids = np.array([f"i{i}" for i in rng.permutation(12)])
-    images = bootstrap.in_order(ids, {"confusion": counts}, {}, ClosedSet)
+    images = resampling.in_order(ids, {"confusion": counts}, {}, ClosedSet)
     assert list(images.ids) == sorted(ids.tolist())
-    found = bootstrap.resampled(ClosedSet, images, 20)["miou"]
+    found = resampling.resampled(ClosedSet, images, 20)["miou"][1:]
     drawn = statistics.resampling_weights(images.ids, 20)
     for b, weight in enumerate(drawn):
         total = sum(w * counts[ids.tolist().index(name)] for w, name in zip(weight, images.ids, strict=True))

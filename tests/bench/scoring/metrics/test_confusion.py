@@ -105,6 +105,11 @@ def test_harmonic_mean(values, mean):
     assert harmonic_mean(values) == pytest.approx(mean, nan_ok=True)
 
 
+def test_harmonic_means_of_many_columns_are_those_of_each():
+    values = np.array([[0.5, 0.4, 0.0], [0.25, 0.4, 0.3]])
+    assert harmonic_mean(values).tolist() == [harmonic_mean(column) for column in values.T]
+
+
 def test_harmonic_mean_of_a_negative_is_an_error():
     with pytest.raises(ValueError, match="non-negative"):
         harmonic_mean([0.5, -0.1])
