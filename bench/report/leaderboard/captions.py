@@ -99,6 +99,11 @@ def rules_of(table: Table, primary: Sequence[Column], labels: Labels, numbers: p
         rules.append(f"Rows are {how} {primary[0].metric.label}" + (f" on {where}." if where else "."))
     if any(column.metric.key.endswith("_oracle") for column in table.shown):
         rules.append("Oracle columns choose their threshold on the evaluation labels: an upper bound.")
+    if any(column.metric.key == "retention" for column in table.shown):
+        rules.append(
+            "Retention is the target's share of the source's mIoU under the same map. It is not ranked: a method that "
+            "is worse at home has less to lose."
+        )
     described = shown(table.protocol)
     if described.rows == "Reading" and table.has_scores:
         rules.append(

@@ -170,7 +170,12 @@ def _content(recipe: Recipe) -> dict[str, object]:
 
 def in_order(tables: Iterable[Table]) -> tuple[list[Table], list[str]]:
     """Overviews that rest on most numbers first, and their rules, which are said once for all of them."""
-    ordered = sorted(tables, key=lambda table: -sum(cell.n for row in table.rows for cell in row.cells.values()))
+
+    def numbers(table: Table) -> int:
+        keys = {column.key for column in table.columns}
+        return sum(cell.n for row in table.rows for key, cell in row.cells.items() if key in keys)
+
+    ordered = sorted(tables, key=numbers, reverse=True)
     rules = dict.fromkeys(rule for table in ordered for rule in table.rules)
     for table in ordered:
         table.rules = []

@@ -71,10 +71,6 @@ class CrossDomain(Protocol):
     on_source: ClassVar[bool] = False
     primary: ClassVar[tuple[str, ...]] = ("harmonic_mean", "miou")
     compared: ClassVar[str] = "drops"
-    rules: ClassVar[tuple[str, ...]] = (
-        "Retention is the target's share of the source's mIoU under the same map. It is not ranked: a method that is "
-        "worse at home has less to lose.",
-    )
 
     @classmethod
     def targets(cls, source: type[Dataset]) -> list[tuple[str, str]]:
