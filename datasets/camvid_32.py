@@ -1,4 +1,4 @@
-"""CamVid as first published: driving scenes of Cambridge in 31 classes, 960x720.
+"""CamVid as first published: driving scenes of Cambridge in 31 classes, 960x720, and the same in eleven of them.
 
 Source: Brostow, Fauqueur and Cipolla (2009); names and colours by the makers' table of 32, of which Void is one.
 Licence: free for research.
@@ -6,7 +6,8 @@ Labels: images of colours, each of which is a class; black is void. Any other co
 
 Pitfalls: the release has no splits; these are SegNet's, which are drives: 0001TP up to frame 8520, 0006R0 and 0016E5
 train, 0016E5 from frame 7959 to 8159 is val, the rest is test. Half of train is the drive that val is from. ``camvid``
-has the eleven classes and smaller images that most papers use; figures do not compare.
+has the eleven classes and smaller images that most papers use; figures do not compare. ``camvid_11`` keeps eleven of
+the 31 and makes all others void, as MSeg has it, where ``camvid`` joins some: a pickup is a car there, and void here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from datasets.base import IGNORE, Dataset, Item, Split, list_files
-from datasets.class_sets import class_set
+from datasets.class_sets import CAMVID_11, class_set
 from datasets.images import read_rgb
 
 CAMVID_31 = class_set(
@@ -74,7 +75,7 @@ class CamVid32(Dataset):
         "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/ (701_StillsRaw_full.zip, LabeledApproved_full.zip)"
     )
     licence = "research use"
-    layout = "701_StillsRaw_full/NAME.png with LabeledApproved_full/NAME_L.png"
+    layout = "below camvid_32, 701_StillsRaw_full/NAME.png with LabeledApproved_full/NAME_L.png"
     citation = (
         "Brostow, Fauqueur, Cipolla: Semantic object classes in video: a high-definition ground truth "
         "database. Pattern Recognition Letters 30(2), 2009"
@@ -98,6 +99,43 @@ class CamVid32(Dataset):
             red, rest = divmod(int(packed[wrong][0]), 65536)
             raise ValueError(f"the colour {(red, *divmod(rest, 256))} is no class")
         return index.astype(np.uint8)
+
+
+AS_ELEVEN = {
+    "Sky": "sky",
+    "Building": "building",
+    "Column_Pole": "pole",
+    "Road": "road",
+    "Sidewalk": "pavement",
+    "Tree": "tree",
+    "SignSymbol": "sign symbol",
+    "Fence": "fence",
+    "Car": "car",
+    "Pedestrian": "pedestrian",
+    "Bicyclist": "bicyclist",
+}
+"""What ``camvid_11`` calls the classes that it keeps."""
+
+
+class CamVid11(CamVid32):
+    """CamVid at its full size in eleven of its classes, all others void."""
+
+    name = "camvid_11"
+    title = "CamVid, 11 of 32 classes"
+    classes = CAMVID_11
+    citation = (
+        f"{CamVid32.citation}; Lambert, Liu, Sener, Hays, Koltun: MSeg: a composite dataset for multi-domain "
+        "segmentation. CVPR 2020"
+    )
+    raw_ids: ClassVar = {
+        **dict.fromkeys(range(32), IGNORE),
+        **{CAMVID_31.names.index(name): CAMVID_11.names.index(kept) for name, kept in AS_ELEVEN.items()},
+    }
+
+    @property
+    def folder(self) -> Path:
+        """The folder of ``camvid_32``: both data sets are read from it."""
+        return self.root / CamVid32.name
 
 
 def split_of(name: str) -> str:

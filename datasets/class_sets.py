@@ -159,6 +159,33 @@ _VOC_NAMES = (
 VOC_21 = ClassSet("voc-21", _VOC_NAMES, tuple(voc_colour(i) for i in range(len(_VOC_NAMES))))
 """Background and the twenty object classes of PASCAL VOC, coloured by its own palette."""
 
+SCANNET_20 = class_set(
+    "scannet-20",
+    [
+        ("wall", (174, 199, 232)),
+        ("floor", (152, 223, 138)),
+        ("cabinet", (31, 119, 180)),
+        ("bed", (255, 187, 120)),
+        ("chair", (188, 189, 34)),
+        ("sofa", (140, 86, 75)),
+        ("table", (255, 152, 150)),
+        ("door", (214, 39, 40)),
+        ("window", (197, 176, 213)),
+        ("bookshelf", (148, 103, 189)),
+        ("picture", (196, 156, 148)),
+        ("counter", (23, 190, 207)),
+        ("desk", (247, 182, 210)),
+        ("curtain", (219, 219, 141)),
+        ("refrigerator", (255, 127, 14)),
+        ("shower curtain", (158, 218, 229)),
+        ("toilet", (44, 160, 44)),
+        ("sink", (112, 128, 144)),
+        ("bathtub", (227, 119, 194)),
+        ("other furniture", (82, 84, 163)),
+    ],
+)
+"""The twenty classes of ScanNet's benchmark in the order of their ids, with its colours."""
+
 ADE_150 = class_set(
     "ade-150",
     [

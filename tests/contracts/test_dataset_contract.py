@@ -274,7 +274,7 @@ class TestWrittenMiniatures:
     def test_an_unknown_id_is_named_with_its_file(self, own_copy, name, variant):
         make = self.damaged(own_copy, name, variant)
         data = make()
-        if name == "camvid_32":
+        if name in ("camvid_32", "camvid_11"):
             pytest.skip("its labels are colours, which have a test of their own")
         index = png_labels(data)[0]
         item = data.items[index]

@@ -466,6 +466,68 @@ def camvid_32(root: Path) -> None:
         Image.fromarray(colours[ids_map(range(32), seed)]).save(path)
 
 
+MSEG_FILES = {
+    "ade20k": (
+        "ADE20K/ADEChallengeData2016/images/{}/ADE_{}_00000001.jpg",
+        "ADE20K/ADEChallengeData2016/annotations_semseg150_relabeled/{}/ADE_{}_00000001.png",
+        [("training", "train"), ("validation", "val")],
+        141,
+    ),
+    "bdd100k": (
+        "BDD/bdd100k/seg/images/{}/{}.jpg",
+        "BDD/bdd100k/seg_relabeled/labels/{}/{}_train_id.png",
+        [("train", "0004a4c0-d4dff0ad"), ("val", "7d06fefd-f7be05a6")],
+        21,
+    ),
+    "cityscapes": (
+        "Cityscapes/leftImg8bit/{}_leftImg8bit.png",
+        "Cityscapes/gtFine_19cls_relabeled/{}_gtFine_labelIds.png",
+        [("train/aachen/aachen_000000_000019",), ("val/frankfurt/frankfurt_000000_000294",)],
+        21,
+    ),
+    "coco": (
+        "COCOPanoptic/images/{}/{}.jpg",
+        "COCOPanoptic/semantic_relabeled133/{}/{}.png",
+        [("train2017", "000000000009"), ("val2017", "000000000139")],
+        155,
+    ),
+    "idd": (
+        "IDD/IDD_Segmentation/leftImg8bit/{}_leftImg8bit.png",
+        "IDD/IDD_Segmentation/gtFine39_relabeled/{}_gtFine_labelids.png",
+        [("train/0/005506",), ("val/119/035471",)],
+        30,
+    ),
+    "mapillary": (
+        "MapillaryVistasPublic/{}/images/{}.jpg",
+        "MapillaryVistasPublic/{}_semseg65_relabeled/labels/{}.png",
+        [("training", "--NSVcUgfVhFd6uzkqHOOg"), ("validation", "--BJs76vloEaiH-wppzWNA")],
+        51,
+    ),
+    "sunrgbd": (
+        "SUNRGBD/image/{}/img-{}.jpg",
+        "SUNRGBD/semseg-relabeled37/{}/00{}.png",
+        [("train", "000001"), ("test", "000001"), ("test", "000002")],
+        48,
+    ),
+}
+"""By source of MSeg: image, label, what fills the braces in each frame, and the number of classes that it labels."""
+
+
+def mseg(root: Path, inner: str) -> None:
+    """The first lines of the makers' lists, and a frame of SUN RGB-D's test that is not in their val."""
+    for image, label, frames, count in MSEG_FILES.values():
+        for seed, frame in enumerate(frames):
+            photo(root / "mseg" / inner / image.format(*frame), seed)
+            grey(root / "mseg" / inner / label.format(*frame), [*range(count), 255], seed)
+
+
+def scannet(root: Path) -> None:
+    for seed, frame in enumerate(("scene0000_00/000100", "scene0706_00/000100", "scene0011_01/000100")):
+        scene, number = frame.split("/")
+        photo(root / f"scannet/scannet_frames_25k/{scene}/color/{number}.jpg", seed)
+        grey(root / f"scannet/scannet_frames_25k/{scene}/label/{number}.png", range(41), seed)
+
+
 def idd(root: Path, inner: str, ending: str) -> None:
     base = root / "idd" / inner
     frames = [("train", "0/005506"), ("train", "119/005506"), ("val", "119/035471")]
@@ -572,6 +634,9 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
     "street_hazards": {"official": street_hazards},
     "bdd_anomaly": {"10k": bdd_anomaly},
     "camvid_32": {"official": camvid_32},
+    "camvid_11": {"official": camvid_32},
+    "mseg": {"archives": lambda r: mseg(r, "mseg_dataset"), "direct": lambda r: mseg(r, "")},
+    "scannet": {"official": scannet},
     "idd": {"archive": lambda r: idd(r, "IDD_Segmentation", "png"), "direct": lambda r: idd(r, "", "jpg")},
     **{
         name: {

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from datasets.base import IGNORE, DataError
-from datasets.camvid_32 import CamVid32, split_of
+from datasets.camvid_32 import CamVid11, CamVid32, split_of
 from tests.datasets.miniatures import CAMVID_32_COLOURS, MINIATURES, assert_one_sentence, ids_map
 
 
@@ -67,6 +67,19 @@ def test_frames_are_split_as_segnet_splits_them(name, split):
 
 def test_counts_are_those_of_camvid():
     assert {name: split.count for name, split in CamVid32.splits.items()} == {"train": 367, "val": 101, "test": 233}
+
+
+def test_eleven_keeps_what_mseg_keeps_and_makes_all_else_void(root):
+    kept = {
+        "Building": "building", "Tree": "tree", "Sky": "sky", "Car": "car", "SignSymbol": "sign symbol", "Road": "road",
+        "Pedestrian": "pedestrian", "Fence": "fence", "Column_Pole": "pole", "Sidewalk": "pavement",
+        "Bicyclist": "bicyclist",
+    }  # fmt: skip
+    data, full = CamVid11(root, "test", allow_partial=True), CamVid32(root, "test", allow_partial=True)
+    assert data.items == full.items
+    for index, name in enumerate(full.classes.names):
+        seen = data.label(0)[full.label(0) == index].unique().tolist()
+        assert seen == [data.classes.names.index(kept[name]) if name in kept else IGNORE]
 
 
 @pytest.mark.real
