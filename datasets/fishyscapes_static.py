@@ -1,12 +1,13 @@
-"""Fishyscapes Static: objects of PASCAL VOC pasted into frames of Cityscapes, version 3.
+"""Fishyscapes Static: objects of PASCAL VOC pasted into frames of Cityscapes, in three versions.
 
 Source: Blum et al. (2021), "The Fishyscapes benchmark"; images by Cordts et al. (2016).
 Licence: research use. The overlays come from Fishyscapes, the frames from Cityscapes' val, downloaded apart.
 Labels: 0 normal, 1 anomalous, 255 void.
 
 Pitfalls: the makers publish differences: a file ``*_rgb.npz`` holds integers that are added to the frame it is named
-after, and the sum is cut to 0..255. The frames are Cityscapes' val, so that models may not be selected on it. Version 3
-adds frames with a pasted object of a known class, and frames without any; figures on versions 1 and 2 do not compare.
+after, and the sum is cut to 0..255. The frames are Cityscapes' val, so that models may not be selected on it. Figures
+on the versions do not compare: the second blends the objects in, the third does it better and adds frames with a pasted
+object of a known class, and frames without any. ``fishyscapes_static`` is the third.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from datasets.integrity import check_image
 class FishyscapesStatic(Dataset):
     """Fishyscapes Static, the thirty public validation frames of version 3."""
 
+    version: ClassVar[int] = 3
+
     name = "fishyscapes_static"
     title = "Fishyscapes Static"
     classes = ANOMALY
@@ -34,17 +37,17 @@ class FishyscapesStatic(Dataset):
     eval_splits = ()
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit a model to https://fishyscapes.com"}
-    home = "https://fishyscapes.com/dataset (fs_val_v3.zip) and Cityscapes (leftImg8bit_trainvaltest.zip)"
+    home = "https://fishyscapes.com/dataset (fs_val_vN.zip) and Cityscapes (leftImg8bit_trainvaltest.zip)"
     licence = "research use"
     layout = (
-        "fs_val_v3/{NNNN_FRAME_rgb.npz, NNNN_FRAME_labels.png}, or both without that folder, with "
+        "fs_val_vN/{NNNN_FRAME_rgb.npz, NNNN_FRAME_labels.png}, N being the version, or both without that folder, with "
         "leftImg8bit/val/CITY/FRAME_leftImg8bit.png here or in the folder of cityscapes"
     )
     citation = "Blum, Sarlin, Nieto, Siegwart, Cadena: The Fishyscapes benchmark. IJCV 129, 2021"
 
     def find(self) -> list[Item]:
         """List the overlays; one without its frame names the frame as the image that is missing."""
-        inner = self.folder / "fs_val_v3"
+        inner = self.folder / f"fs_val_v{self.version}"
         items = []
         for overlay in list_files(inner if inner.is_dir() else self.folder, "_rgb.npz"):
             name, frame = overlay.name.removesuffix("_rgb.npz"), self._frame(overlay)
@@ -76,3 +79,23 @@ class FishyscapesStatic(Dataset):
         if not zipfile.is_zipfile(path):
             raise ValueError("the file is cut off")
         return check_image(self._frame(path))
+
+
+class FishyscapesStaticV1(FishyscapesStatic):
+    """Fishyscapes Static, the thirty public validation frames of version 1."""
+
+    version = 1
+    name = "fishyscapes_static_v1"
+    title = "Fishyscapes Static v1"
+    splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 1")}
+    target_of: ClassVar = {"cityscapes": None}
+
+
+class FishyscapesStaticV2(FishyscapesStatic):
+    """Fishyscapes Static, the thirty public validation frames of version 2."""
+
+    version = 2
+    name = "fishyscapes_static_v2"
+    title = "Fishyscapes Static v2"
+    splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 2")}
+    target_of: ClassVar = {"cityscapes": None}

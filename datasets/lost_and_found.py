@@ -1,18 +1,23 @@
-"""Lost and Found: small obstacles on roads and car parks, in the reading of SegmentMeIfYouCan.
+"""Lost and Found: small obstacles on roads and car parks, in the three readings of its labels that papers use.
 
-Source: Pinggera et al. (2016), 2048x1024; frames, ids and splits by the reference code of SegmentMeIfYouCan,
-https://github.com/SegmentMeIfYouCan/road-anomaly-benchmark.
-Licence: non-commercial research and education.
-Labels: ``labelIds``: 0 is outside the road and void, 1 is free road, 2 and higher are obstacles.
+Source: Pinggera et al. (2016), 2048x1024; frames, ids and splits of ``lost_and_found`` by the reference code of
+SegmentMeIfYouCan, https://github.com/SegmentMeIfYouCan/road-anomaly-benchmark; hazards by the makers' table of ids, as
+https://github.com/robin-chan/meta-ood has it.
+Licence: non-commercial research and education (unconfirmed).
+Labels: ``labelIds``: 0 is outside the road and void, 1 is free road, 2 and higher are things on it, of which the makers
+call seven no hazards.
 
-Pitfalls: three readings of the labels are in use, and figures do not compare across them: others take what is not road
-for normal, or some obstacles for void. The annotators left 6 frames of train and 17 of test without a label; they are
-left out. Children and bicycles, which models trained on streets know, are obstacles in ``test``; ``test-no-known``,
-which the benchmark reports, leaves their scenes out.
+Pitfalls: figures do not compare across the three readings. All things are anomalous in ``lost_and_found``, as
+SegmentMeIfYouCan has it; those that are no hazards are void in ``lost_and_found_hazards``, as in meta-ood and PEBAL, and
+normal in ``lost_and_found_non_hazards_normal``, as in RbA. The annotators left 6 frames of train and 17 of test without
+a label; ``lost_and_found`` leaves them out, and in the others they have void pixels alone. Children and bicycles, which
+models trained on streets know, are obstacles in ``test``; ``test-no-known``, which the benchmark reports, leaves their
+scenes out.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from datasets.base import IGNORE, Dataset, Item, Split
@@ -37,8 +42,12 @@ KNOWN = (
 """Beginnings of the names of frames with children and bicycles."""
 
 
+NO_HAZARDS = (31, 33, 34, 36, 37, 38, 39)
+"""Ids of posts, boards and a wheel cap lying flat, which the makers count as no hazards: trainId 0 in their table."""
+
+
 class LostAndFound(Dataset):
-    """Lost and Found, obstacles on the road."""
+    """Lost and Found, all things on the road."""
 
     name = "lost_and_found"
     title = "Lost and Found"
@@ -52,9 +61,9 @@ class LostAndFound(Dataset):
     eval_splits = ()
     selection_split = None
     home = "https://wwwlehre.dhbw-stuttgart.de/~sgehrig/lostAndFoundDataset/ (leftImg8bit.zip, gtCoarse.zip)"
-    licence = "non-commercial research and education"
+    licence = "non-commercial research and education (unconfirmed)"
     layout = (
-        "leftImg8bit/{train,test}/SCENE/NAME_leftImg8bit.png with "
+        "below lost_and_found, leftImg8bit/{train,test}/SCENE/NAME_leftImg8bit.png with "
         "gtCoarse/{train,test}/SCENE/NAME_gtCoarse_labelIds.png"
     )
     citation = (
@@ -62,6 +71,11 @@ class LostAndFound(Dataset):
         "self-driving vehicles. IROS 2016"
     )
     anomaly_ids: ClassVar = {0: IGNORE, 1: 0, **dict.fromkeys(range(2, 201), 1)}
+
+    @property
+    def folder(self) -> Path:
+        """``<root>/lost_and_found``: all readings are of its files."""
+        return self.root / "lost_and_found"
 
     def find(self) -> list[Item]:
         """List the frames of the part that have labels.
@@ -71,6 +85,24 @@ class LostAndFound(Dataset):
         part, _, without = self.split.partition("-")
         images, labels = self.folder / "leftImg8bit" / part, self.folder / "gtCoarse" / part
         frames = sorted(frames_below(images, labels, "_leftImg8bit.png", "gtCoarse_labelIds.png"))
-        if len(frames) == RELEASED[part]:
+        if len(frames) == RELEASED[part] != self.splits[self.split].count:
             frames = [frame for i, frame in enumerate(frames) if i not in UNLABELLED_FRAMES[part]]
         return [frame for frame in frames if not (without and frame.id.startswith(KNOWN))]
+
+
+class LostAndFoundHazards(LostAndFound):
+    """Lost and Found, hazards on the road; what is no hazard is void."""
+
+    name = "lost_and_found_hazards"
+    title = "Lost and Found, non-hazards void"
+    splits: ClassVar = {"test": Split(1203, task="anomaly")}
+    target_of: ClassVar = {"cityscapes": None}
+    anomaly_ids: ClassVar = {**LostAndFound.anomaly_ids, **dict.fromkeys(NO_HAZARDS, IGNORE)}
+
+
+class LostAndFoundNonHazardsNormal(LostAndFoundHazards):
+    """Lost and Found, hazards on the road; what is no hazard is normal."""
+
+    name = "lost_and_found_non_hazards_normal"
+    title = "Lost and Found, non-hazards normal"
+    anomaly_ids: ClassVar = {**LostAndFound.anomaly_ids, **dict.fromkeys(NO_HAZARDS, 0)}

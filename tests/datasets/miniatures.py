@@ -371,9 +371,9 @@ def pascal_context(root: Path, inner: str, converted: bool) -> None:
                 label_mat(base / f"trainval/{name}.mat", "LabelMap", range(460), seed)
 
 
-def fishyscapes_static(root: Path, masks: str, images: str) -> None:
+def fishyscapes_static(root: Path, masks: str, images: str, name: str = "fishyscapes_static") -> None:
     for index, frame in enumerate(("frankfurt_000000_000294", "lindau_000001_000019")):
-        folder = root / "fishyscapes_static" / masks
+        folder = root / name / masks
         photo(root / images / "leftImg8bit/val" / frame.split("_")[0] / f"{frame}_leftImg8bit.png", index)
         grey(folder / f"{index:04d}_{frame}_labels.png", [0, 1, 255], index)
         overlay = np.random.default_rng(index).integers(-300, 300, (HEIGHT, WIDTH, 3), dtype=np.int16)
@@ -626,11 +626,20 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "archive": lambda r: fishyscapes_static(r, "fs_val_v3", "cityscapes"),
         "direct": lambda r: fishyscapes_static(r, "", "fishyscapes_static"),
     },
+    "fishyscapes_static_v1": {
+        "archive": lambda r: fishyscapes_static(r, "fs_val_v1", "cityscapes", "fishyscapes_static_v1")
+    },
+    "fishyscapes_static_v2": {
+        "direct": lambda r: fishyscapes_static(r, "", "cityscapes", "fishyscapes_static_v2"),
+    },
     "road_anomaly_21": {
         "archive": lambda r: road_anomaly_21(r, "dataset_AnomalyTrack"),
         "direct": lambda r: road_anomaly_21(r, ""),
     },
-    "lost_and_found": {"official": lost_and_found},
+    **{
+        name: {"official": lost_and_found}
+        for name in ("lost_and_found", "lost_and_found_hazards", "lost_and_found_non_hazards_normal")
+    },
     "street_hazards": {"official": street_hazards},
     "bdd_anomaly": {"10k": bdd_anomaly},
     "camvid_32": {"official": camvid_32},

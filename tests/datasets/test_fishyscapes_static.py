@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from datasets.base import DataError
-from datasets.fishyscapes_static import FishyscapesStatic
+from datasets.fishyscapes_static import FishyscapesStatic, FishyscapesStaticV1, FishyscapesStaticV2
 from tests.datasets.miniatures import MINIATURES, assert_one_sentence
 
 
@@ -28,6 +28,16 @@ def test_an_image_is_the_sum_of_frame_and_overlay_cut_to_a_byte(root):
         for channel in range(3):
             summed = pixels[row][column][channel] + overlay[row][column][channel]
             assert image[row][column][channel] == min(max(summed, 0), 255)
+
+
+@pytest.mark.parametrize("plugin", [FishyscapesStaticV1, FishyscapesStaticV2])
+def test_a_version_never_reads_the_files_of_another(root, plugin):
+    (root / plugin.name).mkdir()
+    (root / "fishyscapes_static/fs_val_v3").rename(root / plugin.name / "fs_val_v3")
+    with pytest.raises(DataError, match="holds only fs_val_v3"):
+        plugin(root, "val", allow_partial=True)
+    (root / plugin.name / "fs_val_v3").rename(root / plugin.name / f"fs_val_v{plugin.name[-1]}")
+    assert len(plugin(root, "val", allow_partial=True)) == 2
 
 
 def test_frames_may_lie_below_another_root(root):

@@ -1,4 +1,4 @@
-"""Lost and Found: the reading of SegmentMeIfYouCan, and the frames that it leaves out."""
+"""Lost and Found: three readings of the labels, and the frames that SegmentMeIfYouCan leaves out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from datasets.base import IGNORE
 from datasets.fishyscapes_lost_and_found import FishyscapesLostAndFound
-from datasets.lost_and_found import LostAndFound
+from datasets.lost_and_found import LostAndFound, LostAndFoundHazards, LostAndFoundNonHazardsNormal
 from tests.datasets.miniatures import LOST_AND_FOUND, MINIATURES, grey, ids_map, photo
 
 
@@ -26,6 +26,26 @@ def test_road_is_normal_obstacles_are_anomalous_and_all_else_is_void(root):
     raw = torch.from_numpy(ids_map(range(44), 0))
     expected = torch.where(raw == 0, IGNORE, torch.where(raw == 1, 0, 1))
     assert torch.equal(LostAndFound(root, "test", allow_partial=True).label(0), expected)
+
+
+@pytest.mark.parametrize(("plugin", "no_hazard"), [(LostAndFoundHazards, IGNORE), (LostAndFoundNonHazardsNormal, 0)])
+def test_what_is_no_hazard_is_void_or_normal_where_papers_have_it_so(root, plugin, no_hazard):
+    """The makers' trainIds: 0 marker pole, post, post stand, timber, wheel cap, wood; 1 free; 2 all other things."""
+    raw = ids_map(range(44), 0)
+    label = plugin(root, "test", allow_partial=True).label(0).numpy()
+    non_hazards = {31, 33, 34, 36, 37, 38, 39}
+    for value in range(44):
+        expected = no_hazard if value in non_hazards else IGNORE if value == 0 else int(value > 1)
+        assert (label[raw == value] == expected).all()
+
+
+@pytest.mark.parametrize("plugin", [LostAndFoundHazards, LostAndFoundNonHazardsNormal])
+def test_the_other_readings_count_all_frames_and_are_targets_of_cityscapes(plugin):
+    from bench.plugins import registry
+    from bench.scoring.protocols.targets import anomaly
+
+    assert {name: split.count for name, split in plugin.splits.items()} == {"test": 1203}
+    assert (plugin.name, "test") in [(t.dataset, t.split) for t in anomaly(registry.datasets.get("cityscapes"))]
 
 
 def test_children_and_bicycles_are_left_out_of_one_split(root):
@@ -53,6 +73,8 @@ def test_of_a_whole_part_the_frames_without_label_are_left_out(tmp_path, part, r
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to(target)
+    if part == "test":
+        assert len(LostAndFoundHazards(tmp_path, part)) == released
     found = [item.id for item in LostAndFound(tmp_path, part).items]
     assert len(found) == LostAndFound.splits[part].count
     assert not {names[i] for i in left_out} & {*found}
