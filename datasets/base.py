@@ -28,6 +28,8 @@ from datasets.integrity import DECODING_ERRORS, check_image, reason
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from datasets.conversion import Conversion
+
 Task = Literal["segmentation", "anomaly"]
 Roots = Path | Sequence[Path]
 """The folder that holds the folders of data sets, or several, of which the first that has a data set's counts."""
@@ -160,6 +162,8 @@ class Dataset(ABC):
     layout: ClassVar[str] = ""
     """The folder layout under ``<root>/<name>/``, as shown in a sentence when data is not found."""
     citation: ClassVar[str] = ""
+    archives: ClassVar[Mapping[str, str]] = {}
+    """Official archives, each with the MD5 that its makers or a loader in wide use state; others are not listed."""
     raw_ids: ClassVar[Mapping[int, int] | None] = None
     """Raw label id to training id, every possible one listed; None where files hold training ids."""
     anomaly_ids: ClassVar[Mapping[int, int]] = {0: 0, 1: 1, 255: IGNORE}
@@ -243,6 +247,10 @@ class Dataset(ABC):
             )
         lines = path.read_text(encoding="utf-8").splitlines()
         return list(dict.fromkeys(Path(line.split()[0]).stem for line in lines if line.strip()))
+
+    def conversions(self) -> Sequence[Conversion]:
+        """Folders that `bench data prepare` is to make of the files of the split, and that `find` then prefers."""
+        return ()
 
     def decode_image(self, path: Path) -> np.ndarray:
         """Decode to RGB uint8 (H, W, 3)."""

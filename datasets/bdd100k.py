@@ -31,6 +31,10 @@ class BDD100K(Dataset):
         "images/10k/SPLIT/NAME.jpg with labels/sem_seg/masks/SPLIT/NAME.png, or as first released "
         "seg/images/SPLIT/NAME.jpg with seg/labels/SPLIT/NAME_train_id.png, directly or inside bdd100k/"
     )
+    archives: ClassVar = {
+        "bdd100k_images_10k.zip": "08f26aecceda982568063d3d5873378e",
+        "bdd100k_sem_seg_labels_trainval.zip": "9a2968dde3345eeb689cffb1e26f9c78",
+    }
     citation = "Yu et al.: BDD100K: a diverse driving dataset for heterogeneous multitask learning. CVPR 2020"
 
     def find(self) -> list[Item]:

@@ -14,10 +14,12 @@ Published figures are on val and test, which leaves no split for selection: the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from datasets.base import IGNORE, ClassSet, Dataset, Item, Split, list_files
 from datasets.class_sets import voc_colour
+from datasets.conversion import Conversion, label_png
 from datasets.matlab_labels import MatlabLabels
 
 NAMES = """
@@ -87,21 +89,32 @@ class COCOStuff10k(MatlabLabels):
     licence = LICENCE
     layout = (
         "imageLists/{train,test}.txt and images/NAME.jpg with annotations/NAME.mat, or as MMSegmentation converts it "
-        "images/{train,test}2014/NAME.jpg with annotations/{train,test}2014/NAME_labelTrainIds.png"
+        "images/{train,test}2014/NAME.jpg with annotations/{train,test}2014/NAME_labelTrainIds.png, or the first with "
+        "such annotations, which `bench data prepare` makes"
     )
     citation = CITATION
     raw_ids: ClassVar = {0: IGNORE, **{raw: i for i, raw in enumerate(IDS)}}
 
     def find(self) -> list[Item]:
         """List the images of the split's list, or of its folder where the data was converted."""
-        images, labels = self.folder / "images", self.folder / "annotations"
+        images, labels, ending = self.folder / "images", self.folder / "annotations", ".mat"
         part = f"{self.split}2014"
-        self._is_converted = (images / part).is_dir()
+        self._is_converted = (labels / part).is_dir()
         if self._is_converted:
-            found = list_files(images / part, ".jpg")
-            return [Item(p.stem, p, labels / part / f"{p.stem}_labelTrainIds.png") for p in found]
-        names = self.names_in(self.folder / "imageLists" / f"{self.split}.txt")
-        return [Item(name, images / f"{name}.jpg", labels / f"{name}.mat") for name in names]
+            labels, ending = labels / part, "_labelTrainIds.png"
+        if (images / part).is_dir():
+            images = images / part
+            names = [p.stem for p in list_files(images, ".jpg")]
+        else:
+            names = self.names_in(self.folder / "imageLists" / f"{self.split}.txt")
+        return [Item(name, images / f"{name}.jpg", labels / f"{name}{ending}") for name in names]
+
+    def conversions(self) -> list[Conversion]:
+        """Labels as MMSegmentation converts them; the images stay where they are."""
+        if self._is_converted:
+            return []
+        labels = {f"{item.id}_labelTrainIds.png": partial(label_png, self, i) for i, item in enumerate(self.items)}
+        return [Conversion(self.folder / "annotations" / f"{self.split}2014", labels)]
 
     def label_ids(self) -> Mapping[int, int]:
         """The identity for converted labels, the table of ids for the makers' own."""

@@ -40,6 +40,10 @@ class FishyscapesLostAndFound(Dataset):
         "leftImg8bit/{train,test}/SCENE/FRAME_leftImg8bit.png (also inside lostandfound/, or in the folder of "
         "lost_and_found), or the mirror images/N.jpg with labels/N.png"
     )
+    archives: ClassVar = {
+        "fishyscapes_lostandfound.zip": "0d3bf7c0ec38bd50b84f3d8aaa4b2e26",
+        "leftImg8bit.zip": "08eaa79ce05126f6bd22a3ca563746d0",
+    }
     citation = "Blum, Sarlin, Nieto, Siegwart, Cadena: The Fishyscapes benchmark. IJCV 129, 2021"
 
     def find(self) -> list[Item]:

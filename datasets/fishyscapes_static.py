@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +22,11 @@ import numpy as np
 
 from datasets.base import Dataset, Item, Split, list_files
 from datasets.class_sets import ANOMALY
-from datasets.integrity import check_image
+from datasets.conversion import Conversion, png
+from datasets.integrity import DECODING_ERRORS, check_image
+
+SUMS = "images"
+"""The folder of images that `bench data prepare` makes."""
 
 
 class FishyscapesStatic(Dataset):
@@ -41,18 +46,40 @@ class FishyscapesStatic(Dataset):
     licence = "research use"
     layout = (
         "fs_val_vN/{NNNN_FRAME_rgb.npz, NNNN_FRAME_labels.png}, N being the version, or both without that folder, with "
-        "leftImg8bit/val/CITY/FRAME_leftImg8bit.png here or in the folder of cityscapes"
+        "leftImg8bit/val/CITY/FRAME_leftImg8bit.png here or in the folder of cityscapes, or images/NNNN_FRAME.png with "
+        "labels/NNNN_FRAME.png, which `bench data prepare` makes of these"
     )
+    archives: ClassVar = {"fs_val_v3.zip": "0dc11db9e57088c5bb18de4c55a53f3a"}
     citation = "Blum, Sarlin, Nieto, Siegwart, Cadena: The Fishyscapes benchmark. IJCV 129, 2021"
 
     def find(self) -> list[Item]:
-        """List the overlays; one without its frame names the frame as the image that is missing."""
+        """List the sums if they were made, else the overlays.
+
+        An overlay without its frame names the frame as the image that is missing.
+        """
+        if (self.folder / SUMS).is_dir():
+            sums = list_files(self.folder / SUMS, ".png")
+            return [Item(p.stem, p, self.folder / "labels" / p.name) for p in sums]
         inner = self.folder / f"fs_val_v{self.version}"
         items = []
         for overlay in list_files(inner if inner.is_dir() else self.folder, "_rgb.npz"):
             name, frame = overlay.name.removesuffix("_rgb.npz"), self._frame(overlay)
             items.append(Item(name, overlay if frame.is_file() else frame, overlay.with_name(f"{name}_labels.png")))
         return items
+
+    def conversions(self) -> list[Conversion]:
+        """The sums of frames and overlays, for which Cityscapes is then needed no more, and their labels."""
+        if (self.folder / SUMS).is_dir():
+            return []
+        labels = {f"{item.id}.png": item.label.read_bytes for item in self.items}
+        sums = {f"{item.id}.png": partial(self._sum, item) for item in self.items}
+        return [Conversion(self.folder / "labels", labels), Conversion(self.folder / SUMS, sums)]
+
+    def _sum(self, item: Item) -> bytes:
+        try:
+            return png(self.decode_image(item.image))
+        except DECODING_ERRORS as error:
+            raise self._damaged(item.image, error) from error
 
     def _frame(self, overlay: Path) -> Path:
         """The frame of Cityscapes that an overlay is added to."""
@@ -62,7 +89,9 @@ class FishyscapesStatic(Dataset):
         return images / "val" / name.split("_")[0] / f"{name}_leftImg8bit.png"
 
     def decode_image(self, path: Path) -> np.ndarray:
-        """Add the overlay ``path`` to its frame."""
+        """Add the overlay ``path`` to its frame, unless it is the sum."""
+        if path.suffix == ".png":
+            return super().decode_image(path)
         try:
             with np.load(path) as content:
                 overlay = content["rgb"].astype(int)
@@ -75,7 +104,9 @@ class FishyscapesStatic(Dataset):
         return summed
 
     def check_image(self, path: Path) -> tuple[int, int]:
-        """Width and height of the frame of an overlay that has an end."""
+        """Width and height of a sum, or of the frame of an overlay that has an end."""
+        if path.suffix == ".png":
+            return check_image(path)
         if not zipfile.is_zipfile(path):
             raise ValueError("the file is cut off")
         return check_image(self._frame(path))
@@ -85,6 +116,7 @@ class FishyscapesStaticV1(FishyscapesStatic):
     """Fishyscapes Static, the thirty public validation frames of version 1."""
 
     version = 1
+    archives: ClassVar = {"fs_val_v1.zip": "79fb134419c83f2f20b575955efa9d20"}
     name = "fishyscapes_static_v1"
     title = "Fishyscapes Static v1"
     splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 1")}
@@ -95,6 +127,7 @@ class FishyscapesStaticV2(FishyscapesStatic):
     """Fishyscapes Static, the thirty public validation frames of version 2."""
 
     version = 2
+    archives: ClassVar = {"fs_val_v2.zip": "5088c63497927200d935c41d54b1cb23"}
     name = "fishyscapes_static_v2"
     title = "Fishyscapes Static v2"
     splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 2")}

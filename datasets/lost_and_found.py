@@ -7,8 +7,8 @@ Licence: non-commercial research and education (unconfirmed).
 Labels: ``labelIds``: 0 is outside the road and void, 1 is free road, 2 and higher are things on it, of which the makers
 call seven no hazards.
 
-Pitfalls: figures do not compare across the three readings. All things are anomalous in ``lost_and_found``, as
-SegmentMeIfYouCan has it; those that are no hazards are void in ``lost_and_found_hazards``, as in meta-ood and PEBAL, and
+Pitfalls: figures do not compare across the three readings. All things are anomalous in ``lost_and_found``, as in
+SegmentMeIfYouCan; those that are no hazards are void in ``lost_and_found_hazards``, as in meta-ood and PEBAL, and
 normal in ``lost_and_found_non_hazards_normal``, as in RbA. The annotators left 6 frames of train and 17 of test without
 a label; ``lost_and_found`` leaves them out, and in the others they have void pixels alone. Children and bicycles, which
 models trained on streets know, are obstacles in ``test``; ``test-no-known``, which the benchmark reports, leaves their
@@ -66,6 +66,7 @@ class LostAndFound(Dataset):
         "below lost_and_found, leftImg8bit/{train,test}/SCENE/NAME_leftImg8bit.png with "
         "gtCoarse/{train,test}/SCENE/NAME_gtCoarse_labelIds.png"
     )
+    archives: ClassVar = {"leftImg8bit.zip": "08eaa79ce05126f6bd22a3ca563746d0"}
     citation = (
         "Pinggera, Ramos, Gehrig, Franke, Rother, Mester: Lost and Found: detecting small road hazards for "
         "self-driving vehicles. IROS 2016"

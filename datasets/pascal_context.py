@@ -12,12 +12,14 @@ no split for selection: the last checkpoint counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets.base import IGNORE, ClassSet, Item, Split
 from datasets.class_sets import voc_colour
+from datasets.conversion import Conversion, label_png
 from datasets.matlab_labels import MatlabLabels
 
 IDS = {
@@ -111,12 +113,14 @@ class PascalContext60(MatlabLabels):
     layout = (
         "below pascal_context, VOCdevkit/VOC2010/{JPEGImages/NAME.jpg, ImageSets/Main/{train,val}.txt} with "
         "trainval/NAME.mat, or as MMSegmentation converts it VOCdevkit/VOC2010/{JPEGImages/NAME.jpg, "
-        "SegmentationClassContext/NAME.png, ImageSets/SegmentationContext/{train,val}.txt}"
+        "SegmentationClassContext/NAME.png, ImageSets/SegmentationContext/{train,val}.txt}, or the first with "
+        "SegmentationClassContext, which `bench data prepare` makes"
     )
     citation = (
         "Mottaghi et al.: The role of context for object detection and semantic segmentation in the wild. CVPR 2014"
     )
     raw_ids: ClassVar = {**dict.fromkeys(range(460), 0), **{raw: i for i, raw in enumerate(IDS.values(), start=1)}}
+    archives: ClassVar = {"VOCtrainval_03-May-2010.tar": "da459979d0c395079b5c75ee67908abb"}
     converted_ids: ClassVar[Mapping[int, int]] = _CONVERTED
     """The same for converted labels."""
 
@@ -131,10 +135,25 @@ class PascalContext60(MatlabLabels):
         devkit = inner if inner.is_dir() else self.folder
         converted = devkit / "SegmentationClassContext"
         self._is_converted = converted.is_dir()
-        lists = devkit / "ImageSets" / ("SegmentationContext" if self._is_converted else "Main")
+        lists = devkit / "ImageSets" / "SegmentationContext"
+        if not (self._is_converted and lists.is_dir()):
+            lists = devkit / "ImageSets" / "Main"
         labels, ending = (converted, ".png") if self._is_converted else (self.folder / "trainval", ".mat")
         names = self.names_in(lists / f"{self.split}.txt")
         return [Item(name, devkit / "JPEGImages" / f"{name}.jpg", labels / f"{name}{ending}") for name in names]
+
+    def conversions(self) -> list[Conversion]:
+        """Labels of both splits as MMSegmentation converts them."""
+        if self._is_converted:
+            return []
+        labels: dict[str, Callable[[], bytes]] = {}
+        for split in self.splits:
+            type(self)(self.roots, split)  # whatever is missing is told
+            sixty = PascalContext60.unopened(self.roots, split)
+            sixty.items = sixty.find()
+            labels |= {f"{item.id}.png": partial(label_png, sixty, i) for i, item in enumerate(sixty.items)}
+        devkit = self.items[0].image.parent.parent
+        return [Conversion(devkit / "SegmentationClassContext", labels)]
 
     def label_ids(self) -> Mapping[int, int]:
         """The table of the kind of labels that was found."""

@@ -9,19 +9,21 @@ difficult regions, which becomes ``IGNORE``. SBD labels have no boundary.
 
 Pitfalls: SBD annotates the images of VOC's train split too, but differently. In ``pascal_voc_aug`` VOC's own
 label wins for these 1464 images, and the other 9118 take SBD's, from ``SegmentationClassAug`` where it exists
-and else from SBD's own files. SBD also covers images of VOC's val split; training on one of them would spoil
-the measurement, so a list that names one is refused. Published figures are on val, which leaves no split for
-selection: the last checkpoint counts.
+and else from SBD's own files, of which ``bench data prepare`` makes that folder. SBD also covers images of VOC's val
+split; training on one of them would spoil the measurement, so a list that names one is refused. Published figures are
+on val, which leaves no split for selection: the last checkpoint counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets.base import DataError, Dataset, Item, Split, list_files
 from datasets.class_sets import VOC_21
+from datasets.conversion import Conversion, label_png
 from datasets.matlab_labels import MatlabLabels
 
 
@@ -40,6 +42,7 @@ class PascalVOC(Dataset):
         "VOCdevkit/VOC2012/{JPEGImages/NAME.jpg, SegmentationClass/NAME.png, ImageSets/Segmentation/{train,val}.txt}"
     )
     citation = "Everingham et al.: The PASCAL visual object classes (VOC) challenge. IJCV 88(2), 2010"
+    archives: ClassVar = {"VOCtrainval_11-May-2012.tar": "6cd6e144f989b92b3379bac3b3de84fd"}
 
     @property
     def devkit(self) -> Path:
@@ -86,6 +89,7 @@ class PascalVOCAug(MatlabLabels, PascalVOC):
         "Everingham et al.: The PASCAL visual object classes (VOC) challenge. IJCV 88(2), 2010; Hariharan "
         "et al.: Semantic contours from inverse detectors. ICCV 2011"
     )
+    archives: ClassVar = {**PascalVOC.archives, "benchmark.tgz": "82b4d87ceb2ed10f6038a1cba92111cb"}
 
     @property
     def folder(self) -> Path:
@@ -118,7 +122,7 @@ class PascalVOCAug(MatlabLabels, PascalVOC):
             return own.union(self._names("trainaug"))
         if self._list_file("aug").is_file():
             return own.union(self._names("aug"))
-        annotated = {p.stem for p in list_files(self.sbd / "cls", ".mat")}
+        annotated = {p.stem for p in [*list_files(self.sbd / "cls", ".mat"), *list_files(self._converted, ".png")]}
         if own and not annotated:
             # Even where a partial data set is allowed, VOC's train split alone is not this data set.
             raise DataError(
@@ -128,9 +132,22 @@ class PascalVOCAug(MatlabLabels, PascalVOC):
             )
         return own.union(annotated) - held_out
 
+    @property
+    def _converted(self) -> Path:
+        return self.devkit / "SegmentationClassAug"
+
     def _sbd_label(self, name: str) -> Path:
-        converted = self.devkit / "SegmentationClassAug"
-        return converted / f"{name}.png" if converted.is_dir() else self.sbd / "cls" / f"{name}.mat"
+        return self._converted / f"{name}.png" if self._converted.is_dir() else self.sbd / "cls" / f"{name}.mat"
+
+    def conversions(self) -> list[Conversion]:
+        """The training labels in one folder of images: VOC's own as they are, and SBD's."""
+        if all(item.label.suffix == ".png" for item in self.items):
+            return []
+        labels = {
+            f"{item.id}.png": item.label.read_bytes if item.label.suffix == ".png" else partial(label_png, self, i)
+            for i, item in enumerate(self.items)
+        }
+        return [Conversion(self._converted, labels)]
 
     def label_map(self, content: Mapping[str, Any]) -> Any:
         """The class map of an SBD file."""

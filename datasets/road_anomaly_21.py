@@ -34,6 +34,7 @@ class RoadAnomaly21(Dataset):
         "images/validationNNNN.jpg with labels_masks/validationNNNN_labels_semantic.png, directly or inside "
         "dataset_AnomalyTrack/"
     )
+    archives: ClassVar = {"dataset_AnomalyTrack.zip": "231bf79ed58924bcd33d9cbe22e61076"}
     citation = (
         "Chan et al.: SegmentMeIfYouCan: a benchmark for anomaly segmentation. NeurIPS Datasets and Benchmarks 2021"
     )

@@ -43,6 +43,7 @@ class RoadObstacle21(Dataset):
         "images/validation_N.webp with labels_masks/validation_N_labels_semantic.png, directly or inside "
         "dataset_ObstacleTrack/, or the mirror images/N.webp with labels_masks/N.png"
     )
+    archives: ClassVar = {"dataset_ObstacleTrack.zip": "895fb36d18765482cc291f69e63d6da6"}
     citation = (
         "Chan et al.: SegmentMeIfYouCan: a benchmark for anomaly segmentation. NeurIPS Datasets and Benchmarks 2021"
     )

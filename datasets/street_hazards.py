@@ -60,6 +60,10 @@ class StreetHazards(Dataset):
         "train/{images,annotations}/{training,validation}/TOWN/NAME.png and "
         "test/{images,annotations}/test/TOWN/NAME.png"
     )
+    archives: ClassVar = {
+        "streethazards_train.tar": "cd2d1a8649848afb85b5059d227d2090",
+        "streethazards_test.tar": "8c547c1346b00c21b2483887110bfea7",
+    }
     citation = (
         "Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song: Scaling out-of-distribution detection for "
         "real-world settings. ICML 2022"

@@ -168,6 +168,8 @@ def dataset_page(dataset: type[Dataset]) -> str:
     for label in ("home", "licence", "layout", "citation"):
         if getattr(dataset, label):
             lines += ["", f"{label.capitalize()}: {getattr(dataset, label)}"]
+    if dataset.archives:
+        lines += ["", "MD5 of archives:", *(f"  {name}: {md5}" for name, md5 in dataset.archives.items())]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""``bench data``: what data sets there are, what of them lies on this machine, and whether it is whole."""
+"""``bench data``: what data sets there are, what of them lies on this machine, whether it is whole, what it needs."""
 
 from __future__ import annotations
 
@@ -111,6 +111,23 @@ def _tell(split: str, report: SplitReport) -> None:
     for word, sentences in (("note", report.remarks), ("FAIL", report.problems)):
         for sentence in sentences:
             say(f"  {word}  {sentence}")
+
+
+@data.command(cls=Command)
+@click.argument("name")
+@click.option("--workers", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="Threads.")
+@options.data_root
+@options.plugins
+def prepare(name: str, workers: int, data_root: tuple[Path, ...]) -> None:
+    """Check the official archives of the data set NAME, and convert what is slow to read as it is published.
+
+    Nothing is changed or removed. Interrupted, it goes on where it stopped when it is repeated.
+    """
+    from bench.data import preparation
+    from bench.plugins import registry
+
+    for line in preparation.prepare(registry.datasets.get(name), data_root, workers):
+        say(line)
 
 
 @data.command(cls=Command)

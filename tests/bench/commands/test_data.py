@@ -90,14 +90,26 @@ def test_verify_names_a_cut_image_and_a_missing_label(data, root):
     assert data("verify", "camvid", "--split", "val").exit_code == 0
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "sheet", "speed"])
+def test_prepare_says_what_is_ready_and_what_it_made(data, bench, tmp_path, monkeypatch):
+    outcome = data("prepare", "camvid")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stdout.startswith("train: 3 images are ready in ")
+    MINIATURES["fishyscapes_static"]["archive"](tmp_path)
+    plugin = registry.datasets.get("fishyscapes_static")
+    monkeypatch.setattr(plugin, "splits", {"val": replace(plugin.splits["val"], count=2)})
+    outcome = bench("data", "prepare", "fishyscapes_static", "--data-root", str(tmp_path))
+    assert outcome.exit_code == 0, outcome.output
+    assert f"made {tmp_path / 'fishyscapes_static/images'} of 2 files" in outcome.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "prepare", "sheet", "speed"])
 def test_a_wrong_name_is_one_sentence(data, command):
     outcome = data(command, "camvit")
     assert outcome.exit_code == 2
     assert "did you mean camvid" in outcome.stderr
 
 
-@pytest.mark.parametrize("command", ["sheet", "speed"])
+@pytest.mark.parametrize("command", ["prepare", "sheet", "speed"])
 def test_what_is_not_there_is_one_sentence(data, command, tmp_path):
     outcome = data(command, "cityscapes", *(["--out", str(tmp_path / "x.png")] if command == "sheet" else []))
     assert outcome.exit_code == 2
