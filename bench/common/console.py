@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -80,12 +80,22 @@ def _is_quiet() -> bool:
 class ProgressBar:
     """A progress bar that also works where output is not a terminal. Use as a context manager."""
 
+    shown: ClassVar[list[ProgressBar]] = []
+    """Those of this process, the innermost last."""
+
     def __init__(self, description: str, total: int | None, done: int = 0) -> None:
-        self.description, self.total, self.done = visible(description), total, done
+        self.description, self.total, self.done, self.detail = visible(description), total, done, ""
         self._bar: Progress | None = None
-        self._last = time.monotonic()
+        self._first, self._began = done, time.monotonic()
+        self._last = self._began
+
+    @property
+    def rate(self) -> float:
+        """Items a second."""
+        return (self.done - self._first) / max(time.monotonic() - self._began, 1e-9)
 
     def __enter__(self) -> ProgressBar:
+        ProgressBar.shown.append(self)
         if console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -104,7 +114,7 @@ class ProgressBar:
     def advance(self, detail: str = "") -> None:
         """One more item is done. Raises Interrupted if a signal asked for it."""
         interruption.check()
-        self.done += 1
+        self.done, self.detail = self.done + 1, detail
         if self._bar is not None:
             self._bar.update(self._task, advance=1, detail=visible(detail))
         elif time.monotonic() - self._last > QUIET_INTERVAL:
@@ -113,5 +123,6 @@ class ProgressBar:
             note(f"{self.description}: {self.done}{of} {detail}".rstrip())
 
     def __exit__(self, *_: object) -> None:
+        ProgressBar.shown.remove(self)
         if self._bar is not None:
             self._bar.stop()

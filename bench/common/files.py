@@ -2,7 +2,8 @@
 
 A file is written beside its place as ``.NAME.part`` and renamed. The name is fixed, so whoever writes the same file
 again takes over what a killed process left there; a lock of the operating system, which ends with the process that
-holds it, keeps two live writers apart and lets ``sweep`` tell what is left over from what is being written.
+holds it, keeps two live writers apart and lets ``sweep`` tell what is left over from what is being written. On a file
+system without locks each writer has a name to itself, and what is left over is told by its age.
 
 Files that only the suite reads are sealed: three lines (format, what the file is about, SHA-256 of that and of the
 content) precede the content. Files that others read too are named with their SHA-256 by whatever refers to them.
@@ -14,7 +15,10 @@ import contextlib
 import errno
 import hashlib
 import os
+import platform
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +36,8 @@ Content = bytes | bytearray | memoryview
 MAGIC = b"genseg-bench file "
 FORMAT = 1
 """Of sealed files."""
+LEFT_OVER = 86_400.0
+"""Seconds after which a temporary file that cannot be locked is one that a killed process left."""
 
 
 class Damaged(Exception):
@@ -48,8 +54,8 @@ def write(path: Path, *content: Content | str) -> None:
     Folders are made. Raises OSError naming ``path``. A signal waits until it is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    with naming(path), _alone(temporary) as file, interruption.held():
+    with naming(path), _alone(path.with_name(f".{path.name}.part")) as file, interruption.held():
+        temporary = Path(file.name)
         try:
             file.truncate(0)
             for piece in content:
@@ -75,25 +81,37 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[BinaryIO]:
-    """``path`` opened for writing, by this process and thread alone, with what it holds."""
+    """``path`` opened for writing, by this process and thread alone, with what it holds.
+
+    Another name without locks.
+    """
     while True:
         with path.open("ab") as file:
-            _lock(file)
+            if not _lock(file):
+                break
             if _is_at(file, path):  # else another writer has renamed or removed it meanwhile
                 yield file
                 return
+    path.unlink(missing_ok=True)
+    writer = f"{platform.node()}-{os.getpid()}-{threading.get_ident()}"
+    with path.with_name(f"{path.stem}.{writer}.part").open("wb") as file:
+        yield file
 
 
-def _lock(file: BinaryIO, *, wait: bool = True) -> None:
-    """Raises BlockingIOError if another holds the lock and this is not to ``wait``."""
+def _lock(file: BinaryIO, *, wait: bool = True) -> bool:
+    """Whether the file is locked now; not on a file system without locks.
+
+    Raises BlockingIOError if another holds the lock and this is not to ``wait``.
+    """
     if fcntl is None:
-        return
+        return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if not wait or error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
-        # a file system without locks: two writers of one file are not kept apart, which its hash would show
+        return False
+    return True
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
@@ -108,10 +126,10 @@ def sweep(folder: Path) -> None:
     if fcntl is None:
         return
     for leftover in folder.glob(".*.part"):
-        # Locked, gone, or on a file system without locks: then it cannot be told from one that is being written.
+        # Locked or gone.
         with contextlib.suppress(OSError), leftover.open("r+b") as file:
-            _lock(file, wait=False)
-            if _is_at(file, leftover):
+            known = _lock(file, wait=False) or time.time() - os.fstat(file.fileno()).st_mtime > LEFT_OVER
+            if known and _is_at(file, leftover):
                 leftover.unlink()
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
+from bench.common import claims
 from bench.common.errors import UserError
 from bench.records.store import Store
 from bench.schema.record import Record
@@ -136,8 +135,5 @@ def _megabytes(path: Path) -> float:
 
 
 def _in_progress(folder: Path) -> bool:
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
+    found = claims.find(folder)
+    return found is not None and found.alive

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 
 from bench.common import files, interruption
+from bench.common.claims import PREFIX, claimed
 from bench.common.console import note
 from bench.common.errors import RunFailed, UserError
 from bench.config.tables import RunConfig
@@ -49,23 +49,6 @@ from bench.training import ranks
 from datasets.base import Dataset, MissingData, Roots
 from methods.base import Method
 from methods.capabilities import TrainedElsewhere
-
-
-@contextmanager
-def locked(folder: Path, run_id: str) -> Iterator[None]:
-    """Hold the run's lock; a second process that wants the same run is told so."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"run {run_id} is being computed by another process; wait for it, or choose another --results folder"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def execute(
@@ -100,7 +83,7 @@ def execute(
         planned = plan(source, protocols, open_)
     folder = store.run_folder(run_id)
     # Every rank decides alike, from files that none changes before all have read them.
-    with ranks.watched(fabric), locked(folder, run_id) if fabric.is_global_zero else nullcontext():
+    with ranks.watched(fabric), claimed(folder, f"run {run_id}") if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             _sweep(store, folder)
         known = None if force else store.read(run_id)
@@ -135,7 +118,7 @@ def _opened(open_: Opener, name: str, split: str) -> Dataset | MissingData:
 
 
 def _sweep(store: Store, folder: Path) -> None:
-    """With the run's lock held, remove what a killed process left of it, and temporary files of others."""
+    """With the run's claim held, remove what a killed process left of it, and temporary files of others."""
     for leftover in folder.glob("predictions-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     for place in (folder, store.records_folder, store.cache):
@@ -144,7 +127,7 @@ def _sweep(store: Store, folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
-        if path.name != ".lock":
+        if not path.name.startswith(PREFIX):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -78,6 +78,13 @@ def forked(
     arguments: Iterable[str], log: Path, at: At | int | None = None, action: Callable[[], None] = lambda: None
 ) -> Outcome:
     """``bench`` in a forked child that leads a process group, with ``action`` done at ``at``, a number of any calls."""
+    return started(arguments, log, at, action)()
+
+
+def started(
+    arguments: Iterable[str], log: Path, at: At | int | None = None, action: Callable[[], None] = lambda: None
+) -> Callable[[], Outcome]:
+    """``forked`` that does not wait for the child, but returns what does."""
 
     def child() -> None:
         os.setpgid(0, 0)
@@ -97,9 +104,13 @@ def forked(
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
-    process.join()
-    assert process.exitcode is not None
-    return Outcome(process.exitcode, log.read_text())
+
+    def ended() -> Outcome:
+        process.join()
+        assert process.exitcode is not None
+        return Outcome(process.exitcode, log.read_text())
+
+    return ended
 
 
 class _AtImport(importlib.abc.MetaPathFinder):

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from bench.common import console, files
+from bench.common.claims import claimed
 from bench.common.console import progress as bar
 from bench.common.errors import UserError
 from bench.common.tensors import serialised
@@ -601,9 +602,9 @@ def test_what_killed_processes_left_is_gone_after_the_next_run(bench, results):
 
 def test_a_run_that_is_being_computed_loses_nothing_to_another(results):
     store, run_id = records.Store(results), the_record(results).run_id
-    with runs.locked(store.run_folder(run_id), run_id):
+    with claimed(store.run_folder(run_id), run_id):
         (store.run_folder(run_id) / "predictions-x").mkdir()
-        with pytest.raises(UserError, match="another process"), runs.locked(store.run_folder(run_id), run_id):
+        with pytest.raises(UserError, match="another process"), claimed(store.run_folder(run_id), run_id):
             pass
     assert (store.run_folder(run_id) / "predictions-x").exists()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 
+from bench.common.claims import claimed
 from bench.config import tables as config
 from bench.plugins import registry
 from bench.records.store import Store
@@ -555,7 +555,7 @@ def test_damaged_checkpoint_is_one_sentence_and_force_helps(bench, results):
 
 def test_two_runs_at_once_into_one_folder(bench, results):
     record = next(r for r in records(results) if r["config"]["method_name"] == "softmax")
-    with FileLock(results / "runs" / record["run_id"] / ".lock"):
+    with claimed(results / "runs" / record["run_id"], "it"):
         outcome = bench("run", "--method", "softmax", *QUICK, "--force")
     assert_sentence(outcome, "another process")
     assert len(records(results)) == 2

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from filelock import FileLock
 
 from bench.commands.cli import main
+from bench.common.claims import claimed
 from bench.records.store import Store
 
 SHORT = ("--dataset", "toyscapes_mini", "--protocol", "closed-set", "--set", "recipe.steps=1")
@@ -76,7 +76,7 @@ def test_an_unfinished_run_goes_unless_it_is_in_progress(results):
     store = Store(results)
     (run,) = store.matching("toyscapes_mini-dense-softmax")
     store.record_path(run).unlink()
-    with FileLock(store.run_folder(run) / ".lock"):
+    with claimed(store.run_folder(run), "it"):
         assert call("clean", results, "--unfinished", "--yes").exit_code == 0
         assert store.run_folder(run).is_dir()
     assert call("clean", results, "--unfinished", "--yes").exit_code == 0

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,29 @@ def test_writers_of_one_file_never_mix(tmp_path):
     assert len(content) == 50_000
     assert len({*content}) == 1
     assert names(tmp_path) == ["file"]
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_writers_of_one_file_never_mix_without_locks(tmp_path):
+    test_writers_of_one_file_never_mix(tmp_path)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_what_is_left_over_is_told_by_its_age(tmp_path):
+    for name, age in (("old", files.LEFT_OVER + 60), ("new", 60)):
+        path = tmp_path / f".{name}.host-1-1.part"
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    files.sweep(tmp_path)
+    assert names(tmp_path) == [".new.host-1-1.part"]
 
 
 CONTENT = b"line\nanother\n\x00\xff" * 50
