@@ -10,8 +10,10 @@ from typing import Any
 from bench.config.tables import NOT_OF_THE_RESULT, TABLES, RunConfig, build, parse_value, recipe_names
 
 
-def command(config: RunConfig, method: Any) -> str:
+def command(config: RunConfig, method: Any, execution: bool = False) -> str:
     """``bench run`` with what tells ``config`` from the recipe of its name, and the defaults of ``method``, its class.
+
+    With ``execution`` also how it is loaded, logged and saved.
 
     Raises UserError where the recipe or the method refuse today what the run was given.
     """
@@ -29,7 +31,7 @@ def command(config: RunConfig, method: Any) -> str:
     own, usual = config.model_dump(mode="json"), base.model_dump(mode="json")
     for table in tables:
         for key, value in _changes(own[table], usual[table], table):
-            if key.rpartition(".")[2] not in NOT_OF_THE_RESULT:
+            if key.rpartition(".")[2] not in NOT_OF_THE_RESULT or (execution and key != "recipe.description"):
                 words += ["--set", f"{key}={_text(value)}"]
     return shlex.join(["bench", "run", *words])
 
@@ -45,4 +47,5 @@ def _changes(own: Mapping[str, Any], usual: Mapping[str, Any], prefix: str) -> I
 def _text(value: Any) -> str:
     if value is None:
         return "none"
-    return value if isinstance(value, str) and parse_value(value) == value else json.dumps(value)
+    plain = isinstance(value, str) and parse_value(value) == value and "," not in value
+    return value if plain else json.dumps(value)

@@ -31,7 +31,6 @@ from bench.data import batches as data
 from bench.model import weights as models
 from bench.plugins import registry
 from bench.records import store as records
-from bench.runs import execute as runs
 from bench.runs import resume as progress
 from bench.schema.record import Record, Training
 from bench.scoring.protocols import anomaly

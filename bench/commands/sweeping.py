@@ -1,0 +1,107 @@
+"""Commands for many runs at once."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from bench.commands import options
+from bench.commands.options import EXIT_FAILED, Command, Place, load_plugins, say
+
+
+@click.command(cls=Command)
+@click.argument("grid", type=Place(dir_okay=False), metavar="GRID.toml")
+@click.option("--launcher", type=click.Choice(["local", "slurm", "ray"]), default="local")
+@click.option("--jobs", type=click.IntRange(1), help="Runs at once, locally.  [default: one for each GPU, or one]")
+@click.option("--only", type=click.Choice(["failed", "missing"]), help="Runs that failed, or that have no record.")
+@click.option("--dry-run", is_flag=True, help="Only print the plan.")
+@options.data_root
+@options.results
+@click.option("--plugin", "plugins", type=Place(), multiple=True, help="A file with a method, data set or protocol.")
+@options.device
+def sweep(
+    grid: Path,
+    launcher: str,
+    jobs: int | None,
+    only: str | None,
+    dry_run: bool,
+    data_root: tuple[Path, ...],
+    results: Path,
+    plugins: tuple[Path, ...],
+    device: str,
+) -> None:
+    """Make all runs of a grid: methods x data sets x supervisions x seeds x settings, as GRID.toml names them.
+
+    Each is what `bench run` makes. The same command continues an interrupted sweep.
+    """
+    import os
+
+    import torch
+
+    from bench.common import names
+    from bench.common.errors import UserError
+    from bench.records.environment import hardware
+    from bench.records.store import Store
+    from bench.runs.forecast import forecasts
+    from bench.runs.plan import require_possible
+    from bench.sweeps import launchers, plan, schedule
+    from bench.sweeps.states import state
+
+    load_plugins(plugins)
+    store, asked = Store(results), plan.read(grid)
+    name = names.require("the name of a grid's file", grid.stem)
+    runs = plan.planned(asked)
+    devices = 0 if device == "cpu" else torch.cuda.device_count()
+    place = torch.device("cuda" if devices else "cpu")
+    require_possible([run.config for run in runs], place)
+    found = {run.run: state(store, run.run, asked.protocols) for run in runs}
+    chosen = [run for run in runs if schedule.ONLY[only](found[run.run])]
+    say(f"{len(runs)} runs: {schedule.counted(found.values())}; {len(chosen)} to make")
+    estimates = forecasts([run.config for run in chosen], store, hardware(place), asked.protocols, force=True)
+    for run, estimate in zip(chosen, estimates):
+        say(estimate.sentence)
+        if dry_run:
+            say("  " + shlex.join(["bench", *run.words]))
+    known = [estimate.minutes for estimate in estimates if estimate.minutes is not None]
+    say(f"about {sum(known):.0f} min for {len(known)} of {len(chosen)} runs, of which runs like them are known")
+    if dry_run or not chosen:
+        return
+    store.require_writable()
+    plan.keep(store, name, runs)
+    where = ["--results", str(results), "--data-root", os.pathsep.join(map(str, data_root)), "--device", device]
+    where += [word for path in plugins for word in ("--plugin", str(path))]
+    made: launchers.Launcher
+    if launcher == "local":
+        made = launchers.Local(jobs, devices)
+    elif jobs is not None:
+        raise UserError(f"--jobs is for --launcher local; {launcher} decides how many runs go at once")
+    elif launcher == "slurm":
+        made = launchers.Slurm(results / "sweeps" / "slurm", asked.slurm)
+    else:
+        made = launchers.Ray(asked.ray)
+    lines = [plan.Planned(run.config, [*run.words, *where]) for run in chosen]
+    outcome = schedule.work(lines, store, made, asked.protocols)
+    say(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.interrupted)} stopped")
+    if outcome.failed or outcome.interrupted:
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
+@click.command(cls=Command)
+@options.results_argument
+def status(results: Path) -> None:
+    """Say of every run of RESULTS and its sweeps whether it is queued, running, stale, interrupted, done or failed."""
+    from bench.common.errors import UserError
+    from bench.records.store import Store
+    from bench.sweeps import plan, schedule
+    from bench.sweeps.states import runs_of, state
+
+    store = Store(results)
+    states = [state(store, run) for run in sorted(runs_of(store) | plan.kept(store))]
+    if not states:
+        raise UserError(f"there is no run in {results}; make one with `bench run`")
+    for found in states:
+        if found.state not in ("done", "queued"):
+            say(": ".join(filter(None, (f"{found.run} {found.state}", found.progress))))
+    say(schedule.counted(states))
