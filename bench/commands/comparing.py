@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("a", metavar="A", required=False)
 @click.argument("b", metavar="B", required=False)
-@options.results_argument
+@options.read_results_argument
 @click.option(
     "--all", "everyone", is_flag=True, help="All pairs instead of A and B, with p corrected for their number."
 )

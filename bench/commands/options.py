@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -110,6 +111,37 @@ def results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
         if results is not None and named is not None and results.resolve() != named.resolve():
             fail(f"RESULTS is {results} and --results is {named}; give one of them")
         return command(*args, results=results or named or Path("results"), **kwargs)
+
+    return wrapper
+
+
+class Address(Place):
+    """A folder, or the URL of one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path, or the URL as it is."""
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+def read_results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``results_argument`` of a command that only reads, and so may read from the URL of any file system of fsspec."""
+
+    @click.argument("results", type=Address(file_okay=False), metavar="[RESULTS]", required=False)
+    @click.option("--results", "named", type=Address(file_okay=False), help="The same as RESULTS.  [default: results]")
+    @wraps(command)
+    def wrapper(*args: Any, results: Path | str | None, named: Path | str | None, **kwargs: Any) -> Any:
+        if results is not None and named is not None and results != named:
+            fail(f"RESULTS is {results} and --results is {named}; give one of them")
+        place = results or named or Path("results")
+        if isinstance(place, Path):
+            return command(*args, results=place, **kwargs)
+        if kwargs.get("formats") and kwargs.get("out") is None:
+            fail(f"{place} is only read; name a folder for the files with --out")
+        from bench.records import remote
+
+        with tempfile.TemporaryDirectory(prefix="bench-results-") as folder:
+            remote.fetch(place, Path(folder))
+            return command(*args, results=Path(folder), **kwargs)
 
     return wrapper
 

@@ -155,7 +155,7 @@ class Ray:
 
     def start(self, words: Sequence[str], log: Path) -> RayJob:
         """Submit it."""
-        task = self.ray.remote(lambda work: work()).options(max_retries=-1, **self.resources)
+        task: Any = self.ray.remote(lambda work: work()).options(max_retries=-1, **self.resources)
         return RayJob(self.ray, task.remote(Work(words, log.absolute())))
 
 
