@@ -29,9 +29,9 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 demo: $(VENV)/.installed-demo
 	OMP_NUM_THREADS=1 $(BIN)/bench run --method softmax --method gmmseg --dataset toyscapes --recipe settled \
 		--set recipe.steps=450 --data-root $(DEMO)/data --results $(DEMO)/results
+	$(BIN)/bench pictures $(DEMO)/results --data-root $(DEMO)/data
 	$(BIN)/bench leaderboard $(DEMO)/results --format md --format html --out $(DEMO)/leaderboard
 	$(BIN)/bench leaderboard $(DEMO)/results
-	$(BIN)/bench pictures $(DEMO)/results --data-root $(DEMO)/data --out $(DEMO)/pictures
 
 test: lint types layers unit
 

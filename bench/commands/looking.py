@@ -76,12 +76,15 @@ def leaderboard(
         return tables.build(records, statistics, view)
 
     def page(shown: Sequence[tables.Table]) -> str:
+        from bench.report import panels
         from bench.report.page import page
 
         scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
         further = built(replace(view, protocols=scored)) if scored else []
         tested = [] if claims_file is None else _tested(claims_file, store)
-        return page([*shown, *further], _chosen(records, datasets, methods), statistics, tested)
+        chosen = _chosen(records, datasets, methods)
+        seen = [found for found in panels.read(store.root / "pictures", records) if found.of(chosen)]
+        return page([*shown, *further], chosen, statistics, tested, seen)
 
     if formats or out is not None:
         for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):
@@ -197,15 +200,18 @@ def cite(names: tuple[str, ...]) -> None:
 @click.command(cls=Command)
 @options.results_argument
 @click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/pictures.")
-@click.option("--count", type=click.IntRange(1, 256), default=4, help="Images for each split.")
+@click.option("--count", type=click.IntRange(1, 256), default=3, help="Images of each target.")
 @options.data_root
 @options.plugins
 def pictures(results: Path, out: Path | None, count: int, data_root: tuple[Path, ...]) -> None:
-    """Draw predictions and anomaly scores of the runs of RESULTS beside the ground truth, a sheet for each target."""
-    from bench.records.store import Store
-    from bench.report import pictures as drawing
+    """Draw what the runs of RESULTS make of the worst, the median and the best image of each target, a sheet for each.
 
-    for path in drawing.sheets(Store(results), data_root, out or results / "pictures", count):
+    Left where they are by default, the HTML page of `bench leaderboard` shows them too.
+    """
+    from bench.records.store import Store
+    from bench.report import sheets
+
+    for path in sheets.sheets(Store(results), data_root, out or results / "pictures", count):
         say(path)
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from scipy.ndimage import binary_dilation
 from torch import Tensor
+from torch.nn import functional as F
 
 from bench.common import files
-from bench.common.console import note, progress
+from bench.common.console import progress
 from bench.common.errors import UserError
 from bench.common.text import visible
-from bench.model import weights as models
 from bench.model.predictor import ImagePrediction, Predictor, score_maps
 from bench.plugins import registry
-from bench.records.store import Store, compressed
-from bench.runs import execute as runs
-from bench.runs import plan as planning
+from bench.records.store import compressed
 from bench.schema.record import Record
 from bench.training import ranks
-from datasets.base import IGNORE, UNLABELLED, ClassSet, Dataset, MissingData, Roots
+from datasets.base import IGNORE, UNLABELLED, ClassSet
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, reason
 from methods.base import Method
@@ -33,8 +32,13 @@ BLEND = 0.6
 """Weight of the class colour over the image."""
 VOID_COLOUR = (0, 0, 0)
 UNLABELLED_COLOUR = (255, 255, 255)
+WRONG = (213, 94, 0)
+OUTLINE = (0, 255, 255)
+"""Of anomalies: no colour of a heat map."""
 CAPTION = 14
 """Height of a caption in pixels."""
+WIDTH = 320
+"""Of a picture among others, in pixels."""
 
 
 def coloured(labels: Tensor, classes: ClassSet) -> np.ndarray:
@@ -54,16 +58,60 @@ def overlay(image: Tensor, labels: Tensor, classes: ClassSet) -> np.ndarray:
 
 def heat(scores: Tensor, valid: Tensor) -> np.ndarray:
     """RGB uint8 of a score map (H, W), stretched between the 1st and 99th percentile of its valid pixels."""
-    values = scores.cpu().numpy()
-    mask = valid.cpu().numpy()
-    low, high = np.percentile(values[mask], [1, 99]) if mask.any() else (0.0, 1.0)
-    scaled = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    picture: np.ndarray = (mpl.colormaps["inferno"](scaled)[..., :3] * 255).astype(np.uint8)
-    picture[~mask] = VOID_COLOUR
+    low, high = _ends(scores, valid)
+    picture = _inferno((scores.cpu().numpy() - low) / max(high - low, 1e-12))
+    picture[~valid.cpu().numpy()] = VOID_COLOUR
     return picture
 
 
-def panel(columns: Sequence[tuple[str, np.ndarray]], width: int = 320) -> Image.Image:
+def _ends(scores: Tensor, valid: Tensor) -> tuple[float, float]:
+    """The 1st and the 99th percentile of the valid pixels."""
+    values = scores.cpu().numpy()[valid.cpu().numpy()]
+    low, high = np.percentile(values, [1, 99]) if len(values) else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def _inferno(shares: np.ndarray) -> np.ndarray:
+    """RGB uint8 (..., 3) of what goes from 0 to 1."""
+    colours: np.ndarray = (mpl.colormaps["inferno"](np.clip(shares, 0, 1))[..., :3] * 255).astype(np.uint8)
+    return colours
+
+
+def anomaly_map(scores: Tensor, label: Tensor) -> np.ndarray:
+    """The heat map of scores (H, W), shrunk, with lines around anomalies (label 1) and a bar of its colours below."""
+    valid = label != IGNORE
+    picture = shrunk(heat(scores, valid))
+    height, width = picture.shape[:2]
+    # Every cell with an anomalous pixel: a small object outlasts the shrinking.
+    objects = F.adaptive_max_pool2d((label == 1).float()[None, None], (height, width))[0, 0].bool().numpy()
+    picture[binary_dilation(objects, iterations=2) & ~objects] = OUTLINE
+    bar = Image.fromarray(np.tile(_inferno(np.linspace(0, 1, width)), (CAPTION, 1, 1)))
+    draw = ImageDraw.Draw(bar)
+    low, high = (f"{end:.3g}" for end in _ends(scores, valid))
+    draw.text((3, 1), low, fill=(255, 255, 255))
+    draw.text((width - 3, 1), high, fill=(0, 0, 0), anchor="ra")
+    return np.concatenate([picture, np.asarray(bar)])
+
+
+def errors(image: Tensor, wrong: Tensor, counts: Tensor) -> np.ndarray:
+    """The image (3, H, W) uint8 in grey, where ``wrong`` (H, W) in vermilion, where nothing ``counts`` in black."""
+    grey = image.float().mean(0).round().to(torch.uint8).numpy()
+    picture = np.stack([grey] * 3, axis=-1)
+    picture[wrong.numpy()] = WRONG
+    picture[~counts.numpy()] = VOID_COLOUR
+    return picture
+
+
+def shrunk(picture: np.ndarray) -> np.ndarray:
+    """``picture`` (H, W, 3) uint8, at most ``WIDTH`` wide."""
+    height, width = picture.shape[:2]
+    if width <= WIDTH:
+        return picture
+    size = (WIDTH, max(round(height * WIDTH / width), 1))
+    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+
+
+def panel(columns: Sequence[tuple[str, np.ndarray]], width: int = WIDTH) -> Image.Image:
     """Pictures side by side under their captions, each ``width`` pixels wide."""
     tiles = []
     for caption, picture in columns:
@@ -111,98 +159,18 @@ def save(image: Image.Image, path: Path) -> Path:
     return path
 
 
-def score_picture(
-    prediction: ImagePrediction, size: tuple[int, int], score: str, density: str, valid: Tensor | None = None
-) -> np.ndarray:
-    """The heat map of one anomaly score of a prediction at ``size`` (H, W)."""
+def score_map(prediction: ImagePrediction, size: tuple[int, int], score: str, density: str) -> Tensor:
+    """One anomaly score (H, W) of a prediction at ``size``."""
     everywhere = torch.ones(size, dtype=torch.bool, device=prediction.maps.logits.device)
     scores = score_maps(prediction, size, everywhere, density)
     if score not in scores:
         raise UserError(f"the method has no anomaly score {score!r}; it has {', '.join(scores)}")
-    return heat(scores[score].view(size), everywhere if valid is None else valid)
+    return scores[score].view(size)
 
 
-def evenly(dataset: Dataset, count: int) -> list[int]:
-    """``count`` indices spread over the data set."""
-    return [int(index) for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int))]
-
-
-def compare(
-    methods: dict[str, Method],
-    records: dict[str, Record],
-    dataset: Dataset,
-    classes: ClassSet,
-    out: Path,
-    count: int = 4,
-) -> Path:
-    """One sheet: images with ground truth and every method's prediction, or anomaly score, beside it."""
-    rows = []
-    for index in progress(evenly(dataset, count), f"pictures of {dataset.name}/{dataset.split}", count):
-        sample = dataset[index]
-        size = (sample.label.shape[0], sample.label.shape[1])
-        columns = [("image " + sample.id[-30:], sample.image.permute(1, 2, 0).numpy())]
-        if dataset.task == "anomaly":
-            truth = np.zeros((*size, 3), np.uint8)
-            truth[(sample.label == 0).numpy()] = (90, 90, 90)
-            truth[(sample.label == 1).numpy()] = (255, 160, 0)
-            columns.append(("anomaly (orange), void (black)", truth))
-        else:
-            columns.append(("ground truth", overlay(sample.image, sample.label, dataset.classes)))
-        for name, method in methods.items():
-            predictor = Predictor(method, records[name].config.recipe.inference, torch.device("cpu"))
-            if dataset.task == "anomaly":
-                score = method.headline_score
-                picture = score_picture(
-                    predictor(sample.image), size, score, method.density_score, sample.label != IGNORE
-                )
-                columns.append((f"{name}: {score}", picture))
-            else:
-                predicted = predictor(sample.image).logits(size).argmax(0)
-                columns.append((name, overlay(sample.image, predicted, classes)))
-        rows.append([panel(columns)])
-    if dataset.task != "anomaly":
-        rows.append([legend(classes, rows[0][0].width)])
-    return save(grid(rows), out / f"{dataset.name}-{dataset.split}.png")
-
-
-def sheets(store: Store, root: Roots, out: Path, count: int) -> list[Path]:
-    """A sheet of comparisons for each data set and target, from the first seed of every method that has its model."""
-    groups: dict[str, dict[str, Record]] = {}
-    unknown: dict[str, None] = {}
-    for record in store.records():
-        if record.status == "complete" and (store.run_folder(record.run_id) / models.MODEL).exists():
-            try:
-                registry.methods.get(record.config.method_name)
-                registry.datasets.get(record.config.data.name)
-            except UserError as error:
-                unknown[str(error)] = None
-                continue
-            group = groups.setdefault(f"{record.config.data.name}-{record.config.recipe.name}", {})
-            label = record.config.method_name
-            if label not in group or record.config.seed < group[label].config.seed:
-                group[label] = record
-    if not groups and unknown:
-        raise UserError(next(iter(unknown)))
-    for sentence in unknown:
-        note(f"skipped: {sentence}")
-    if not groups:
-        raise UserError(f"there is no finished run with its model in {store.root}; make one with `bench run`")
-    written = []
-    for title, records in groups.items():
-        methods = {name: runs.load(store, record) for name, record in records.items()}
-        first = next(iter(records.values()))
-        source = registry.datasets.get(first.config.data.name)
-        open_ = planning.opener(root, first.config.data.allow_partial)
-        protocols = map(registry.protocols.get, registry.protocols.names())
-        elsewhere = [target for p in protocols if not p.on_source for target in p.targets(source)]
-        for name, split in dict.fromkeys([(source.name, source.eval_splits[0]), *elsewhere]):
-            try:
-                dataset = open_(name, split)
-            except MissingData as error:
-                note(f"skipped: {error}")
-                continue
-            written.append(compare(methods, records, dataset, source.classes, out / title, count))
-    return written
+def evenly(things: Sized, count: int) -> list[int]:
+    """``count`` indices spread over ``things``."""
+    return [int(index) for index in np.unique(np.linspace(0, len(things) - 1, count).astype(int))]
 
 
 def predict(
@@ -227,8 +195,8 @@ def predict(
         size = (image.shape[1], image.shape[2])
         prediction = predictor(image)
         labels = prediction.logits(size).argmax(0).cpu()
+        every = torch.ones(size, dtype=torch.bool, device=fabric.device)
         if arrays:
-            every = torch.ones(size, dtype=torch.bool, device=fabric.device)
             scores = score_maps(prediction, size, every, method.density_score)
             found = {name: scored.view(size) for name, scored in scores.items()} | {"logits": prediction.logits(size)}
             content = {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
@@ -240,7 +208,7 @@ def predict(
         pictures = {
             "classes": Image.fromarray(labels.numpy().astype(np.uint8)),
             "overlay": Image.fromarray(overlay(image, labels, classes)),
-            score: Image.fromarray(score_picture(prediction, size, score, method.density_score)),
+            score: Image.fromarray(heat(score_map(prediction, size, score, method.density_score), every)),
         }
         written += [save(picture, out / f"{name}_{kind}.png") for kind, picture in pictures.items()]
     return written

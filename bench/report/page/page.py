@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from itertools import accumulate
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -33,6 +34,7 @@ from bench.report.leaderboard.views import OVERVIEW
 from bench.report.page import charts, claims
 from bench.report.page.charts import Chart
 from bench.report.page.details import details
+from bench.report.panels import Panels
 from bench.schema.record import Record
 from bench.scoring.described import shown
 
@@ -47,6 +49,8 @@ _NAMES = {
 """Views that are of no protocol."""
 _PAPER = 150
 """Characters of the smallest print that fit on a page across."""
+_PICTURES = 2_500_000
+"""Characters of all pictures: with them the page stays below 5 MB."""
 
 
 @dataclass
@@ -64,6 +68,7 @@ def page(
     records: Sequence[Record] = (),
     statistics: Statistics | None = None,
     tested: Sequence[Tested] = (),
+    panels: Sequence[Panels] = (),
 ) -> str:
     """A self-contained page of all ``tables``, a view for each protocol, with charts.
 
@@ -72,6 +77,7 @@ def page(
         records: of the runs of the tables: the page says how they were made, and draws what needs several of them.
         statistics: of the runs' images, as ``leaderboard.build`` takes them: for diagrams over bins.
         tested: claims and what became of them, at the head of the page.
+        panels: of images, as many as there is room for.
     """
     runs = ledger(records)
     script = _asset("page.js")
@@ -86,6 +92,8 @@ def page(
             views=_views(tables, statistics),
             charts=[*charts.of_runs(runs, records)],
             heat_maps=[*charts.heat_maps(runs)],
+            panels=(fitting := _fitting(panels)),
+            without_room=[one for one in panels if one not in fitting],
             details=details((row for table in tables for row in table.rows), records),
             data_sets=list(dict.fromkeys(filter(None, (table.facts.get("data set") for table in tables)))),
             style=Markup(_asset("page.css")),
@@ -99,6 +107,12 @@ def section(table: Table) -> str:
     """``table`` as a part of the page."""
     source = '{% from "table.html.j2" import section %}{{ section(table, table.slug, [], {}, false) }}'
     return _environment().from_string(source).render(table=table)
+
+
+def _fitting(panels: Sequence[Panels]) -> list[Panels]:
+    """The first panels, until there is no more room."""
+    ends = accumulate(one.size for one in panels)
+    return [one for one, end in zip(panels, ends) if end <= _PICTURES]
 
 
 def _views(tables: Sequence[Table], statistics: Statistics | None) -> list[View]:

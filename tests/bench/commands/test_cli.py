@@ -270,6 +270,22 @@ def test_the_page_has_the_overview_each_protocol_and_how_the_runs_were_made(benc
     assert views[0] == "overview"
 
 
+def test_the_page_shows_what_pictures_drew_with_the_score_that_tables_rank_by(bench, results, tmp_path):
+    made = bench("pictures", str(results), "--count", "3")
+    assert made.exit_code == 0, made.output
+    assert bench("leaderboard", str(results), "--format", "html", "--out", str(tmp_path)).exit_code == 0
+    text = (tmp_path / "report.html").read_text()
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    assert {"image", "truth"} < {*captions}
+    for start in ("softmax: mIoU", "gmmseg: mIoU", "softmax, msp: AP", "gmmseg, gmm_nll: AP"):
+        assert [caption for caption in captions if caption.startswith(start)], start
+    headings = re.findall(r"<h4>(worst|median|best): ", text)
+    assert headings[:3] == ["worst", "median", "best"]
+    mious = [float(m) for m in re.findall(r"<figcaption>(?:softmax|gmmseg): mIoU ([\d.]+)", text)[:6]]
+    means = [sum(mious[i : i + 2]) for i in (0, 2, 4)]
+    assert means == sorted(means)
+
+
 def renamed(results: Path, method: str, name: str) -> None:
     """Let the finished run of ``method`` be one of a plugin that is not passed."""
     for path in (results / "records").glob(f"*-{method}-*.json"):
