@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from bench.records.ledger import ledger
 from bench.report.comparing import claims as claiming
 from bench.report.comparing.results import Results
 from bench.report.leaderboard import build
+from bench.report.panels import Panel, Panels, Picture
 from tests.bench.report.leaderboard.conftest import Bench, anomaly, closed_set
 
 METHODS = {"softmax": 0.5, "gmmseg": 0.7, "segsort": 0.6}
@@ -38,6 +40,17 @@ def records():
 @pytest.fixture(scope="session")
 def tables(records):
     return build(records, lambda run_id, under: {}, published="none")
+
+
+@pytest.fixture(scope="session")
+def panels():
+    picture = Picture.of("gmmseg: mIoU 12.00", np.zeros((16, 32, 3), np.uint8))
+    return [
+        Panels(
+            title="toyscapes", protocol="closed-set", target="test", rule="Of 3 images.",
+            classes={"road": "#804080"}, runs={}, images=[Panel(heading="worst: <a>", columns=[[picture] * 2] * 4)],
+        )
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

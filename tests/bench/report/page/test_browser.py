@@ -26,9 +26,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def address(tables, records, tested, tmp_path_factory):
+def address(tables, records, tested, panels, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(tables, records, tested=tested), encoding="utf-8")
+    path.write_text(page(tables, records, tested=tested, panels=panels), encoding="utf-8")
     return path.as_uri()
 
 
@@ -137,7 +137,7 @@ def test_the_filter_keeps_rows_with_all_words_and_counts_them(visit):
     assert tab.locator("output").inner_text() == "2 of 6 rows"
 
 
-@pytest.mark.parametrize("place", ["", "#view-anomaly"])
+@pytest.mark.parametrize("place", ["", "#view-anomaly", "#view-pictures"])
 @pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}])
 def test_a_phone_shows_the_page_at_its_width(visit, place, options):
     tab = visit(place, viewport={"width": 390, "height": 844}, **options)
@@ -196,6 +196,26 @@ def test_text_has_enough_contrast(visit, scheme):
     tab.locator(".claims summary").first.click()
     assert tab.locator(".verdict:visible").count() > 3
     assert tab.evaluate(LUMINANCES) == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_a_reader_out(visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    tab = visit(color_scheme=scheme)
+    tab.locator(".claims summary").first.click()
+    faults = {}
+    for link in tab.locator("nav a").all():
+        link.click()
+        for fault in axe.run(tab).response["violations"]:
+            faults[fault["id"]] = [node["html"] for node in fault["nodes"]]
+    assert faults == {}
+
+
+def test_a_dialog_passes_axe_too(visit):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    tab = visit()
+    tab.locator("a.run:visible").first.click()
+    assert [fault["id"] for fault in axe.run(tab).response["violations"]] == []
 
 
 def test_print_shows_all_columns_within_the_page(visit):

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bench.report.page import page
-from bench.report.panels import Panel, Panels, Picture
+from bench.report.panels import Panel, Picture
 
 
 @pytest.fixture(scope="module")
@@ -86,21 +86,16 @@ def test_claims_stand_before_the_tables_with_their_verdict_in_words(tables, reco
     assert "What papers claim" not in page(tables, records)
 
 
-def test_pictures_are_in_the_page_as_far_as_there_is_room(tables, records):
-    picture = Picture(caption="gmmseg: mIoU 12.00", webp="A" * 1_000_000)
-    shown = [
-        Panels(
-            title="toyscapes", protocol="cross-domain", target=target, rule="Of 3 images.",
-            classes={"road": "#804080"}, runs={}, images=[Panel(heading="worst: <a>", columns=[[picture]])],
-        )
-        for target in ("test", "toyscapes/night", "toyscapes/fog")
-    ]  # fmt: skip
-    text = page(tables, records, panels=shown)
+def test_pictures_are_in_the_page_as_far_as_there_is_room(tables, records, panels):
+    (one,) = panels
+    large = Panel(heading="best: b", columns=[[Picture(caption="gmmseg", webp="A" * 1_000_000)]])
+    others = [one.model_copy(update={"target": name, "images": [large]}) for name in ("night", "fog", "rain")]
+    text = page(tables, records, panels=[one, *others])
     assert len(text) < 5_000_000
     images = [a for tag, a in tags(text) if tag == "img"]
-    assert [a["alt"] for a in images] == ["worst: <a>, gmmseg: mIoU 12.00"] * 2
-    assert all(a["src"].startswith("data:image/webp;base64,AAAA") for a in images)
-    assert "There was no room for toyscapes, cross-domain on toyscapes/fog;" in text
+    assert [a["alt"] for a in images] == ["worst: <a>, gmmseg: mIoU 12.00"] * 8 + ["best: b, gmmseg"] * 2
+    assert images[0]["src"] == f"data:image/webp;base64,{one.images[0].columns[0][0].webp}"
+    assert "There was no room for toyscapes, closed-set on rain;" in text
     assert "view-pictures" not in page(tables, records)
 
 
