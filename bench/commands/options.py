@@ -93,6 +93,26 @@ data_root = click.option(
     "$BENCH_DATA.",
 )
 device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+
+
+def devices(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--device``, ``--devices`` and ``--nodes``; how many processes there are is settled first."""
+
+    @click.option("--devices", type=click.IntRange(1), help="Processes on each machine, one for each GPU.")
+    @click.option("--nodes", type=click.IntRange(1), default=1, help="Machines; see docs/ranks.md.")
+    @device
+    @wraps(command)
+    def wrapper(*args: Any, device: str, devices: int | None, nodes: int, **kwargs: Any) -> Any:
+        if devices is not None or nodes > 1:  # for DDP's remark on parameters; torch reads it when it is imported
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        from bench.training import ranks
+
+        ranks.declare(devices, nodes, device)
+        return command(*args, device=device, **kwargs)
+
+    return wrapper
+
+
 protocols = click.option(
     "--protocol",
     "protocols",

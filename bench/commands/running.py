@@ -39,7 +39,7 @@ from bench.common.errors import UserError
     help="For example recipe.steps=1000; KEY=A,B,C runs a sweep and draws its curve.",
 )
 @options.plugins
-@options.device
+@options.devices
 @click.option("--encoder", help="Encoder of segmentation-models-pytorch, or tu-NAME of timm.")
 @click.option("--encoder-weights", help="A hub name such as imagenet, or a local file; none: scratch.")
 @click.option("--architecture", help="Architecture of segmentation-models-pytorch.")
@@ -96,13 +96,13 @@ def run(
         recipe = "quick" if recipe is None else recipe
         grids = [sweeps.grid(methods, dataset, recipe, seeds or (0,), overrides, assignments)]
     grid, swept = [run for part in grids for run in part.runs], grids[0].swept
-    fabric = ranks.make_fabric(device, grid[0][1].recipe.precision)
-    planning.require_possible([run_config for _, run_config in grid], fabric.device)
+    accelerator = ranks.accelerator_for(device)
+    planning.require_possible([run_config for _, run_config in grid], accelerator)
     if dry_run:
         from bench.records.environment import hardware
         from bench.runs.forecast import forecasts
 
-        plan = forecasts([run_config for _, run_config in grid], store, hardware(fabric.device), protocols, force)
+        plan = forecasts([run_config for _, run_config in grid], store, hardware(accelerator), protocols, force)
         for forecast in plan:
             say(forecast.sentence)
         to_make = [forecast for forecast in plan if forecast.steps]
@@ -133,7 +133,7 @@ def _given(**settings: str | None) -> dict[str, Any]:
 @options.data_root
 @options.results
 @options.plugins
-@options.device
+@options.devices
 def evaluate(
     run_name: str, protocols: tuple[str, ...], data_root: tuple[Path, ...], results: Path, device: str
 ) -> None:

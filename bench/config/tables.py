@@ -155,7 +155,7 @@ class Recipe(Part):
     name: Name = Field("quick", description=f"name of the recipe: {RULE}")
     description: str = ""
     steps: int = Field(300, ge=1, le=MAX_COUNT, description="optimiser steps")
-    batch_size: int = Field(8, ge=1, le=4096, description="images a step and rank")
+    batch_size: int = Field(8, ge=1, le=4096, description="images of a batch, which ranks share evenly")
     accumulate: int = Field(1, ge=1, le=4096, description="batches a step")
     precision: Literal["32", "bf16-mixed", "16-mixed"] = Field("32", description="arithmetic of the network")
     class_balanced: bool = Field(
@@ -220,7 +220,7 @@ class RunConfig(Part):
     recipe: Recipe
     seed: int = Field(0, ge=0, lt=2**31)
     ranks: int = Field(1, ge=1, le=MAX_COUNT)
-    """Processes that train together: each takes ``batch_size`` images a step."""
+    """Processes that train together and share each batch."""
     features: FeatureSource | None = None
     """Where the network's weights come from, if they are not trained."""
     encoder_weights_hash: str | None = None
@@ -239,6 +239,8 @@ class RunConfig(Part):
         content = self.model_dump(mode="json")
         for key in NOT_OF_THE_RESULT:
             del content["recipe"][key]
+        if self.ranks > 1:  # once each took a batch
+            content["ranks"] = f"{self.ranks} share a batch"
         if not self.network.decoder:
             del content["network"]["decoder"]
         if not self.data.void_is_unlabelled:

@@ -169,7 +169,7 @@ def mix(*numbers: int) -> int:
 
 
 class Addresses:
-    """Yields the (sample number, index) of every batch from ``first_step`` on, for one rank.
+    """Yields the (sample number, index) of one rank's share of every batch from ``first_step`` on.
 
     Images come in a new random order each epoch, or class-balanced: a class uniformly, then an image containing it.
     """
@@ -208,9 +208,9 @@ class Addresses:
         return (self.recipe.steps - self.first_step) * self.recipe.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        size = self.recipe.batch_size
+        size = self.recipe.batch_size // self.world
         for batch in range(self.first_step * self.recipe.accumulate, self.recipe.steps * self.recipe.accumulate):
-            start = (batch * self.world + self.rank) * size
+            start = batch * self.recipe.batch_size + self.rank * size
             yield [(number, self._index(number)) for number in range(start, start + size)]
 
 

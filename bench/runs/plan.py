@@ -57,10 +57,15 @@ def require_protocols(names: Iterable[str]) -> None:
 
 
 def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None:
-    """Raises UserError for the first run with an impossible data set, network or precision, before any begins."""
+    """Raises UserError for the first run with an impossible data set, batch, network or precision, before any."""
     for config in configs:
         registry.datasets.get(config.data.name)
         require_precision(config.recipe.precision, device)
+        if config.recipe.batch_size % config.ranks:
+            raise UserError(
+                f"a batch of {config.recipe.batch_size} images cannot be shared evenly by {config.ranks} processes; "
+                f"set recipe.batch_size to a multiple of {config.ranks}, or start fewer"
+            )
     new = [c for c in configs if c.features is None]
     shared = [c for c in new if not issubclass(registry.methods.get(c.method_name), BringsNetwork)]
     for network in {config.network.model_dump_json(): config.network for config in shared}.values():

@@ -44,9 +44,17 @@ def test_another_seed_gives_other_batches(mini):
 
 
 def test_ranks_share_an_epoch_without_overlap(mini):
-    drawn = [i for rank in (0, 1) for b in data.Addresses(12, recipe(), 0, rank, 2, 0, None) for _, i in b[:2]]
-    assert len(drawn) == 24
-    assert sorted(drawn) == sorted([*range(12)] * 2)
+    drawn = [i for rank in (0, 1) for b in data.Addresses(12, recipe(), 0, rank, 2, 0, None) for _, i in b]
+    assert sorted(drawn) == [*range(12)]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_the_batches_of_one_rank_in_its_order(mini, world):
+    six = recipe(workers=0, accumulate=2).model_copy(update={"batch_size": 6})
+    shares = zip(*(batches(mini, six, rank=rank, world=world) for rank in range(world)), strict=True)
+    for batch, parts in zip(batches(mini, six), shares, strict=True):
+        assert torch.equal(batch.images, torch.cat([part.images for part in parts]))
+        assert torch.equal(batch.labels, torch.cat([part.labels for part in parts]))
 
 
 def test_loading_leaves_the_global_generator_alone(mini):
