@@ -12,7 +12,7 @@ A method is everything between the network's dense features and its predictions.
 Only 1, 3 and 6 are required. What some methods can do besides stands in ``methods/capabilities.py``: a method says so
 by inheriting from an ability. Whatever a method learns or estimates lives in its ``state_dict``, so checkpoints, resume
 and evaluation elsewhere need nothing from the method. A method never asks how many ranks there are: it reduces through
-``context.collectives``, which is the identity on one rank.
+``self.collectives``, which is the identity on one rank.
 """
 
 from __future__ import annotations
@@ -161,12 +161,27 @@ class Collectives:
     world_size: int = 1
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
-        """Sum ``tensor`` over ranks (same shape on each); the result is on every rank."""
+        """Sum ``tensor`` (same shape on each rank) over ranks; all have the result; gradients flow through it."""
         return tensor
 
     def all_gather(self, tensor: Tensor) -> Tensor:
-        """Stack ``tensor`` (same shape on each rank) to (world_size, ...) in rank order."""
+        """Stack ``tensor`` (same shape on each rank) to (world_size, ...) in rank order; gradients flow likewise."""
         return tensor.unsqueeze(0)
+
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """Concatenate ``rows`` (P_r, ...) of all ranks, which may have different numbers of them, in rank order."""
+        if self.world_size == 1:
+            return rows
+        counts = self.all_gather(torch.full((1,), len(rows), device=rows.device)).flatten().tolist()
+        padded = torch.cat([rows, rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])])
+        return torch.cat([part[:count] for part, count in zip(self.all_gather(padded), counts)])
+
+    def pooled(self, mean: Tensor, count: Tensor) -> Tensor:
+        """A ``mean`` over this rank's ``count`` items, weighted so that the mean over ranks is that over all items.
+
+        The harness takes the mean over ranks of every loss term and gradient, as of batches of one size.
+        """
+        return mean * (count * self.world_size / self.all_reduce_sum(count).clamp(min=1))
 
 
 @dataclass
@@ -217,6 +232,8 @@ class Method(nn.Module, ABC):
         self.config = config
         self.network = network
         self.classes = classes
+        self.collectives = ONE_RANK
+        """Those of the run while it trains, in ``losses`` too: each rank calls the same, whatever its batch holds."""
 
     def prepare(self, context: Context) -> None:
         """Before training: allocate what depends on the run's length, fit what precedes the network."""
@@ -243,12 +260,17 @@ class Method(nn.Module, ABC):
         return {}
 
 
-def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+ONE_RANK = Collectives()
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, collectives: Collectives = ONE_RANK) -> Tensor:
     """Mean cross-entropy of ``logits`` (B, C, h, w), enlarged to ``labels`` (B, H, W), over labelled pixels.
 
-    Labels outside 0..C-1 do not count; a batch without any labelled pixel has loss zero, with a graph.
+    Labels outside 0..C-1 do not count; a batch without any labelled pixel has loss zero, with a graph. With the
+    ``collectives`` of a run it counts as much as it has labelled pixels among those of all ranks (``pooled``).
     """
     labelled = labels < logits.shape[1]
     enlarged = upsample(logits.float(), (labels.shape[-2], labels.shape[-1]))
     total = F.cross_entropy(enlarged, torch.where(labelled, labels, -100), ignore_index=-100, reduction="sum")
-    return total / labelled.sum().clamp(min=1)
+    count = labelled.sum()
+    return collectives.pooled(total / count.clamp(min=1), count)

@@ -22,7 +22,7 @@ class Softmax(Method):
     def losses(self, batch: Batch) -> Losses:
         """Cross-entropy at the labels' own resolution."""
         logits = self.classifier(self.network(batch.images).dense)
-        return Losses({"cross_entropy": pixel_cross_entropy(logits, batch.labels)})
+        return Losses({"cross_entropy": pixel_cross_entropy(logits, batch.labels, self.collectives)})
 
     def predict(self, images: Tensor) -> Prediction:
         """Logits (B, C, h, w) at the resolution of the dense features."""

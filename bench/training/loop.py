@@ -32,7 +32,7 @@ from bench.training.optimiser import make_optimiser, schedule
 from bench.training.ranks import FabricCollectives, asked_to_stop, require_precision, synchronise_norms
 from datasets.base import Dataset
 from datasets.regions import RegionMaps
-from methods.base import Batch, Collectives, Context, Losses, Method, MethodError
+from methods.base import ONE_RANK, Batch, Collectives, Context, Losses, Method, MethodError
 from methods.capabilities import NotTrained
 
 
@@ -100,14 +100,16 @@ def train(
     if config.features is not None and features is not None:
         take_network(method, features, config.features.hash)
     method = method.to(device)
-    if fabric.world_size > 1 and device.type == "cuda":  # it has no CPU version
-        synchronise_norms(method)
+    collectives = FabricCollectives(fabric) if fabric.world_size > 1 else ONE_RANK
+    if fabric.world_size > 1:
+        synchronise_norms(method, collectives, device)
+    method.collectives = collectives
     context = Context(
         device=device,
         seed=config.seed,
         steps=recipe.steps,
         step=0,
-        collectives=FabricCollectives(fabric) if fabric.world_size > 1 else Collectives(),
+        collectives=collectives,
         cache=cache,
         label_maps=partial(whole_label_maps, dataset, recipe.inference),
         images=partial(whole_batches, dataset, recipe.inference, device, method),
@@ -130,7 +132,8 @@ def train(
     with torch.no_grad():
         method.finish(context)
     digest = save_model(method, folder / MODEL) if fabric.is_global_zero else None
-    images = recipe.steps * recipe.batch_size * recipe.accumulate * fabric.world_size
+    method.collectives = ONE_RANK
+    images = recipe.steps * recipe.batch_size * recipe.accumulate
     return Trained(
         method,
         Training(
@@ -204,7 +207,7 @@ def _optimise(
                     total = torch.stack([t.float() for t in terms.values()]).sum()
                     fabric.backward(total / recipe.accumulate)
                 observed.append(seen)
-                found = _numbers({**terms, "total": total})
+                found = _numbers({**terms, "total": total}, context.collectives)
                 _require_finite({name: found[name] for name in terms}, step)
                 for name, value in found.items():
                     values[name] = values.get(name, 0.0) + value / recipe.accumulate
@@ -239,9 +242,13 @@ def _freeze_statistics(method: Method, config: OptimiserConfig) -> None:
         method.network.encoder.eval()
 
 
-def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """The scalars ``terms`` by one transfer, for each makes a GPU wait; so it comes after the backward pass, too."""
-    return dict(zip(terms, torch.stack([t.detach().double() for t in terms.values()]).tolist()))
+def _numbers(terms: Mapping[str, Tensor], collectives: Collectives) -> dict[str, float]:
+    """The scalars ``terms``, means over ranks, by one transfer, for each makes a GPU wait; so after the backward pass.
+
+    What is not finite on one rank is so on all, which then end alike.
+    """
+    values = collectives.all_reduce_sum(torch.stack([t.detach().double() for t in terms.values()]))
+    return dict(zip(terms, (values / collectives.world_size).tolist()))
 
 
 def _require_finite(terms: Mapping[str, float], step: int) -> None:

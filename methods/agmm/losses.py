@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from methods.agmm.mixture import Distance, Pairs, Points, squared_distances
-from methods.base import upsample
+from methods.base import ONE_RANK, Collectives, upsample
 
 SMALLEST_ENERGY = 1e-12
 """log(1 - exp(-e)) is taken at no smaller e: a pixel that lies on another class's centre costs 28 nats, not
@@ -185,10 +185,13 @@ def supervise_mixture(energy: Tensor, labels: Tensor, points: Points, pairs: Pai
     return mixture_supervision(energy.flatten(1), points, pairs, eps)
 
 
-def class_vectors(centres: Tensor, pairs: Pairs, reduce: Literal["sum", "mean"]) -> Tensor:
-    """Vectors (V, D) of the V classes labelled anywhere in the batch, from the pairs' centres (P, D)."""
-    count = pairs.present.sum(dim=0)
+def class_vectors(
+    centres: Tensor, pairs: Pairs, reduce: Literal["sum", "mean"], collectives: Collectives = ONE_RANK
+) -> Tensor:
+    """Vectors (V, D) of the V classes labelled anywhere in all ranks' batch, from this one's pairs' centres (P, D)."""
+    count = collectives.all_reduce_sum(pairs.present.sum(dim=0))
     vectors = centres.new_zeros(count.shape[0], centres.shape[1]).index_add(0, pairs.label, centres)
+    vectors = collectives.all_reduce_sum(vectors)
     if reduce == "mean":
         vectors = vectors / count.clamp(min=1).unsqueeze(1)
     return vectors[count > 0]

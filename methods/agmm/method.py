@@ -79,7 +79,7 @@ class AGMMConfig(MethodConfig):
     """Enlarge the classifier's logits with the first and last cells on the image's edge pixels (code, in training and
     at test time), not with cells where the network saw them. Gaussians keep to the latter, as in the code."""
     proto: Literal["mean", "sum"] = "mean"
-    """Vector of a class for the separation term: mean of its centres over a rank's images, or their sum, which
+    """Vector of a class for the separation term: mean of its centres over a batch's images, or their sum, which
     the code computes where it means the mean, and which saturates the term early."""
 
     seg_weight: float = Field(default=1.0, ge=0, le=1e6)
@@ -133,8 +133,8 @@ class AGMM(Method):
     so the state is that of a network with a linear classifier.
 
     Pixels 0..C-1 are labelled, ``UNLABELLED`` ones take part in self-training, ``IGNORE`` ones in nothing. All
-    means over pixels and the class vectors of the separation term are those of one rank's batch, as in the
-    published code.
+    means over pixels and the class vectors of the separation term are those of all ranks' batch; in the published
+    code, of one rank's.
     """
 
     name = "agmm"
@@ -197,19 +197,25 @@ class AGMM(Method):
             log_p = self._enlarge(logits, size).log_softmax(dim=1)
             log_q = terms.log_complement(log_p)
             affinity = upsample((-gaussians.energy).exp().unsqueeze(1), size).squeeze(1)
-            vectors = terms.class_vectors(gaussians.centres, pairs, config.proto)
+            vectors = terms.class_vectors(gaussians.centres, pairs, config.proto, self.collectives)
+            labelled, counted = (labels < len(self.classes)).sum(), domain.sum()
+            pooled = self.collectives.pooled
             ramp = (self.progress / config.ramp).clamp(max=1) if config.ramp else 1.0
             found = {
-                "cross_entropy": config.seg_weight * terms.cross_entropy(log_p, labels),
+                "cross_entropy": config.seg_weight * pooled(terms.cross_entropy(log_p, labels), labelled),
                 "self_training": config.self_weight
                 * ramp
-                * terms.self_training(
-                    pairs.of_class(log_p), pairs.of_class(log_q), affinity, pairs, domain, config.eps, config.detach
+                * pooled(
+                    terms.self_training(
+                        pairs.of_class(log_p), pairs.of_class(log_q), affinity, pairs, domain, config.eps, config.detach
+                    ),
+                    counted,
                 ),
                 "mixture": config.gmm_weight
-                * terms.supervise_mixture(gaussians.energy, labels, points, pairs, config.eps),
+                * pooled(terms.supervise_mixture(gaussians.energy, labels, points, pairs, config.eps), labelled),
                 "separation": config.proto_weight * terms.separation(vectors, config.distance),
-                "absent_classes": config.cls_weight * terms.absent_classes(log_q, tags, domain, config.eps),
+                "absent_classes": config.cls_weight
+                * pooled(terms.absent_classes(log_q, tags, domain, config.eps), counted),
             }
         return Losses(found)
 

@@ -5,20 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from methods.base import ONE_RANK, Collectives
+
 REPLICAS = {"cuda": 256}
 """Partial results of each class, by device; else 1. Pixels that write to one place on a GPU wait for each other."""
 
 
 def sinkhorn(
-    log_density: Tensor, classes: Tensor, num_classes: int, iterations: int = 3, epsilon: float = 0.05
+    log_density: Tensor,
+    classes: Tensor,
+    num_classes: int,
+    iterations: int = 3,
+    epsilon: float = 0.05,
+    collectives: Collectives = ONE_RANK,
 ) -> Tensor:
     """Log of the transport plan (N, K) to the components of each pixel's own class, up to a constant per row.
 
     Its softmax over the rows gives responsibilities, its argmax a hard assignment.
 
-    All classes are solved at once, each by itself: ``log_density`` (N, K) of a class is divided
-    by its largest absolute value and by ``epsilon``; then, ``iterations`` times, every component's share of
-    the class's pixels is made equal and every pixel's responsibilities are made to sum to one. In the log
+    All classes are solved at once, each by itself with its pixels on all ranks: ``log_density`` (N, K) of a
+    class is divided by its largest absolute value and by ``epsilon``; then, ``iterations`` times, every component's
+    share of the class's pixels is made equal and every pixel's responsibilities are made to sum to one. In the log
     domain, so that no ``epsilon`` overflows. ``classes`` (N,) int64 is 0..C-1, or C for pixels without a
     class: their rows mean nothing.
 
@@ -32,7 +39,7 @@ def sinkhorn(
 
     largest = log_density.new_zeros(segments * replicas)
     largest = largest.scatter_reduce(0, targets, log_density.abs().amax(dim=1), "amax")
-    largest = largest.view(segments, replicas).amax(dim=1)
+    largest = collectives.all_gather(largest.view(segments, replicas).amax(dim=1)).amax(dim=0)
     tiny = torch.finfo(log_density.dtype).tiny
     scores = log_density / (epsilon * largest.clamp(min=tiny))[classes].unsqueeze(1)
     for iteration in range(iterations):
@@ -42,7 +49,8 @@ def sinkhorn(
         peak = peak.view(segments, replicas, components).amax(dim=1)
         share = scores.new_zeros(shape).index_add_(0, targets, (scores - peak[classes]).exp())
         share = share.view(segments, replicas, components).sum(dim=1)
-        scores = scores - (peak + share.log())[classes]
+        everywhere = collectives.all_gather(peak + share.log()).logsumexp(dim=0)
+        scores = scores - everywhere[classes]
     return scores
 
 

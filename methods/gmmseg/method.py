@@ -59,8 +59,8 @@ class GMMSeg(Method):
     """Gaussian mixtures on the unit sphere of a D-dimensional projection of the dense features.
 
     The network learns by gradient, through the densities; the Gaussians never do. They are refitted every
-    ``em_interval`` steps from memories of recent pixels. Assignments balance the pixels of one rank's batch;
-    the memories and the Gaussians see the pixels of all ranks and are identical on each.
+    ``em_interval`` steps from memories of recent pixels. Assignments balance the pixels of all ranks' batch
+    (the released code: of each rank's); so do memories and Gaussians see them, which are identical on each rank.
     """
 
     name = "gmmseg"
@@ -133,7 +133,8 @@ class GMMSeg(Method):
             if self.config.aux_weight:
                 log_posterior = of_class(log_density.log_softmax(dim=1), labels, components)
                 surprise = torch.where(labelled, -(responsibilities * log_posterior).sum(dim=1), 0)
-                surprise = surprise.sum() / labelled.sum().clamp(min=1)
+                count = labelled.sum()
+                surprise = self.collectives.pooled(surprise.sum() / count.clamp(min=1), count)
                 terms["component_cross_entropy"] = self.config.aux_weight * surprise
         return Losses(terms, observed)
 
@@ -184,7 +185,14 @@ class GMMSeg(Method):
 
     def _assign(self, own: Tensor, classes: Tensor) -> Tensor:
         """Responsibilities (N, K) from the log-densities ``own`` (N, K) of each pixel's class (E-step)."""
-        plan = sinkhorn(own, classes, self.means.shape[0], self.config.sinkhorn_iters, self.config.sinkhorn_eps)
+        plan = sinkhorn(
+            own,
+            classes,
+            self.means.shape[0],
+            self.config.sinkhorn_iters,
+            self.config.sinkhorn_eps,
+            self.collectives,
+        )
         return one_hot(plan) if self.config.assign == "hard" else plan.softmax(dim=1)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -195,7 +203,8 @@ class GMMSeg(Method):
         total = F.cross_entropy(enlarged, target, ignore_index=-100, reduction="sum")
         if self.config.loss_mean == "all":
             return total / labels.numel()
-        return total / labelled.sum().clamp(min=1)
+        count = labelled.sum()
+        return self.collectives.pooled(total / count.clamp(min=1), count)
 
     def _remember(self, observed: Observed, context: Context) -> None:
         """Push at most ``push`` pixels per component, evenly spaced over those of all ranks, into its ring.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import (
+    IGNORE,
     Batch,
     Classes,
     Context,
@@ -199,11 +200,13 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
         config = self.config
         terms = {
             "token": config.token_weight * self._latent_loss(cells, self._target(batch.labels, classes.detach())),
-            "auxiliary": config.auxiliary_weight * self._pixel_loss(classes, batch.labels),
+            "auxiliary": config.auxiliary_weight * self._pixel_loss(classes, batch.labels, batch.labels.numel()),
         }
         if self.inverse is not None:
-            colours = self._predicted_colours(batch.images[: config.inverse_images])
-            terms["inverse"] = self._pixel_loss(_cut(self.inverse(colours), size), batch.labels[: len(colours)])
+            own = max(config.inverse_images - self.collectives.rank * len(batch.images), 0)  # of the first of all ranks
+            colours = self._predicted_colours(batch.images[: max(own, 1)])  # a rank without any joins in for nothing
+            labels = batch.labels[: len(colours)] if own else torch.full_like(batch.labels[:1], IGNORE)
+            terms["inverse"] = self._pixel_loss(_cut(self.inverse(colours), size), labels, labels[:own].numel())
         return Losses(terms)
 
     def after_step(self, observed: Sequence[None], context: Context) -> None:
@@ -350,21 +353,27 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
             return Target(guessed, share < 1)
         return Target(fill_void(labels), share <= self.config.void_fraction)
 
-    def _pixel_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy over the labelled pixels of ``labels`` (B, H, W), or over all of them."""
-        loss = pixel_cross_entropy(logits, labels)
-        return loss * (labels < len(self.classes)).float().mean() if self.config.loss_mean == "all" else loss
+    def _pixel_loss(self, logits: Tensor, labels: Tensor, pixels: int) -> Tensor:
+        """Mean cross-entropy over the labelled pixels of ``labels`` (B, H, W), or over all, which are ``pixels``."""
+        loss = pixel_cross_entropy(logits, labels, self.collectives)
+        if self.config.loss_mean != "all":
+            return loss
+        counts = torch.stack([(labels < len(self.classes)).sum(), _count(pixels, labels)])
+        counts = self.collectives.all_reduce_sum(counts).float()
+        return loss * (counts[0] / counts[1])
 
     def _latent_loss(self, cells: Tensor, target: Target) -> Tensor:
         """Mean loss over the counted or all cells of the codec's grid, from the head's ``cells`` (B, D, ., .)."""
         size = (target.labels.shape[1], target.labels.shape[2])
         latents = self._encode(target.labels)
-        count = target.counted.numel() if self.config.loss_mean == "all" else target.counted.sum().clamp(min=1)
+        every = self.config.loss_mean == "all"
+        count = _count(target.counted.numel(), cells) if every else target.counted.sum()
         if self.codec.continuous:
             predicted = self._latents(cells, size)
             assert isinstance(predicted, ColourLatents)
             surprise = gaussian_nll(predicted.mean, predicted.variance, latents)
-            return torch.where(target.counted, surprise, 0).sum() / count
+            total = torch.where(target.counted, surprise, 0).sum()
+            return self.collectives.pooled(total / count.clamp(min=1), count)
         # Enlarging and the last layer are both linear: the other way round, logits are never held all at once.
         rows = self.prior.on_codec_grid(cells, size).permute(0, 2, 3, 1).flatten(0, 2)
         counted = target.counted.flatten().nonzero().squeeze(1)
@@ -373,13 +382,18 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
         total = linear_cross_entropy(
             rows.index_select(0, counted), last.weight.flatten(1), last.bias, latents.flatten()[counted]
         )
-        return total / count
+        return self.collectives.pooled(total / count.clamp(min=1), count)
 
     def _figures(self) -> dict[str, float | None]:
         values = self.codec_quality.tolist()
         return {
             f"codec_{name}": None if value == UNDEFINED else round(value, 6) for name, value in zip(QUALITY, values)
         }
+
+
+def _count(number: int, like: Tensor) -> Tensor:
+    """``number`` where ``like`` is, without a wait for the device."""
+    return torch.full((), number, device=like.device)
 
 
 def _cut(maps: Tensor, size: tuple[int, int]) -> Tensor:

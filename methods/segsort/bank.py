@@ -145,7 +145,7 @@ class PrototypeBank(nn.Module):
         Clusters less pure than ``purity_threshold`` are left out. The result is the same on every rank.
         """
         rows = {name: torch.cat([getattr(self, name)[:0], *(part[name] for part in parts)]) for name in self.ROWS}
-        gathered = {name: gather_rows(rows[name], collectives) for name in self.ROWS}
+        gathered = {name: collectives.gather_rows(rows[name]) for name in self.ROWS}
         purity = gathered["purity"]
         self.mean_purity = purity.mean() if len(purity) else torch.zeros_like(self.mean_purity)
         order = gathered["clusters"].argsort(stable=True)
@@ -274,14 +274,6 @@ class PrototypeBank(nn.Module):
                 setattr(self, name, own.new_empty(stored.shape))
         self._index = None
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def gather_rows(rows: Tensor, collectives: Collectives) -> Tensor:
-    """Concatenate ``rows`` (P_r, ...) of all ranks, which may have different numbers of them, in rank order."""
-    counts = collectives.all_gather(torch.tensor([len(rows)], device=rows.device)).flatten().tolist()
-    padded = rows.new_zeros(max(counts), *rows.shape[1:])
-    padded[: len(rows)] = rows
-    return torch.cat([part[:count] for part, count in zip(collectives.all_gather(padded), counts)])
 
 
 def _chunks(rows: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:

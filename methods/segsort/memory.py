@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Collectives
-
 
 class PrototypeMemory(nn.Module):
     """First in, first out: ``batches`` slots of at most ``rows`` prototypes of ``dim`` dimensions."""
@@ -45,24 +43,18 @@ class PrototypeMemory(nn.Module):
         rows = self.valid.flatten().nonzero().squeeze(1)
         return self.features.flatten(0, 1).index_select(0, rows), self.labels.flatten().index_select(0, rows)
 
-    def push(self, prototypes: Tensor, labels: Tensor, generator: torch.Generator, collectives: Collectives) -> None:
-        """Replace the oldest batch by ``prototypes`` (S, D) with ``labels`` (S,) of all ranks.
+    def push(self, prototypes: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+        """Replace the oldest batch by ``prototypes`` (S, D) with ``labels`` (S,).
 
-        If there are more than ``rows``, random ones stay, the same number of each rank's. ``generator`` is on the CPU.
+        If there are more than ``rows``, random ones stay. ``generator`` is on the CPU.
         """
         rows = self.features.shape[1]
         chosen = torch.randperm(len(prototypes), generator=generator)[:rows].to(prototypes.device)
         missing = rows - len(chosen)
         features = F.pad(prototypes[chosen].to(self.features.dtype), (0, 0, 0, missing))
         classes = F.pad(labels[chosen], (0, missing), value=-1)
-
-        # Ranks take turns, and rows that no rank filled go last.
-        features = collectives.all_gather(features).transpose(0, 1).flatten(0, 1)
-        classes = collectives.all_gather(classes).transpose(0, 1).flatten()
-        order = (classes < 0).to(torch.int8).argsort(stable=True)[:rows]
-        classes = classes[order]
         slot = self.next_slot.unsqueeze(0)  # an index of one entry: the host need not know which
-        self.features.index_copy_(0, slot, features[order].unsqueeze(0))
+        self.features.index_copy_(0, slot, features.unsqueeze(0))
         self.labels.index_copy_(0, slot, classes.clamp(min=0).unsqueeze(0))
         self.valid.index_copy_(0, slot, (classes >= 0).unsqueeze(0))
         self.next_slot.copy_((self.next_slot + 1) % self.features.shape[0])

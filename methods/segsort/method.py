@@ -37,7 +37,7 @@ from methods.segsort.segments import aligned_segments, mean_directions
 
 
 class Observed(NamedTuple):
-    """What ``losses`` keeps of a batch for ``after_step``."""
+    """What ``losses`` keeps of all ranks' batch for ``after_step``."""
 
     prototypes: Tensor
     """(S, D) unit vectors without gradient."""
@@ -112,7 +112,7 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
                 loss, observed = self._unsupervised_loss(embeddings, batch, self.segment_provider), None
             else:
                 loss, observed = self._supervised_loss(embeddings, batch)
-        return Losses({"segment_sorting": raw[:0].float().sum() if loss is None else loss}, observed)
+        return Losses({"segment_sorting": loss}, observed)
 
     @torch.no_grad()
     def after_step(self, observed: Sequence[Observed | None], context: Context) -> None:
@@ -120,7 +120,7 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
         for seen in observed if self._remembers else ():
             assert seen is not None
             generator = torch.Generator().manual_seed(context.seed * 1_000_003 + context.step)
-            self.memory.push(seen.prototypes, seen.labels, generator, context.collectives)
+            self.memory.push(seen.prototypes, seen.labels, generator)
 
     @torch.no_grad()
     def finish(self, context: Context) -> None:
@@ -218,8 +218,8 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
     def _cluster(self, embeddings: Tensor, valid: Tensor, clusters: int) -> Tensor:
         return cluster_images(embeddings, valid, clusters, self.config.iterations, self.config.location_weight)
 
-    def _supervised_loss(self, embeddings: Tensor, batch: Batch) -> tuple[Tensor | None, Observed]:
-        """vMF-N over the aligned segments of batch and memory, None without a labelled pixel; and the segments."""
+    def _supervised_loss(self, embeddings: Tensor, batch: Batch) -> tuple[Tensor, Observed]:
+        """vMF-N over the aligned segments of all ranks' batch and of the memory; and the segments."""
         images, _, height, width = embeddings.shape
         labels = downsample_labels(batch.labels, (height, width))
         clusters = self._cluster(embeddings.detach(), labels != IGNORE, self.config.clusters)
@@ -227,35 +227,56 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
         pixels, labels = _pixels(embeddings).index_select(0, rows), labels.flatten()[rows]
         shape = (images, self.config.clusters, len(self.classes))
         segments = aligned_segments(rows // (height * width), clusters.flatten()[rows], labels, shape)
-        prototypes = mean_directions(pixels, segments.ids, len(segments.labels))
-        observed = Observed(prototypes.detach(), segments.labels)
-        if not len(rows):
-            return None, observed
+        own = mean_directions(pixels, segments.ids, len(segments.labels))
+        prototypes, prototype_labels, places = self._of_all_ranks(own, segments.labels)
+        observed = Observed(prototypes.detach(), prototype_labels)
         remembered, remembered_labels = self.memory.contents()
-        loss = neighbourhood_loss(
-            pixels,
-            labels,
-            segments.ids,
-            torch.cat([prototypes, remembered]),
-            torch.cat([segments.labels, remembered_labels]),
-            self.config.kappa,
-            self.config.leave_one_out,
-        )
-        return loss, observed
+        if len(rows):
+            loss = neighbourhood_loss(
+                pixels,
+                labels,
+                places[segments.ids],
+                torch.cat([prototypes, remembered]),
+                torch.cat([prototype_labels, remembered_labels]),
+                self.config.kappa,
+                self.config.leave_one_out,
+            )
+        else:
+            loss = prototypes.sum() * 0
+        return self._pooled(loss, rows), observed
 
-    def _unsupervised_loss(self, embeddings: Tensor, batch: Batch, provider: SegmentProvider) -> Tensor | None:
-        """Plain vMF over the regions of all images; of the labels only padding and void (255) are used."""
+    def _of_all_ranks(self, prototypes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``prototypes`` (S, D) and ``labels`` (S,) of all ranks, and the places (S,) of this one's among them.
+
+        They are in the order that one rank would have, with all images: by class, then rank, then as they were.
+        """
+        collectives = self.collectives
+        keys = collectives.gather_rows(labels * collectives.world_size + collectives.rank)
+        order = keys.argsort(stable=True)
+        before = (keys % collectives.world_size < collectives.rank).sum()
+        places = order.argsort()[before + torch.arange(len(labels), device=labels.device)]
+        everywhere = collectives.gather_rows(prototypes).index_select(0, order)
+        return everywhere, keys[order] // collectives.world_size, places
+
+    def _pooled(self, loss: Tensor, rows: Tensor) -> Tensor:
+        """The mean ``loss`` over pixels ``rows`` (N,), as a part of that over the pixels of all ranks."""
+        return self.collectives.pooled(loss, torch.full((), len(rows), device=rows.device))
+
+    def _unsupervised_loss(self, embeddings: Tensor, batch: Batch, provider: SegmentProvider) -> Tensor:
+        """Plain vMF over the regions of all ranks' images; of the labels only padding and void (255) are used."""
         height, width = embeddings.shape[2:]
         valid = subsample(batch.labels, (height, width)) != IGNORE
         regions = subsample(provider(batch), (height, width))
         rows = valid.flatten().nonzero().squeeze(1)
-        if not len(rows):
-            return None
-        region = regions.flatten()[rows]
-        _, ids = (rows // (height * width) * (region.max() + 1) + region).unique(return_inverse=True)
+        names = rows // (height * width) * (regions.max() + 1) + regions.flatten()[rows]
+        found, ids = names.unique(return_inverse=True)
         pixels = _pixels(embeddings).index_select(0, rows)
-        prototypes = mean_directions(pixels, ids, int(ids.max()) + 1)
-        return own_segment_loss(pixels, ids, prototypes, self.config.kappa)
+        own = mean_directions(pixels, ids, len(found))
+        prototypes, _, places = self._of_all_ranks(own, torch.zeros_like(found))
+        loss = (
+            own_segment_loss(pixels, places[ids], prototypes, self.config.kappa) if len(rows) else prototypes.sum() * 0
+        )
+        return self._pooled(loss, rows)
 
     def _bank_rows(self, batch: Batch, index: int) -> dict[str, Tensor]:
         """Prototypes of the labelled clusters of one image, the ``index``-th, by the bank's names of its rows.

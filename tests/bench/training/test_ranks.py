@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
 from bench.common import interruption
 from bench.common.errors import RankLost, UserError
 from bench.training import ranks
+from methods.base import Collectives
 
 
 def test_cuda_without_cuda_is_one_sentence(monkeypatch):
@@ -31,7 +33,7 @@ def test_ranks_share_the_statistics_of_what_learns_alone():
             self.codec = nn.Sequential(nn.BatchNorm2d(4)).requires_grad_(False)
 
     method = Both()
-    ranks.synchronise_norms(method)
+    ranks.synchronise_norms(method, Collectives(), torch.device("cuda"))
     assert isinstance(method.network[1][0], nn.SyncBatchNorm)
     assert type(method.codec[0]) is nn.BatchNorm2d
 
@@ -86,3 +88,58 @@ def test_the_launchers_signal_does_not_take_the_name_away(lost, monkeypatch, cap
         interruption.run(command)
     assert ended.value.code == 143
     assert capsys.readouterr().err == "interrupted: rank 1 of 2 is gone; the same command continues\n"
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Without what another launcher says, and restored after the test."""
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", *ranks.NODE, *ranks.PROCESS):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(ranks.console, "quiet", False)
+    return os.environ
+
+
+def test_each_process_finds_its_rank_among_those_of_all_machines(environment, monkeypatch):
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    monkeypatch.setenv("SLURM_LOCALID", "2")
+    ranks.declare(3, 2, "cpu")
+    assert (environment["WORLD_SIZE"], environment["LOCAL_WORLD_SIZE"], environment["RANK"]) == ("6", "3", "5")
+    assert ranks.console.quiet
+    ranks.declare(3, 2, "cpu")  # as the launched processes do, which inherit what the first one said
+
+
+def test_one_device_is_one_process_as_without_the_option(environment):
+    ranks.declare(None, 1, "cpu")
+    ranks.declare(1, 1, "cpu")
+    assert "WORLD_SIZE" not in environment
+
+
+def test_more_processes_than_torchrun_started_are_one_sentence(environment, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match="are 2 processes, but 4 were started"):
+        ranks.declare(2, 1, "cpu")
+
+
+def test_a_norm_that_ends_in_an_activation_keeps_it():
+    """torch's own conversion would drop it, and score with it a model that was trained without."""
+    maps = torch.randn(4, 3, 5, 6)
+    expected = BatchNormAct2d(3)(maps)
+    for device in ("cuda", "cpu"):
+        holder = nn.Sequential(BatchNormAct2d(3))
+        ranks.synchronise_norms(holder, Collectives(), torch.device(device))
+        if device == "cuda":
+            assert isinstance(holder[0].act, nn.ReLU)
+        else:
+            torch.testing.assert_close(holder(maps), expected)
+
+
+def test_the_norm_of_the_cpu_is_torchs():
+    maps = torch.randn(4, 3, 5, 6) * 3 + 1
+    own, theirs = nn.Sequential(nn.BatchNorm2d(3)), nn.BatchNorm2d(3)
+    ranks.synchronise_norms(own, Collectives(), torch.device("cpu"))
+    for _ in range(2):
+        torch.testing.assert_close(own(maps), theirs(maps))
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(own[0].state_dict()[name], value)
+    torch.testing.assert_close(own.eval()(maps), theirs.eval()(maps))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from methods.base import Collectives, MethodError
 from methods.segsort import bank as bank_module
 from methods.segsort import density
-from methods.segsort.bank import ExactRetrieval, PrototypeBank, gather_rows
+from methods.segsort.bank import ExactRetrieval, PrototypeBank
 from methods.segsort.density import log_normaliser
 
 
@@ -179,7 +179,7 @@ def test_a_state_of_another_dimension_is_refused():
 
 def test_ranks_gather_different_numbers_of_rows(two_ranks):
     parts = [torch.arange(6.0).view(3, 2), torch.zeros(0, 2)]
-    for found in two_ranks(lambda collectives: gather_rows(parts[collectives.rank], collectives)):
+    for found in two_ranks(lambda collectives: collectives.gather_rows(parts[collectives.rank])):
         assert torch.equal(found, parts[0])
 
 

@@ -1,7 +1,6 @@
 import torch
 from torch.nn import functional as F
 
-from methods.base import Collectives
 from methods.segsort.memory import PrototypeMemory
 
 
@@ -18,7 +17,7 @@ def test_the_last_batches_are_remembered_first_in_first_out():
     assert len(memory.contents()[0]) == 0
     batches = [batch(rows, label) for label, rows in enumerate((3, 5, 2))]
     for prototypes, labels in batches:
-        memory.push(prototypes, labels, generator(), Collectives())
+        memory.push(prototypes, labels, generator())
     features, labels = memory.contents()
     assert sorted(labels.tolist()) == [1] * 5 + [2] * 2
     expected = torch.cat([batches[1][0], batches[2][0]])
@@ -28,28 +27,13 @@ def test_the_last_batches_are_remembered_first_in_first_out():
 def test_too_many_prototypes_are_thinned_at_random_and_none_leaves_a_gap():
     memory = PrototypeMemory(2, 4, 3)
     prototypes, labels = batch(50, 1)
-    memory.push(prototypes, labels, generator(), Collectives())
+    memory.push(prototypes, labels, generator())
     features, _ = memory.contents()
     assert len(features) == 4
     assert all((prototypes == row).all(dim=1).any() for row in features)
-    memory.push(prototypes[:0], labels[:0], generator(), Collectives())
-    memory.push(prototypes[:0], labels[:0], generator(), Collectives())
+    memory.push(prototypes[:0], labels[:0], generator())
+    memory.push(prototypes[:0], labels[:0], generator())
     assert len(memory.contents()[0]) == 0
-
-
-def test_ranks_remember_the_same_of_each(two_ranks):
-    batches = [batch(30, 0), batch(2, 1)]
-
-    def rank(collectives):
-        memory = PrototypeMemory(1, 8, 3)
-        memory.push(*batches[collectives.rank], generator(), collectives)
-        return memory
-
-    one, two = two_ranks(rank)
-    for name in PrototypeMemory.STATE:
-        assert torch.equal(getattr(one, name), getattr(two, name))
-    assert one.contents()[1].tolist().count(1) == 2
-    assert len(one.contents()[1]) == 8
 
 
 def test_noise_is_unit_and_of_the_first_class():
