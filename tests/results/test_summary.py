@@ -45,7 +45,7 @@ def test_every_table_has_a_place_in_a_page(records):
 
 def rows(text):
     """The rows of all tables, without the marks of significance."""
-    return [re.sub(r"[†‡* ]", "", line) for line in text.splitlines() if line.startswith("|")]
+    return [re.sub(r"[†‡§* ]", "", line) for line in text.splitlines() if line.startswith("|")]
 
 
 def test_committed_leaderboard_has_the_figures_of_the_records(records, tmp_path):
