@@ -206,6 +206,16 @@ def official(select: Select) -> list[list[str]]:
     return lines
 
 
+def budgets(select: Select) -> list[list[str]]:
+    """All methods at two budgets under ``settled``, and at the shorter one from points, too."""
+    shown = (("dense", 450), ("dense", 3600), ("points", 450))
+    lines = [["", "450 steps, mIoU", "3,600 steps, mIoU", "450 steps from points, mIoU"]]
+    for row in (SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, Row("GSS, patches", "gss", PATCH)):
+        found = (select("toyscapes", row, labels, name="settled", steps=steps) for labels, steps in shown)
+        lines.append([row.title, *map(miou, found)])
+    return lines
+
+
 def demo(select: Select) -> list[list[str]]:
     """What `make demo` trains, with three seeds."""
     return [line[:-2] for line in _under_settled(select, [SOFTMAX_ROW, GMMSEG_ROW], steps=450)]
@@ -374,7 +384,19 @@ def markdown(lines: list[list[str]]) -> list[str]:
     return [head, f"|---|{'--:|' * (len(lines[0]) - 1)}", *rows]
 
 
-TABLES = (overview, demo, settled, official, readouts, schedules, toyscapes, camvid, decomposition, calibration)
+TABLES = (
+    overview,
+    demo,
+    settled,
+    official,
+    budgets,
+    readouts,
+    schedules,
+    toyscapes,
+    camvid,
+    decomposition,
+    calibration,
+)
 
 
 def tables(records: Iterable[Record]) -> dict[str, list[str]]:
