@@ -20,6 +20,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from bench.commands.cli import main as bench
+from bench.common.console import console
 from bench.records.ledger import ledger
 from bench.records.store import Store
 from bench.schema.record import Record
@@ -75,7 +76,8 @@ def timed(what: str, count: int) -> Iterator[None]:
     yield
     seconds = time.monotonic() - began
     print(
-        f"{what}: {seconds:.1f} s ({time.process_time() - cpu:.1f} s of processor), {1e3 * seconds / count:.2f} ms a run"
+        f"{what}: {seconds:.1f} s ({time.process_time() - cpu:.1f} s of processor), "
+        f"{1e3 * seconds / count:.2f} ms a run"
     )
 
 
@@ -84,7 +86,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     count = parser.parse_args().runs
     schedule.POLL = 0.0
-    schedule.note = lambda text: None
+    console.quiet = True
     with tempfile.TemporaryDirectory() as folder:
         root, grid = Path(folder), Path(folder) / "grid.toml"
         short = ["--method", "majority", "--dataset", "toyscapes_mini", "--protocol", "closed-set", "--device", "cpu"]
