@@ -11,6 +11,20 @@ GMMSEG = registry.methods.get("gmmseg")
 GSS = registry.methods.get("gss")
 SEGSORT = registry.methods.get("segsort")
 
+PAPERS = {
+    "paper-gmmseg-ade20k": ("gmmseg", "ade20k"),
+    "paper-gmmseg-cityscapes": ("gmmseg", "cityscapes"),
+    "paper-gmmseg-coco_stuff": ("gmmseg", "coco_stuff_10k"),
+    "paper-segsort-voc": ("segsort", "pascal_voc_aug"),
+    "paper-segsort-cityscapes": ("segsort", "cityscapes"),
+    "paper-agmm-voc": ("agmm", "pascal_voc_aug"),
+    "paper-agmm-cityscapes": ("agmm", "cityscapes"),
+    "paper-gss-cityscapes": ("gss", "cityscapes"),
+    "paper-gss-ade20k": ("gss", "ade20k"),
+    "paper-gss-mseg": ("gss", "mseg"),
+}
+"""By recipe: the method and the data set of the publication."""
+
 
 def build(*assignments, method=SOFTMAX, dataset="toyscapes_mini", recipe="quick", seed=0):
     ((_, made),) = sweeps.grid([method], dataset, recipe, [seed], [], assignments).runs
@@ -33,10 +47,42 @@ def test_later_sources_win():
 
 @pytest.mark.parametrize("name", config.recipe_names())
 def test_every_recipe_builds_for_its_data_sets(name):
-    method = GMMSEG if "gmmseg" in name else SOFTMAX
-    dataset = {"paper-gmmseg-cityscapes": "cityscapes", "paper-gmmseg-ade20k": "ade20k"}.get(name, "camvid")
-    made = config.build(method, dataset, name, 0)
+    method, dataset = PAPERS.get(name, ("softmax", "camvid"))
+    made = config.build(registry.methods.get(method), dataset, name, 0)
     assert made.recipe.name == name
+    assert made.recipe.inference.window >= made.recipe.augmentation.crop or made.recipe.inference.mode == "whole"
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "batch", "crop", "lr", "of_encoder", "encoder"),
+    [
+        ("paper-gmmseg-ade20k", 160_000, 16, 512, 6e-4, 6e-5, "mit_b5"),
+        ("paper-gmmseg-cityscapes", 80_000, 16, 768, 6e-4, 6e-5, "mit_b5"),
+        ("paper-gmmseg-coco_stuff", 80_000, 16, 512, 6e-4, 6e-5, "mit_b5"),
+        ("paper-segsort-voc", 100_000, 16, 480, 2e-2, 2e-3, "resnet101"),
+        ("paper-segsort-cityscapes", 150_000, 8, 720, 3e-2, 3e-3, "resnet101"),
+        ("paper-agmm-voc", 80 * (10582 // 64), 64, 321, 1e-2, 1e-3, "resnet101"),
+        ("paper-agmm-cityscapes", 240 * round(2975 / 32), 32, 721, 5e-3, 5e-3, "resnet50"),
+        ("paper-gss-cityscapes", 80_000, 16, 768, 1.5e-3, 1.5e-3, "resnet101"),
+        ("paper-gss-ade20k", 160_000, 32, 512, 1.2e-4, 1.2e-4, "resnet101"),
+        ("paper-gss-mseg", 160_000, 16, 512, 1.2e-4, 1.2e-4, "tu-hrnet_w48"),
+    ],
+)
+def test_paper_recipes_have_the_published_schedule(name, steps, batch, crop, lr, of_encoder, encoder):
+    method, dataset = PAPERS[name]
+    made = config.build(registry.methods.get(method), dataset, name, 0)
+    recipe, optimiser = made.recipe, made.recipe.optimiser
+    assert (recipe.steps, recipe.batch_size * recipe.accumulate, recipe.augmentation.crop) == (
+        steps,
+        batch,
+        (crop, crop),
+    )
+    assert (optimiser.lr, optimiser.lr * optimiser.encoder_lr_factor) == pytest.approx((lr, of_encoder))
+    assert (optimiser.name, made.network.encoder) == ("sgd" if method in ("segsort", "agmm") else "adamw", encoder)
+
+
+def test_every_paper_recipe_is_looked_at():
+    assert {*PAPERS} == {name for name in config.recipe_names() if name.startswith("paper-")}
 
 
 def test_paper_recipes_keep_the_papers_components_batch_and_width_of_the_decoder():
