@@ -1,7 +1,7 @@
 """ADE-OoD: photographs indoors and outdoors with things that are none of ADE20K's 150 classes.
 
 Source: Galesso et al. (2024); layout and ids by https://github.com/lmb-freiburg/ade-ood.
-Licence: the terms of ADE20K and OpenImages, which the images are from.
+Licence: unconfirmed; the images are from ADE20K and OpenImages, under their terms. Their number is unconfirmed too.
 Labels: 0 in-distribution, 1 out of distribution, 255 void.
 
 Pitfalls: for models of ADE20K's 150 classes alone. Some images are of ADE20K's val, so that models may not be selected
@@ -22,12 +22,12 @@ class ADEOoD(Dataset):
     name = "ade_ood"
     title = "ADE-OoD"
     classes = ANOMALY
-    splits: ClassVar = {"test": Split(111, task="anomaly", note="all images; the data set has no other split")}
+    splits: ClassVar = {"test": Split(111, task="anomaly", note="all images, of which the number is unconfirmed")}
     train_split = None
     eval_splits = ()
     selection_split = None
     home = "https://ade-ood.github.io"
-    licence = "the terms of ADE20K and OpenImages, which the images are from"
+    licence = "unconfirmed; the images are from ADE20K and OpenImages, under their terms"
     layout = "images/NAME.jpg with annotations/NAME_mask.png"
     citation = (
         "Galesso, Schroeppel, Driss, Brox: Diffusion for out-of-distribution detection on road scenes and beyond. ECCV "

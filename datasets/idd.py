@@ -2,7 +2,7 @@
 
 Source: Varma et al. (2019), part I, 1920x1080 and smaller; the table of labels is ``helpers/anue_labels.py`` of
 https://github.com/AutoNUE/public-code.
-Licence: research use, after registration.
+Licence: research use, after registration; this and the name of the archive are unconfirmed.
 Labels: the release has polygons; ``preperation/createLabels.py`` of the makers' scripts, with ``--id-type level3Id``,
 makes the files that are read here: 0 to 25 are the classes of level 3, 255 is void.
 
@@ -29,8 +29,8 @@ class IDD(Dataset):
     splits: ClassVar = {"train": Split(6993), "val": Split(981)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers"}
-    home = "https://idd.insaan.iiit.ac.in (registration, IDD Segmentation part I)"
-    licence = "research use after registration"
+    home = "https://idd.insaan.iiit.ac.in (registration, IDD Segmentation part I; the name is unconfirmed)"
+    licence = "research use after registration (unconfirmed)"
     layout = (
         "leftImg8bit/SPLIT/DRIVE/ID_leftImg8bit.png (or .jpg) with gtFine/SPLIT/DRIVE/ID_gtFine_labellevel3Ids.png, "
         "directly or inside IDD_Segmentation/"

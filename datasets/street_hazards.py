@@ -2,7 +2,7 @@
 
 Source: Hendrycks et al. (2022), "Scaling out-of-distribution detection for real-world settings", 1280x720, rendered by
 CARLA; ids and colours by https://github.com/hendrycks/anomaly-seg.
-Licence: as the makers' repository, MIT.
+Licence: unconfirmed; the makers' pages, as far as they could be read, name none for the images.
 Labels: 1 to 13 are the classes, 14 is anomalous; 0 does not count.
 
 Pitfalls: the first class, unlabeled, is one that models are trained on: what CARLA does not name, sky above all. Its
@@ -55,7 +55,7 @@ class StreetHazards(Dataset):
         "https://github.com/hendrycks/anomaly-seg (streethazards_train.tar and streethazards_test.tar at "
         "https://people.eecs.berkeley.edu/~hendrycks)"
     )
-    licence = "MIT"
+    licence = "unconfirmed"
     layout = (
         "train/{images,annotations}/{training,validation}/TOWN/NAME.png and "
         "test/{images,annotations}/test/TOWN/NAME.png"

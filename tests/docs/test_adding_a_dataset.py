@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.plugins import registry
-from datasets.base import DataError
+from datasets.base import DataError, Dataset
 from tests.datasets.miniatures import MINIATURES, assert_one_sentence, grey, photo
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-dataset.md"
@@ -44,6 +44,15 @@ def run(bench, plugin, root, *arguments, dataset="my_streets"):
     settings = [part for change in (*SMALL, "data.allow_partial=true") for part in ("--set", change)]
     settings += ["--encoder", "resnet18", "--plugin", str(plugin), "--data-root", str(root)]
     return bench("run", "--method", "softmax", "--dataset", dataset, *settings, *arguments)
+
+
+def test_the_page_tells_of_every_attribute_of_the_contract():
+    table = PAGE.read_text().partition("## The contract in order")[2].partition("\n\n**Opening**")[0]
+    told = {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.partition("|")[2].partition("|")[0])
+    }
+    contract = {name for name, kind in Dataset.__annotations__.items() if "ClassVar" in str(kind)}
+    assert told == contract
 
 
 def test_the_example_trains_and_is_scored_under_every_protocol(bench, plugin, root, tmp_path):
