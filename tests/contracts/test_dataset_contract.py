@@ -311,7 +311,7 @@ CLASS_MAPS = {
 
 @pytest.mark.parametrize("pair", CLASS_MAPS)
 def test_a_class_map_is_looked_up_once_and_keeps_void(pair):
-    """Each class goes where its own row says, though the target's ids are ids of the source too, and void stays void."""
+    """Each class goes where its own row says, though the target's ids are ids of the source and void stays void."""
     class_map, source, target = CLASS_MAPS[pair]
     labels = torch.arange(256).view(16, 16)
     mapped = Mapping(class_map, source.classes, target.classes).labels(labels).flatten().tolist()
