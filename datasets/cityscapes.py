@@ -117,8 +117,12 @@ class Cityscapes(CityscapesLabels):
         Target("road_obstacle_21", "val"),
         Target("fishyscapes_lost_and_found", "val"),
         Target("fishyscapes_static", "val"),
+        Target("fishyscapes_static_v1", "val"),
+        Target("fishyscapes_static_v2", "val"),
         Target("road_anomaly_21", "val"),
         Target("lost_and_found", "test-no-known"),
+        Target("lost_and_found_hazards", "test"),
+        Target("lost_and_found_non_hazards_normal", "test"),
     )
     home = "https://www.cityscapes-dataset.com (registration; leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip)"
     licence = "non-commercial, after registration"

@@ -19,11 +19,17 @@ class RankLost(Exception):
     """Another rank has gone, so that this one cannot go on; without a text where one more rank says so."""
 
 
+MANY = 60
+"""Names that a sentence does not list any more."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """``"did you mean a, b?"`` plus what exists: the end of every sentence about an unknown name."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
+    if len(names) > MANY:
+        return f"{hint}`bench list methods` and its like show all {len(names)} names"
     return f"{hint}there is {', '.join(names) if names else 'nothing'}"
 
 

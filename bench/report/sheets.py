@@ -72,8 +72,8 @@ def sheets(store: Store, root: Roots, out: Path, count: int) -> list[Path]:
             doing = progress(picked, f"pictures of {dataset.name}/{dataset.split}", len(picked))
             drawn = [(f"{place}: {dataset.items[i].id}", shown.columns(dataset[i])) for i, place in doing]
             path = folder / f"{dataset.name}-{dataset.split}"
-            panels.write(_panels(name, protocol, rule, shown, drawn), path.with_suffix(".json"))
             written.append(pictures.save(_sheet(drawn, shown.classes), path.with_suffix(".png")))
+            panels.write(_panels(name, protocol, rule, shown, drawn), path.with_suffix(".json"))
     return written
 
 
