@@ -120,7 +120,6 @@ class FishyscapesStaticV1(FishyscapesStatic):
     name = "fishyscapes_static_v1"
     title = "Fishyscapes Static v1"
     splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 1")}
-    target_of: ClassVar = {"cityscapes": None}
 
 
 class FishyscapesStaticV2(FishyscapesStatic):
@@ -131,4 +130,3 @@ class FishyscapesStaticV2(FishyscapesStatic):
     name = "fishyscapes_static_v2"
     title = "Fishyscapes Static v2"
     splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 2")}
-    target_of: ClassVar = {"cityscapes": None}

@@ -97,7 +97,6 @@ class LostAndFoundHazards(LostAndFound):
     name = "lost_and_found_hazards"
     title = "Lost and Found, non-hazards void"
     splits: ClassVar = {"test": Split(1203, task="anomaly")}
-    target_of: ClassVar = {"cityscapes": None}
     anomaly_ids: ClassVar = {**LostAndFound.anomaly_ids, **dict.fromkeys(NO_HAZARDS, IGNORE)}
 
 
