@@ -121,20 +121,6 @@ protocols = click.option(
 )
 
 
-def results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``[RESULTS]``, also accepted as ``--results DIR`` like everywhere else."""
-
-    @click.argument("results", type=Place(file_okay=False), metavar="[RESULTS]", required=False)
-    @click.option("--results", "named", type=Place(file_okay=False), help="The same as RESULTS.  [default: results]")
-    @wraps(command)
-    def wrapper(*args: Any, results: Path | None, named: Path | None, **kwargs: Any) -> Any:
-        if results is not None and named is not None and results.resolve() != named.resolve():
-            fail(f"RESULTS is {results} and --results is {named}; give one of them")
-        return command(*args, results=results or named or Path("results"), **kwargs)
-
-    return wrapper
-
-
 class Address(Place):
     """A folder, or the URL of one."""
 
@@ -143,24 +129,39 @@ class Address(Place):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
+def _results_argument(kind: Place) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.argument("results", type=kind, metavar="[RESULTS]", required=False)
+        @click.option("--results", "named", type=kind, help="The same as RESULTS.  [default: results]")
+        @wraps(command)
+        def wrapper(*args: Any, results: Path | str | None, named: Path | str | None, **kwargs: Any) -> Any:
+            if results is not None and named is not None and Path(results).resolve() != Path(named).resolve():
+                fail(f"RESULTS is {results} and --results is {named}; give one of them")
+            return command(*args, results=results or named or Path("results"), **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+results_argument = _results_argument(Place(file_okay=False))
+"""``[RESULTS]``, also accepted as ``--results DIR`` like everywhere else."""
+
+
 def read_results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """``results_argument`` of a command that only reads, and so may read from the URL of any file system of fsspec."""
 
-    @click.argument("results", type=Address(file_okay=False), metavar="[RESULTS]", required=False)
-    @click.option("--results", "named", type=Address(file_okay=False), help="The same as RESULTS.  [default: results]")
+    @_results_argument(Address(file_okay=False))
     @wraps(command)
-    def wrapper(*args: Any, results: Path | str | None, named: Path | str | None, **kwargs: Any) -> Any:
-        if results is not None and named is not None and results != named:
-            fail(f"RESULTS is {results} and --results is {named}; give one of them")
-        place = results or named or Path("results")
-        if isinstance(place, Path):
-            return command(*args, results=place, **kwargs)
+    def wrapper(*args: Any, results: Path | str, **kwargs: Any) -> Any:
+        if isinstance(results, Path):
+            return command(*args, results=results, **kwargs)
         if kwargs.get("formats") and kwargs.get("out") is None:
-            fail(f"{place} is only read; name a folder for the files with --out")
+            fail(f"{results} is only read; name a folder for the files with --out")
         from bench.records import remote
 
         with tempfile.TemporaryDirectory(prefix="bench-results-") as folder:
-            remote.fetch(place, Path(folder))
+            remote.fetch(results, Path(folder))
             return command(*args, results=Path(folder), **kwargs)
 
     return wrapper

@@ -253,6 +253,8 @@ def test_results_are_an_argument_or_an_option_but_not_two_folders(bench, command
     assert_sentence(by_option, "no")
     assert by_option.stderr == by_argument.stderr
     assert bench(*command, nowhere, "--results", nowhere).stderr == by_argument.stderr
+    otherwise = str(tmp_path / "elsewhere" / ".." / "nowhere")
+    assert bench(*command, nowhere, "--results", otherwise).stderr == by_argument.stderr
     assert_sentence(bench(*command, nowhere, "--results", elsewhere), "nowhere", "elsewhere", "give one of them")
 
 
