@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.common import interruption
+from bench.common import files, interruption
 from bench.common.console import ProgressBar
 from bench.common.errors import UserError
 
@@ -164,7 +164,7 @@ def claimed(folder: Path, what: str) -> Iterator[None]:
 
 
 def _take(folder: Path, what: str) -> int:
-    mine = folder / f"{PREFIX}by-{platform.node()}-{os.getpid()}-{threading.get_ident()}"
+    mine = folder / f"{PREFIX}by-{files.writer()}"
     mine.write_text(json.dumps(asdict(Claim.now())))
     try:
         # Its age by the clock of the file system, which need not be ours.
@@ -190,7 +190,7 @@ def _said(what: str, found: Found | None) -> str:
 
 def _beat(path: Path, number: int, what: str, ended: threading.Event) -> None:
     """Rewrite the claim from time to time; end the process when it counts no more."""
-    mine = path.with_name(f"{PREFIX}by-{platform.node()}-{os.getpid()}-{threading.get_ident()}")
+    mine = path.with_name(f"{PREFIX}by-{files.writer()}")
     while not ended.wait(BEAT):
         try:
             claim, found = Claim.now(), find(path.parent)

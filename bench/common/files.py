@@ -93,9 +93,13 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 return
     path.unlink(missing_ok=True)
-    writer = f"{platform.node()}-{os.getpid()}-{threading.get_ident()}"
-    with path.with_name(f"{path.stem}.{writer}.part").open("wb") as file:
+    with path.with_name(f"{path.stem}.{writer()}.part").open("wb") as file:
         yield file
+
+
+def writer() -> str:
+    """This thread, told from all others that may write to a file system: a part of a name."""
+    return f"{platform.node()}-{os.getpid()}-{threading.get_ident()}"
 
 
 def _lock(file: BinaryIO, *, wait: bool = True) -> bool:
