@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -93,6 +94,14 @@ SOURCES = (
     ),
 )
 
+
+@cache
+def _classes_of() -> dict[str, np.ndarray]:
+    """By source the class of each of 256 raw ids; made when the first label is read, and not at every start."""
+    ids = {source.name: np.array(source.ids(), np.uint8) for source in SOURCES}
+    return {name: np.pad(own, (0, 256 - len(own)), constant_values=IGNORE) for name, own in ids.items()}
+
+
 _NOTE = "MSeg's own map: the probabilities of all classes that count for one of the target's are added up."
 
 
@@ -165,12 +174,9 @@ class MSeg(Dataset):
         raw = super().decode_label(path)
         if raw.dtype != np.uint8 or raw.ndim != 2:
             raise ValueError(f"it is {raw.dtype} of shape {raw.shape}, not a map of 8 bits")
-        ids = source.ids()
-        if (unknown := raw[(raw >= len(ids)) & (raw != IGNORE)]).size:
+        mapped: np.ndarray = _classes_of()[source.name][raw]
+        if (unknown := raw[(mapped == IGNORE) & (raw != IGNORE)]).size:
             raise ValueError(f"id {unknown[0]} is no class that MSeg has of {source.name}")
-        table = np.full(256, IGNORE, dtype=np.uint8)
-        table[: len(ids)] = ids
-        mapped: np.ndarray = table[raw]
         return mapped
 
 
