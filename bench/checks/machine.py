@@ -95,7 +95,7 @@ def _folder(results: Path) -> Iterator[Finding]:
         with tempfile.TemporaryDirectory(dir=existing) as scratch, FileLock(Path(scratch) / ".lock", timeout=5):
             pass
     except (OSError, NotImplementedError) as error:
-        remedy = "choose a local folder with --results; without locks two processes may make the same run"
+        remedy = "choose a local folder with --results; without locks two processes may fit the same codec"
         yield Finding("problem", f"{existing} cannot be written, or has no locks ({error})", remedy)
     else:
         yield Finding("ok", f"{existing} can be written and locked")
