@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+PATIENCE = 300
+"""Seconds after which a rank that waits for ever says where, and ends."""
 
 
 def on_ranks(world: int, work: Callable[[int], Any], folder: Path) -> list[Any]:
@@ -24,6 +29,7 @@ def on_ranks(world: int, work: Callable[[int], Any], folder: Path) -> list[Any]:
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world),
             "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world),
         }  # fmt: skip
+        faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.__stderr__)
         torch.save(work(rank), paths[rank])
         torch.distributed.destroy_process_group()
 
