@@ -2,6 +2,7 @@
 
 python benchmarks/leaderboard.py                          # against the imports that any such command needs
 python benchmarks/leaderboard.py --against CHECKOUT       # against another state of this repository
+python benchmarks/leaderboard.py --page                   # of the HTML page, in place of the tables
 python benchmarks/leaderboard.py --records 1000           # of copies of the committed records, with their side files
 
 Plain: ``python -c "import pandas, pydantic, click, rich"``, or the other checkout. Sides take turns, the least of
@@ -32,8 +33,8 @@ class Cost(NamedTuple):
     output: str
 
 
-def measured(arguments: list[str], checkout: Path) -> Cost:
-    """What a fresh process of Python costs, with the code of ``checkout``."""
+def measured(arguments: list[str], checkout: Path, written: Path | None = None) -> Cost:
+    """What a fresh process of Python costs, with the code of ``checkout``; its output is what it has ``written``."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen([sys.executable, *arguments], env=environment, cwd=checkout, stdout=output)
@@ -42,7 +43,8 @@ def measured(arguments: list[str], checkout: Path) -> Cost:
         if process.returncode:
             raise SystemExit(f"{' '.join(arguments)} failed in {checkout}")
         output.seek(0)
-        return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output.read())
+        text = output.read() if written is None else written.read_text()
+        return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
 
 def copies(results: Path, number: int) -> None:
@@ -61,6 +63,7 @@ def copies(results: Path, number: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="another checkout of this repository")
+    parser.add_argument("--page", action="store_true", help="write the HTML page")
     parser.add_argument("--records", type=int, help="as many, copied from the committed ones")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -70,11 +73,14 @@ def main() -> None:
             results = Path(folder) / "results"
             copies(results, options.records)
         command = ["-m", "bench", "leaderboard", str(results)]
-        plain = (command, options.against.resolve()) if options.against else (IMPORTS, HERE)
+        report = Path(folder) / "report.html" if options.page else None
+        if report is not None:
+            command += ["--format", "html", "--out", folder]
+        plain, checkout = (command, options.against.resolve()) if options.against else (IMPORTS, HERE)
         ours, others = [], []
         for _ in range(options.rounds):
-            ours.append(measured(command, HERE))
-            others.append(measured(*plain))
+            ours.append(measured(command, HERE, report))
+            others.append(measured(plain, checkout, report))
     if options.against and ours[0].output != others[0].output:
         print("the tables differ")
     for name, side in (("bench leaderboard", ours), ("plain", others)):

@@ -53,10 +53,14 @@ def leaderboard(
     out: Path | None,
 ) -> None:
     """Compare the runs of RESULTS: each method once, a number for each protocol; more on request."""
+    import pandas as pd
+
     from bench.common.console import Output, note
     from bench.records.store import Store
     from bench.report import leaderboard as tables
 
+    # Of a text that is Arrow's, each look makes a copy: nearly a tenth of the time of the page.
+    click.get_current_context().with_resource(pd.option_context("mode.string_storage", "python"))
     if claims_file is not None and "html" not in formats:
         raise UserError("--claims is for the HTML page; add --format html, or see them with `bench claims`")
     store = Store(results)
