@@ -19,8 +19,8 @@ class RankLost(Exception):
     """Another rank has gone, so that this one cannot go on; without a text where one more rank says so."""
 
 
-MANY = 60
-"""Names that a sentence does not list any more."""
+MANY = 40
+"""Names that a sentence does not list any more: those of all data sets would bury the hint before them."""
 
 
 def near(name: str, known: Iterable[str]) -> str:
