@@ -25,6 +25,7 @@ EXTRAS = {
     "contours": "h5py",
     "explain": "sklearn",
     "faiss": "faiss",
+    "hdf5": "h5py",
     "parquet": "pyarrow",
     "tensorboard": "tensorboard",
 }

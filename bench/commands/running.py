@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from bench.commands import options
 from bench.commands.looking import draw_curve
 from bench.commands.options import EXIT_FAILED, EXIT_USER, Command, Place, say
 from bench.common.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.report import predictions
 
 
 @click.command(cls=Command)
@@ -162,21 +165,36 @@ def evaluate(
 @click.argument("images", nargs=-1, required=True, type=Place(), metavar="IMAGE...")
 @click.option("--out", required=True, type=Place(file_okay=False), help="Folder for what is written.")
 @click.option(
-    "--format", "format_", type=click.Choice(["png", "npz"]), default="png", help="npz: logits and scores as arrays."
+    "--format",
+    "form",
+    type=click.Choice(["png", "npz", "hdf5"]),
+    default="png",
+    help="npz: logits and scores as arrays; hdf5: scores in SegmentMeIfYouCan's layout.",
 )
+@click.option("--dataset", help="For hdf5: SegmentMeIfYouCan's name of the images' data set, such as AnomalyTrack-all.")
 @options.results
 @options.plugins
 @options.device
-def predict(run_name: str, images: tuple[Path, ...], out: Path, format_: str, results: Path, device: str) -> None:
+def predict(
+    run_name: str,
+    images: tuple[Path, ...],
+    out: Path,
+    form: predictions.Format,
+    dataset: str | None,
+    results: Path,
+    device: str,
+) -> None:
     """Segment IMAGEs with a finished RUN: class ids as PNG, and pictures of classes and anomaly scores; or arrays."""
     from bench.records.store import Store
-    from bench.report import pictures
+    from bench.report import predictions
     from bench.runs import execute as runs
 
+    if (dataset is None) == (form == "hdf5"):
+        raise UserError("--format hdf5 and --dataset NAME, SegmentMeIfYouCan's name of the images, go together")
     store = Store(results)
     record = store.find(run_name)
     method = runs.load(store, record)
-    for path in pictures.predict(method, record, images, out, device, arrays=format_ == "npz"):
+    for path in predictions.predict(method, record, images, out, device, form, dataset or ""):
         say(path)
 
 

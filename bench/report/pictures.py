@@ -15,18 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.common import files
-from bench.common.console import progress
 from bench.common.errors import UserError
 from bench.common.text import visible
-from bench.model.predictor import ImagePrediction, Predictor, score_maps
-from bench.plugins import registry
-from bench.records.store import compressed
-from bench.schema.record import Record
-from bench.training import ranks
+from bench.model.predictor import ImagePrediction, score_maps
 from datasets.base import IGNORE, UNLABELLED, ClassSet
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS, reason
-from methods.base import Method
 
 BLEND = 0.6
 """Weight of the class colour over the image."""
@@ -151,11 +145,16 @@ def legend(classes: ClassSet, width: int) -> Image.Image:
     return sheet
 
 
-def save(image: Image.Image, path: Path) -> Path:
-    """Write a picture as PNG."""
+def png(image: Image.Image) -> memoryview:
+    """A picture as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
-    files.write(path, buffer.getbuffer())
+    return buffer.getbuffer()
+
+
+def save(image: Image.Image, path: Path) -> Path:
+    """Write a picture as PNG."""
+    files.write(path, png(image))
     return path
 
 
@@ -171,47 +170,6 @@ def score_map(prediction: ImagePrediction, size: tuple[int, int], score: str, de
 def evenly(things: Sized, count: int) -> list[int]:
     """``count`` indices spread over ``things``."""
     return [int(index) for index in np.unique(np.linspace(0, len(things) - 1, count).astype(int))]
-
-
-def predict(
-    method: Method, record: Record, images: Sequence[Path], out: Path, device: str, arrays: bool = False
-) -> list[Path]:
-    """Write, for each image, ``NAME_classes.png`` (ids), ``NAME_overlay.png`` and ``NAME_SCORE.png``.
-
-    With ``arrays`` instead ``NAME.npz`` for other evaluators, in the image's own size: ``classes`` (H, W) uint8,
-    ``logits`` (C, H, W) and every anomaly score (H, W) by its name, float32, higher is more anomalous.
-    """
-    fabric = ranks.make_fabric(device, record.config.recipe.precision)
-    classes = registry.datasets.get(record.config.data.name).classes
-    predictor = Predictor(method.to(fabric.device), record.config.recipe.inference, fabric.device)
-    stems = [path.stem for path in images]
-    named = [p.stem if stems.count(p.stem) == 1 else f"{p.parent.name}-{p.stem}" for p in images]
-    for path, name in zip(images, named):
-        if named.count(name) > 1:
-            raise UserError(f"pictures of {path} would be written twice, as {name}_...; give every image another name")
-    written = []
-    for path, name in progress(list(zip(images, named)), "predicting", len(images)):
-        image = read_image(path)
-        size = (image.shape[1], image.shape[2])
-        prediction = predictor(image)
-        labels = prediction.logits(size).argmax(0).cpu()
-        every = torch.ones(size, dtype=torch.bool, device=fabric.device)
-        if arrays:
-            scores = score_maps(prediction, size, every, method.density_score)
-            found = {name: scored.view(size) for name, scored in scores.items()} | {"logits": prediction.logits(size)}
-            content = {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
-            content["classes"] = labels.numpy().astype(np.uint8)
-            files.write(out / f"{name}.npz", compressed(content))
-            written.append(out / f"{name}.npz")
-            continue
-        score = method.headline_score
-        pictures = {
-            "classes": Image.fromarray(labels.numpy().astype(np.uint8)),
-            "overlay": Image.fromarray(overlay(image, labels, classes)),
-            score: Image.fromarray(heat(score_map(prediction, size, score, method.density_score), every)),
-        }
-        written += [save(picture, out / f"{name}_{kind}.png") for kind, picture in pictures.items()]
-    return written
 
 
 def read_image(path: Path) -> Tensor:

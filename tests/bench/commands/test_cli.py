@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -235,6 +237,55 @@ def test_predict_writes_arrays_for_other_evaluators(bench, finished, tmp_path):
     np.testing.assert_array_equal(classes, logits.argmax(0))
     with Image.open(tmp_path / "out" / "street_classes.png") as ids:
         np.testing.assert_array_equal(classes, np.asarray(ids))
+
+
+def test_predict_writes_scores_where_segment_me_if_you_can_reads_them(bench, finished, tmp_path):
+    image = tmp_path / "01_Street_000000_000030_leftImg8bit.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
+    run_id = next(r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg")
+    out = tmp_path / "anomaly_p"
+    form = ("--format", "hdf5", "--dataset", "LostAndFound-test", "--out", str(out))
+    outcome = bench("predict", run_id, str(image), *form, results=finished)
+    assert outcome.exit_code == 0, outcome.output
+    scores = {"msp", "max_logit", "entropy", "energy", "gmm_nll"}
+    written = {f"gmmseg@{score}/LostAndFound-test/01_Street_000000_000030.hdf5" for score in scores}
+    assert {str(path.relative_to(out)) for path in out.rglob("*.hdf5")} == written
+    assert set(outcome.stdout.split()) == {str(out / path) for path in written}
+    assert bench("predict", run_id, str(image), "--format", "npz", "--out", str(out), results=finished).exit_code == 0
+    with np.load(out / f"{image.stem}.npz") as arrays:
+        for score in scores:
+            # As their loader reads it: the path from its pattern, all of the variable "value".
+            path = f"{out}/{{method_name}}/{{dset_name}}/{{fid}}.hdf5".format(
+                method_name=f"gmmseg@{score}", dset_name="LostAndFound-test", fid="01_Street_000000_000030"
+            )
+            with h5py.File(path, "r") as file:
+                value = file["value"][:]
+            np.testing.assert_array_equal(value, arrays[score])
+            assert value.dtype == np.float32
+            assert value.shape == (50, 90)
+
+
+@pytest.mark.parametrize(
+    ("images", "form", "said"),
+    [
+        (["a.png"], ["--format", "hdf5"], "--dataset NAME"),
+        (["a.png"], ["--dataset", "AnomalyTrack-all"], "--format hdf5"),
+        (["a.png"], ["--format", "hdf5", "--dataset", "../up"], "--dataset cannot be"),
+        (["1/a.png", "2/a.png"], ["--format", "hdf5", "--dataset", "AnomalyTrack-all"], "another name"),
+    ],
+)
+def test_predict_refuses_what_the_other_evaluator_would_not_find(bench, finished, tmp_path, images, form, said):
+    run_id = records(finished)[0]["run_id"]
+    paths = [str(tmp_path / image) for image in images]
+    assert_sentence(bench("predict", run_id, *paths, *form, "--out", str(tmp_path / "out"), results=finished), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_hdf5_files_without_h5py_are_one_sentence(bench, finished, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    run_id = records(finished)[0]["run_id"]
+    form = ("--format", "hdf5", "--dataset", "AnomalyTrack-all", "--out", str(tmp_path))
+    assert_sentence(bench("predict", run_id, "a.png", *form, results=finished), "genseg-bench[hdf5]")
 
 
 def test_pictures_show_every_target(bench, finished, tmp_path):
