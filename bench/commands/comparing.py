@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("a", metavar="A", required=False)
 @click.argument("b", metavar="B", required=False)
-@options.read_results_argument
+@options.read_results_argument()
 @click.option(
     "--all", "everyone", is_flag=True, help="All pairs instead of A and B, with p corrected for their number."
 )
@@ -37,6 +37,7 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
     reading of the checkpoint, such as gmmseg@gmm_nll. Only runs that agree in everything but the method are compared.
     """
     from bench.common.console import Output, note
+    from bench.records import remote
     from bench.records.store import Store
     from bench.report.comparing import differences as comparing
     from bench.report.comparing import show as showing
@@ -45,7 +46,8 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
     if everyone and b is not None:
         raise UserError("--all compares all pairs; leave out A and B")
     if everyone:
-        _compare_all(Results.of(Store(results if a is None else Path(a))).only(**only), as_json)
+        with remote.at_hand(results if a is None else a) as folder:
+            _compare_all(Results.of(Store(folder)).only(**only), as_json)
         return
     if a is None or b is None:
         raise UserError("give two methods, configurations or runs to compare, or --all")
@@ -78,7 +80,7 @@ def _compare_all(results: Results, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
-@options.results_argument
+@options.read_results_argument()
 @click.option("--claims", "file", type=Place(dir_okay=False), help="TOML; default RESULTS/claims.toml.")
 @click.option("--format", "format_", type=click.Choice(["md", "json"]), default="md")
 @click.option("--out", type=Place(dir_okay=False), help="File to write; default: print.")

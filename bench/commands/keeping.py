@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,10 +15,10 @@ from bench.common.errors import UserError
 
 
 @click.command("ls", cls=Command)
-@options.results_argument
+@options.read_results_argument()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for a script.")
 def ls(results: Path, as_json: bool) -> None:
-    """List the runs of RESULTS: status, age, size and what they are of."""
+    """List the runs of RESULTS: status, age, size and what they are of. Of a URL the records alone are read."""
     from bench.records.housekeeping import listing
     from bench.records.store import Store
 
@@ -69,15 +70,16 @@ def clean(results: Path, unfinished: bool, models: bool, cache: bool, yes: bool)
 
 
 @click.command(cls=Command)
-@click.argument("sources", type=Place(file_okay=False, exists=True), nargs=-1, required=True)
+@click.argument("sources", type=options.Address(file_okay=False, exists=True), nargs=-1, required=True)
 @click.option("--into", type=Place(file_okay=False), required=True, help="Results folder that receives them.")
-def merge(sources: tuple[Path, ...], into: Path) -> None:
-    """Bring the finished runs of several results folders together; of two of one id the newer stays."""
-    from bench.records import housekeeping
+def merge(sources: tuple[Path | str, ...], into: Path) -> None:
+    """Bring the finished runs of results folders, or URLs of them, together; of two of one id the newer stays."""
+    from bench.records import housekeeping, remote
     from bench.records.store import Store
 
     for source in sources:
-        merged = housekeeping.merge(Store(source), Store(into))
+        with remote.at_hand(source) as folder:
+            merged = housekeeping.merge(Store(folder), Store(into), partial(remote.bring_run, source, folder))
         counts = f"{len(merged.added)} added, {len(merged.renewed)} renewed, {len(merged.kept)} there already"
         say(f"{source}: {counts}")
 

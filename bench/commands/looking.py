@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@options.read_results_argument
+@options.read_results_argument(writes=lambda given: bool(given["formats"]))
 @click.option("--protocol", "protocols", multiple=True, help="A table of this protocol, with all targets and metrics.")
 @click.option("--dataset", "datasets", multiple=True, help="Only runs trained on it.")
 @click.option("--method", "methods", multiple=True, help="Only runs of it.")
@@ -105,7 +105,7 @@ def _tested(file: Path, store: Store) -> list[Tested]:
 
 
 @click.command(cls=Command)
-@options.read_results_argument
+@options.read_results_argument()
 @click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv")
 @click.option("--out", type=Place(dir_okay=False), required=True, help="File to write.")
 @options.plugins
@@ -123,7 +123,7 @@ def export(results: Path, format_: str, out: Path) -> None:
 
 
 @click.command(cls=Command)
-@options.results_argument
+@options.read_results_argument(writes=lambda given: True)
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
 @click.option("--y", default="miou", help="A metric of the protocol.")
 @click.option("--protocol", default="closed-set")

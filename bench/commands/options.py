@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -148,23 +147,28 @@ results_argument = _results_argument(Place(file_okay=False))
 """``[RESULTS]``, also accepted as ``--results DIR`` like everywhere else."""
 
 
-def read_results_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``results_argument`` of a command that only reads, and so may read from the URL of any file system of fsspec."""
+def read_results_argument(
+    writes: Callable[[Mapping[str, Any]], bool] = lambda given: False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``results_argument`` of a command that only reads, and so may read from the URL of any file system of fsspec.
 
-    @_results_argument(Address(file_okay=False))
-    @wraps(command)
-    def wrapper(*args: Any, results: Path | str, **kwargs: Any) -> Any:
-        if isinstance(results, Path):
-            return command(*args, results=results, **kwargs)
-        if kwargs.get("formats") and kwargs.get("out") is None:
-            fail(f"{results} is only read; name a folder for the files with --out")
-        from bench.records import remote
+    ``writes`` says by what else is given whether it writes, which it then does where ``--out`` says.
+    """
 
-        with tempfile.TemporaryDirectory(prefix="bench-results-") as folder:
-            remote.fetch(results, Path(folder))
-            return command(*args, results=Path(folder), **kwargs)
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @_results_argument(Address(file_okay=False))
+        @wraps(command)
+        def wrapper(*args: Any, results: Path | str, **kwargs: Any) -> Any:
+            if not isinstance(results, Path) and writes(kwargs) and kwargs["out"] is None:
+                fail(f"{results} is only read; say with --out where to write")
+            from bench.records import remote
 
-    return wrapper
+            with remote.at_hand(results) as folder:
+                return command(*args, results=folder, **kwargs)
+
+        return wrapper
+
+    return decorate
 
 
 def plugins(command: Callable[..., Any]) -> Callable[..., Any]:

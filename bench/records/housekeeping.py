@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,11 +93,11 @@ class Merged(NamedTuple):
     """There already, the same or newer."""
 
 
-def merge(source: Store, target: Store) -> Merged:
+def merge(source: Store, target: Store, bring: Callable[[str], None] = lambda run_id: None) -> Merged:
     """Copy the finished runs of ``source`` into ``target``: records, statistics, and folders where there are any.
 
-    Of two finished runs of one id the newer record stays. Raises UserError for a record that cannot be read, before
-    anything is copied.
+    Of two finished runs of one id the newer record stays. ``bring`` fetches the folder of a run that is to be copied.
+    Raises UserError for a record that cannot be read, before anything is copied.
     """
     if source.root.resolve() == target.root.resolve():
         raise UserError(f"{source.root} is the folder to merge into; name another")
@@ -111,6 +111,7 @@ def merge(source: Store, target: Store) -> Merged:
         if there is not None and there.created >= record.created:
             merged.kept.append(record.run_id)
             continue
+        bring(record.run_id)
         _copy(source, target, record)
         (merged.added if there is None else merged.renewed).append(record.run_id)
     return merged
