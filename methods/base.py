@@ -263,6 +263,13 @@ class Method(nn.Module, ABC):
 ONE_RANK = Collectives()
 
 
+def projection(channels: int, dim: int) -> nn.Sequential:
+    """From features (B, channels, h, w) to (B, dim, h, w): 1x1 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels, dim, kernel_size=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(inplace=True)
+    )
+
+
 def pixel_cross_entropy(logits: Tensor, labels: Tensor, collectives: Collectives = ONE_RANK) -> Tensor:
     """Mean cross-entropy of ``logits`` (B, C, h, w), enlarged to ``labels`` (B, H, W), over labelled pixels.
 

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
-from methods.base import Batch, Classes, Losses, Method, Network, Prediction, pixel_cross_entropy
+from methods.base import (
+    Batch,
+    Classes,
+    Losses,
+    Method,
+    MethodConfig,
+    Network,
+    Prediction,
+    added,
+    pixel_cross_entropy,
+    projection,
+)
+
+
+class SoftmaxConfig(MethodConfig):
+    """Hyper-parameters of ``Softmax``."""
+
+    projection: int = added(0, ge=0, le=4096)
+    """Channels of a 1x1 convolution with batch norm and ReLU before the classifier; 0 does without, GMMSeg has 64."""
 
 
 class Softmax(Method):
@@ -14,16 +30,23 @@ class Softmax(Method):
 
     name = "softmax"
     reference = "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015"
+    Config = SoftmaxConfig
 
-    def __init__(self, config: Any, network: Network, classes: Classes) -> None:
+    def __init__(self, config: SoftmaxConfig, network: Network, classes: Classes) -> None:
         super().__init__(config, network, classes)
-        self.classifier = nn.Conv2d(network.out_channels, len(classes), kernel_size=1)
+        channels = config.projection or network.out_channels
+        self.projection = projection(network.out_channels, channels) if config.projection else nn.Identity()
+        self.classifier = nn.Conv2d(channels, len(classes), kernel_size=1)
 
     def losses(self, batch: Batch) -> Losses:
         """Cross-entropy at the labels' own resolution."""
-        logits = self.classifier(self.network(batch.images).dense)
+        logits = self._logits(batch.images)
         return Losses({"cross_entropy": pixel_cross_entropy(logits, batch.labels, self.collectives)})
 
     def predict(self, images: Tensor) -> Prediction:
         """Logits (B, C, h, w) at the resolution of the dense features."""
-        return Prediction(logits=self.classifier(self.network(images).dense).float())
+        return Prediction(logits=self._logits(images).float())
+
+    def _logits(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.projection(self.network(images).dense))
+        return logits

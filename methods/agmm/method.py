@@ -37,6 +37,7 @@ from methods.base import (
     Network,
     Prediction,
     added,
+    projection,
     upsample,
 )
 
@@ -150,11 +151,7 @@ class AGMM(Method):
         super().__init__(config, network, classes)
         if len(classes) < 2:
             raise MethodError("agmm needs at least 2 classes; choose another data set or class set")
-        self.projection = nn.Sequential(
-            nn.Conv2d(network.out_channels, config.dim, kernel_size=1, bias=False),
-            nn.BatchNorm2d(config.dim),
-            nn.ReLU(inplace=True),
-        )
+        self.projection = projection(network.out_channels, config.dim)
         self.classifier = nn.Conv2d(config.dim, len(classes), kernel_size=1)
         self.register_buffer("progress", torch.zeros(()))
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from methods.base import MethodConfig
+from methods.base import MethodConfig, added
 
 PRESETS: dict[str, dict[str, Any]] = {
     "code": {},
@@ -50,6 +50,11 @@ class GMMSegConfig(MethodConfig):
     Bayes rule; its gaps of tens of nats saturate the softmax), or division by one learnt temperature."""
     temperature: float = Field(default=10.0, ge=1e-6, le=1e6)
     """Initial value, in nats, for ``class_norm="temperature"``."""
+
+    estimate: Literal["all", "means", "nothing"] = added("all")
+    """What the memories estimate: means and variances; the means alone, with every variance as it starts; or nothing,
+    with means that learn by gradient. With one variance for all, ``class_norm="temperature"`` makes class logits of
+    cosines: rungs of the ladder from softmax to GMMSeg."""
 
     assign: Literal["hard", "soft"] = "hard"
     """E-step: one-hot plan (code), or the plan itself as weights in the memory and in the component loss

@@ -19,6 +19,7 @@ from methods.base import (
     Network,
     Prediction,
     downsample_labels,
+    projection,
     upsample,
 )
 from methods.gmmseg.assignment import one_hot, sinkhorn
@@ -58,9 +59,10 @@ class Observed(NamedTuple):
 class GMMSeg(Method):
     """Gaussian mixtures on the unit sphere of a D-dimensional projection of the dense features.
 
-    The network learns by gradient, through the densities; the Gaussians never do. They are refitted every
-    ``em_interval`` steps from memories of recent pixels. Assignments balance the pixels of all ranks' batch
-    (the released code: of each rank's); so do memories and Gaussians see them, which are identical on each rank.
+    The network learns by gradient, through the densities; the Gaussians do not, unless ``estimate`` says so of the
+    means. They are refitted every ``em_interval`` steps from memories of recent pixels. Assignments balance the pixels
+    of all ranks' batch (the released code: of each rank's); so do memories and Gaussians see them, which are identical
+    on each rank.
     """
 
     name = "gmmseg"
@@ -71,32 +73,33 @@ class GMMSeg(Method):
 
     config: GMMSegConfig
     means: Tensor
-    """(C, K, D) unit vectors."""
+    """(C, K, D) unit vectors; of any length where they learn by gradient."""
     stds: Tensor
     """(C, K, D) standard deviations."""
 
     def __init__(self, config: GMMSegConfig, network: Network, classes: Classes) -> None:
         super().__init__(config, network, classes)
         shape = (len(classes), config.components, config.dim)
-        self.projection = nn.Sequential(
-            nn.Conv2d(network.out_channels, config.dim, kernel_size=1, bias=False),
-            nn.BatchNorm2d(config.dim),
-            nn.ReLU(inplace=True),
-        )
+        self.projection = projection(network.out_channels, config.dim)
         self.feature_norm = nn.LayerNorm(config.dim)
         if config.class_norm == "layernorm":
             self.class_norm = nn.LayerNorm(len(classes))
         elif config.class_norm == "temperature":
             self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
 
-        directions = nn.init.trunc_normal_(torch.empty(shape), std=0.02)
-        self.register_buffer("means", F.normalize(directions, dim=2))
+        directions = F.normalize(nn.init.trunc_normal_(torch.empty(shape), std=0.02), dim=2)
+        if config.estimate == "nothing":
+            self.means = nn.Parameter(directions)
+        else:
+            self.register_buffer("means", directions)
         self.initial_std = config.initial_std or math.sqrt(1 / config.dim + config.ridge)
         self.register_buffer("stds", torch.full(shape, self.initial_std))
         self.memory = Memory()
 
     def prepare(self, context: Context) -> None:
         """Allocate the memory for the run's length and start every rank from the first one's means."""
+        if self.config.estimate == "nothing":
+            return
         classes, components, dim = self.means.shape
         capacity = time_constants(self.config, context.steps).memory
         self.memory.allocate(classes * components, capacity, dim, self.means.device)
@@ -114,7 +117,7 @@ class GMMSeg(Method):
         features, (height, width) = self._embed(batch.images)
         with torch.autocast(features.device.type, enabled=False):
             classes, components, _ = self.means.shape
-            log_density = component_log_density(features, self.means.flatten(0, 1), self.stds.flatten(0, 1))
+            log_density = component_log_density(features, self._unit_means().flatten(0, 1), self.stds.flatten(0, 1))
             logits = self._logits(mixture_log_density(log_density, components, self.config.reduce))
 
             labels = downsample_labels(batch.labels, (height, width)).flatten()
@@ -144,6 +147,8 @@ class GMMSeg(Method):
 
         Several batches of one step are remembered together, as one large batch would be.
         """
+        if self.config.estimate == "nothing":
+            return
         # A step of one batch, as most are, needs no copy.
         step = observed[0] if len(observed) == 1 else Observed(*map(torch.cat, zip(*observed)))
         self._remember(step, context)
@@ -157,7 +162,7 @@ class GMMSeg(Method):
         """Logits and raw class log-densities (B, C, h, w) at the resolution of the dense features."""
         features, (height, width) = self._embed(images)
         with torch.autocast(features.device.type, enabled=False):
-            scores = class_log_density(features, self.means, self.stds, self.config.reduce)
+            scores = class_log_density(features, self._unit_means(), self.stds, self.config.reduce)
             shape = (images.shape[0], height, width, len(self.classes))
             logits, log_density = (
                 maps.view(shape).permute(0, 3, 1, 2).contiguous() for maps in (self._logits(scores), scores)
@@ -173,6 +178,9 @@ class GMMSeg(Method):
             # F.normalize, but its norm is slow over short rows
             features = rows * rows.square().sum(dim=1, keepdim=True).clamp(min=NORM_EPS**2).rsqrt()
         return features, (projected.shape[2], projected.shape[3])
+
+    def _unit_means(self) -> Tensor:
+        return F.normalize(self.means, dim=2) if self.config.estimate == "nothing" else self.means
 
     def _logits(self, scores: Tensor) -> Tensor:
         """Class logits (N, C) from class log-densities (N, C)."""
@@ -232,7 +240,7 @@ class GMMSeg(Method):
         self.memory.push(rows, weights, counts)
 
     def _refit(self, present: Tensor, steps: int) -> None:
-        """M-step for the classes ``present`` (C,): means move towards the memory, spreads follow it."""
+        """M-step for the classes ``present`` (C,): means move towards the memory, spreads follow it if estimated."""
         constants = time_constants(self.config, steps)
         memory, shape = self.memory, self.means.shape
         update = (memory.mass >= MIN_MASS).view(shape[:2]) & present.unsqueeze(1)
@@ -240,6 +248,9 @@ class GMMSeg(Method):
 
         target = spherical_mean(memory.first).view(shape)
         moved = F.normalize(constants.gamma_mean * self.means + (1 - constants.gamma_mean) * target, dim=2)
+        self.means.copy_(torch.where(update.unsqueeze(2), moved, self.means))
+        if self.config.estimate == "means":
+            return
         centre = target if self.config.var_center == "memory" else moved
         variance = variance_about(centre.flatten(0, 1), mass, memory.first, memory.second).view(shape)
         variance = shrunk(
@@ -247,5 +258,4 @@ class GMMSeg(Method):
         )
         stds = variance.sqrt()
         spread = constants.gamma_var * self.stds + (1 - constants.gamma_var) * stds
-        self.means.copy_(torch.where(update.unsqueeze(2), moved, self.means))
         self.stds.copy_(torch.where(update.unsqueeze(2), spread, self.stds))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.common.grid import Grid
-from methods.base import Features, Network
+from methods.base import Features, Network, projection
 from methods.gss.attention import WindowBlock, pointwise
 
 FINEST, COARSEST = 4, 32
@@ -87,17 +87,17 @@ class LevelFusion(nn.Module):
         self.levels = tuple(usable[-LEVELS:])
         self.strides = (*(network.pyramid_strides[i] for i in self.levels), network.stride)
         channels = (*(network.pyramid_channels[i] for i in self.levels), network.out_channels)
-        self.projections = nn.ModuleList(_projection(c, hidden) for c in channels)
+        self.projections = nn.ModuleList(projection(c, hidden) for c in channels)
         wide = hidden * len(channels)
-        self.fusion = nn.Conv2d(wide, hidden, kernel_size=1) if fusion == "linear" else _projection(wide, hidden)
+        self.fusion = nn.Conv2d(wide, hidden, kernel_size=1) if fusion == "linear" else projection(wide, hidden)
 
     def fused(self, features: Features, size: tuple[int, int]) -> Tensor:
         """``features`` of images of ``size`` (H, W) as one map (B, hidden, ., .)."""
         grid = Grid(size, self.stride).cells
         levels = [features.pyramid[i] for i in self.levels] + [features.dense]
         projected = [
-            resample(projection(level), stride, self.stride, grid)
-            for projection, level, stride in zip(self.projections, levels, self.strides)
+            resample(project(level), stride, self.stride, grid)
+            for project, level, stride in zip(self.projections, levels, self.strides)
         ]
         maps: Tensor = self.fusion(torch.cat(projected, dim=1))
         return maps
@@ -142,7 +142,7 @@ class AggregationHead(LevelFusion):
             *(WindowBlock(hidden, heads, window, 2 * hidden, shifted=i % 2 == 1) for i in range(depth))
         )
         self.norm = nn.LayerNorm(hidden)
-        self.perceptron = _projection(hidden, hidden)
+        self.perceptron = projection(hidden, hidden)
         self.dropout = nn.Dropout2d(dropout)
         separate = auxiliary_fusion == "separate"
         self.auxiliary_levels = LevelFusion(network, codec_stride, hidden, fusion) if separate else None
@@ -153,12 +153,6 @@ class AggregationHead(LevelFusion):
         read = fused if self.auxiliary_levels is None else self.auxiliary_levels.fused(features, size)
         cells = self.norm(self.blocks(fused).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return PriorFeatures(self.dropout(self.perceptron(cells)), self.auxiliary(read).float())
-
-
-def _projection(channels: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, hidden, kernel_size=1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
-    )
 
 
 class Prior(nn.Module):

@@ -130,7 +130,7 @@ def test_probabilities_of_classes_are_summed_through_the_map():
 
     target = ClassSet("two", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
     mapping = ClassMap("four", "two", (0, 0, 1, IGNORE), "Our own map.")
-    method = Softmax(None, TinyNetwork(), range(4))
+    method = Softmax(Softmax.Config(), TinyNetwork(), range(4))
     logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().view(1, 4, 1, 1)
     method.predict = lambda images: Prediction(logits, log_density=logits, anomaly={"own": logits[:, 0]})
     translated = Translated(method, mapping, target)

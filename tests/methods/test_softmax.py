@@ -5,9 +5,9 @@ from methods.base import Batch, upsample
 from methods.softmax import Softmax
 
 
-def build(tiny_network, tiny_classes, classes=3):
+def build(tiny_network, tiny_classes, classes=3, **config):
     torch.manual_seed(0)
-    return Softmax(Softmax.Config(), tiny_network(), tiny_classes(classes))
+    return Softmax(Softmax.Config(**config), tiny_network(), tiny_classes(classes))
 
 
 def test_loss_is_the_mean_over_labelled_pixels_only(tiny_network, tiny_classes, make_batch):
@@ -28,6 +28,22 @@ def test_a_batch_without_labels_has_a_zero_loss_with_a_graph(tiny_network, tiny_
     loss.backward()
     assert loss.item() == 0
     assert not method.classifier.weight.grad.any()
+
+
+def test_it_classifies_a_projection_where_there_is_one(tiny_network, tiny_classes, make_batch):
+    method, images = build(tiny_network, tiny_classes, projection=5), make_batch(3).images
+    convolution, norm, _ = method.projection
+    dense = method.network(images).dense.double()
+    convolved = torch.einsum("bdhw,pd->bphw", dense, convolution.weight[:, :, 0, 0].double())
+    scaled = convolved / (1 + norm.eps) ** 0.5  # what batch norm does before it has seen anything
+    weight, bias = method.classifier.weight[:, :, 0, 0].double(), method.classifier.bias.double()
+    expected = torch.einsum("bphw,cp->bchw", scaled.clamp(min=0), weight) + bias[:, None, None]
+    torch.testing.assert_close(method.eval().predict(images).logits.double(), expected, atol=1e-6, rtol=0)
+
+
+def test_without_a_projection_it_has_the_classifier_alone(tiny_network, tiny_classes):
+    own = {key for key in build(tiny_network, tiny_classes).state_dict() if not key.startswith("network.")}
+    assert own == {"classifier.weight", "classifier.bias"}
 
 
 def test_it_learns_and_predicts_at_the_networks_resolution(tiny_network, tiny_classes, make_batch):

@@ -234,6 +234,7 @@ def train(method, batch, make_context, steps, lr=0.01):
         {"var_center": "ema", "gamma_var": 0.9},
         {"init_noise": True, "initial_std": 1.0, "loss_mean": "all"},
         {"class_norm": "none", "mem_correct_only": False},
+        {"estimate": "means", "class_norm": "temperature"},
     ],
 )
 def test_it_learns_and_keeps_its_invariants(build, make_batch, make_context, config):
@@ -245,6 +246,53 @@ def test_it_learns_and_keeps_its_invariants(build, make_batch, make_context, con
     predicted = upsample(method.predict(batch.images).logits, batch.labels.shape[-2:]).argmax(1)
     labelled = batch.labels < 4
     assert (predicted == batch.labels)[labelled].float().mean() > 0.6
+
+
+def learnt(build, **config):
+    return build(estimate="nothing", class_norm="temperature", **config)
+
+
+def cosine_logits(method, images):
+    """Class logits (B, C, h, w) in float64: the cosine to the nearest mean, over variance and temperature."""
+    dense, norm = method.projection(method.network(images).dense), method.feature_norm
+    rows = F.layer_norm(dense.double().movedim(1, -1), (8,), norm.weight.double(), norm.bias.double())
+    cosines = F.cosine_similarity(rows[..., None, None, :], method.means.double(), dim=-1).amax(-1)
+    return cosines.movedim(-1, 1) / ((1 / 8 + 0.01) * method.config.temperature)
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_learnt_means_are_prototypes_to_which_cosines_over_a_temperature_are_logits(build, make_batch, components):
+    method, batch = learnt(build, components=components, aux_weight=0.0, temperature=2.0), make_batch(4)
+    nn.init.normal_(method.means)
+    enlarged = upsample(cosine_logits(method, batch.images), batch.labels.shape[-2:])
+    expected = F.cross_entropy(enlarged, torch.where(batch.labels < 4, batch.labels, -100))
+    terms = method.losses(batch).terms
+    assert [*terms] == ["cross_entropy"]
+    torch.testing.assert_close(terms["cross_entropy"].double(), expected, atol=1e-5, rtol=0)
+    found = method.eval().predict(batch.images).logits.double()
+    expected = cosine_logits(method, batch.images)
+    torch.testing.assert_close(found.softmax(1), expected.softmax(1), atol=1e-5, rtol=0)
+
+
+def test_learnt_means_learn_by_gradient_and_nothing_is_remembered(build, make_batch, make_context):
+    method, batch = learnt(build, steps=60), make_batch(4)
+    start = snapshot(method)
+    train(method, batch, make_context, 60)
+    assert (method.means != start["means"]).all()
+    assert torch.equal(method.stds, start["stds"])
+    assert not any(key.startswith("memory") for key in start)
+    predicted = upsample(method.eval().predict(batch.images).logits, batch.labels.shape[-2:]).argmax(1)
+    assert (predicted == batch.labels)[batch.labels < 4].float().mean() > 0.6
+
+
+def test_where_means_alone_are_estimated_they_move_as_ever_and_variances_stay(build, make_batch, make_context):
+    methods = [build(mem_correct_only=False, estimate=estimate) for estimate in ("all", "means")]
+    for method in methods:
+        method.after_step([method.losses(make_batch(4)).observed], make_context())
+    both, means = methods
+    assert torch.equal(means.means, both.means)
+    assert not torch.equal(both.stds, build().stds)
+    assert torch.equal(means.stds, build().stds)
 
 
 def test_only_present_classes_and_only_every_interval_are_refitted(build, make_batch, make_context):

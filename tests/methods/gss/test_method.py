@@ -62,7 +62,7 @@ def predict(method: GSS, images: Tensor):
 @pytest.mark.parametrize("size", [(48, 64), (45, 61)])
 def test_with_the_identity_codec_and_a_linear_head_it_is_softmax(prepared, size):
     gss = prepared(codec="identity", head="linear", token_weight=1.0, decode="soft")
-    softmax = Softmax(None, gss.network, CLASSES)
+    softmax = Softmax(Softmax.Config(), gss.network, CLASSES)
     with torch.no_grad():
         gss.prior.classifier.weight.copy_(softmax.classifier.weight)
         gss.prior.classifier.bias.copy_(softmax.classifier.bias)
@@ -76,7 +76,7 @@ def test_with_the_identity_codec_and_a_linear_head_it_is_softmax(prepared, size)
 
 def test_with_the_same_weights_the_auxiliary_head_is_softmax_too(prepared):
     gss = prepared(head="linear", auxiliary_weight=1.0).eval()
-    softmax = Softmax(None, gss.network, CLASSES).eval()
+    softmax = Softmax(Softmax.Config(), gss.network, CLASSES).eval()
     softmax.classifier.load_state_dict(gss.prior.head.auxiliary.state_dict())
     torch.testing.assert_close(gss.losses(batch()).terms["auxiliary"], softmax.losses(batch()).terms["cross_entropy"])
 
