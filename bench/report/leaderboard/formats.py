@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from textwrap import TextWrapper
 
 import pandas as pd
 
@@ -15,7 +17,7 @@ from bench.common.text import in_markdown
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.latex import PREAMBLE, latex
-from bench.report.leaderboard.model import Cell, Row, Table
+from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
 
 FILES: dict[str, str] = {
     "md": "leaderboard.md",
@@ -89,13 +91,27 @@ def _require(format: str) -> None:
 
 # Markdown
 
+_PAGE = 120
+"""Characters of a table across, as it is read."""
+
+
+class _Wrapper(TextWrapper):
+    """Lines of headings end after a slash, too, and none begins with an arrow."""
+
+    wordsep_simple_re = re.compile(r"(\s+(?![↑↓])|(?<=/))")
+
+
+_WRAPPED = _Wrapper(14, break_long_words=False, break_on_hyphens=False)
+"""A line is as wide as a number with its deviation and a mark."""
+
 
 def _markdown(table: Table) -> str:
+    table = layout.condensed(table)
     blocks = [f"## {in_markdown(table.title)}"]
     if table.facts:
         blocks.append(in_markdown(table.caption[:1].upper() + table.caption[1:]) + ".")
     if table.rows or table.incomplete:
-        blocks.append(_md_numbers(table))
+        blocks += _md_numbers(table)
     remarks = [f"- {in_markdown(rule)}" for rule in table.rules] + [
         f"- **Note:** {in_markdown(note)}" for note in table.notes
     ]
@@ -108,21 +124,39 @@ def _markdown(table: Table) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _md_numbers(table: Table) -> str:
+def _md_numbers(table: Table) -> list[str]:
+    """A grid, or several of a page's width one below the other."""
+    names = [layout.identity_headings(table), *(layout.identity(table, row) for row in table.rows)]
+    room = _PAGE - sum(3 + max(map(len, texts)) for texts in zip(*names))
+    return [
+        _md_part(table, columns, table.incomplete * (not place))
+        for place, columns in enumerate(layout.parts(table.shown, room, lambda column: _md_width(table, column)))
+    ]
+
+
+def _md_part(table: Table, columns: list[Column], incomplete: Sequence[Incomplete]) -> str:
     identity = layout.identity_headings(table)
-    groups = [group for group, size in layout.spans(table.shown) for _ in range(size)]
-    headings = [
-        "<br>".join(filter(None, (in_markdown(group), in_markdown(column.metric.heading, stars=True))))
-        for group, column in zip(groups, table.shown)
-    ] or ["Status"]
+    headings = ["<br>".join(_md_heading(column)) for column in columns] or ["Status"]
     rows = [
-        [*map(in_markdown, layout.identity(table, row)), *map(_md_cell, layout.cells(table.shown, row))]
+        [*map(in_markdown, layout.identity(table, row)), *map(_md_cell, layout.cells(columns, row))]
         for row in table.rows
     ]
-    for item in table.incomplete:
+    for item in incomplete:
         blank = [""] * (len(headings) - 1)
         rows.append([*map(in_markdown, layout.incomplete_identity(table, item)), in_markdown(item.text), *blank])
     return _md_table([*identity, *headings], rows, 1, len(identity) - 1)
+
+
+def _md_heading(column: Column) -> list[str]:
+    """In lines: what is wider than its numbers takes the width of a page from other columns."""
+    above, below = _WRAPPED.wrap(column.group), _WRAPPED.wrap(column.metric.heading)
+    return [*map(in_markdown, above), *(in_markdown(line, stars=True) for line in below)]
+
+
+def _md_width(table: Table, column: Column) -> int:
+    """Characters of a column as it is read, with what stands between it and the next."""
+    numbers = [next(layout.cells([column], row)) for row in table.rows]
+    return 3 + max(map(len, [*_md_heading(column), *(f"{one.text} {one.marks}".strip() for one in numbers)]))
 
 
 def _md_table(headings: list[str], rows: list[list[str]], start: int, end: int) -> str:

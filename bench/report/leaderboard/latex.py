@@ -63,7 +63,7 @@ def latex(table: Table) -> str:
     # The caption names the network among the facts, and that is long enough to be read once.
     title = table.title.replace(f", {table.facts['network']}", "") if "network" in table.facts else table.title
     label = f"tab:{table.slug}"
-    table, brief = _with_brief_labels(table)
+    table, brief = _with_brief_labels(layout.condensed(table))
     cost = [column for column in table.shown if column.group == "cost"]
     scores = [column for column in table.shown if column.group != "cost"]
     lines: list[str] = []

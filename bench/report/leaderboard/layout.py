@@ -1,9 +1,10 @@
-"""A table as rows of styled text: what all formats but CSV have in common."""
+"""A table as rows of styled text: what all formats but CSV and JSON have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
@@ -23,6 +24,52 @@ class Styled:
     text: str
     style: Literal["plain", "best", "second"] = "plain"
     marks: str = ""
+
+
+def condensed(table: Table) -> Table:
+    """``table`` as it is shown: rows that are the same as one, and without columns that tell nothing.
+
+    Rows are the same that have the same weights and the same numbers. A column tells nothing that no row has; that is
+    the same for all methods, unless it ranks them, for then it says that all are equally good; and that must be of all
+    rows but is not (``Metric.of_all_rows``). Rules say what was left out.
+    """
+    there = [column for column in table.shown if any(column.key in row.cells for row in table.rows)]
+    of_few = [c for c in there if c.metric.of_all_rows and not all(c.key in row.cells for row in table.rows)]
+    columns = [column for column in there if column not in of_few]
+    rows = _joined(_joined(table.rows, columns, "score"), columns, "label")
+    same = {column: text for column in columns if column.metric.better is None and (text := _only(column, rows))}
+    said: dict[str, list[str]] = defaultdict(list)
+    for column, text in same.items():
+        said[f"{column.metric.label} {text}"].append(column.target)
+    named = (f"{what} ({', '.join(targets)})" if any(targets) else what for what, targets in said.items())
+    rules = [f"The same in all rows: {'; '.join(named)}."] * bool(same)
+    if of_few:
+        left_out = "; ".join(f"{column.metric.label} ({column.target})" for column in of_few)
+        rules.append(f"Not of all rows, so in CSV and JSON alone: {left_out}.")
+    return replace(table, columns=[c for c in columns if c not in same], rows=rows, rules=[*table.rules, *rules])
+
+
+def _joined(rows: Sequence[Row], columns: Sequence[Column], part: Literal["label", "score"]) -> list[Row]:
+    """``rows`` in which those that differ in this ``part`` of their names alone are one, with both names."""
+    found: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        numbers = tuple((c.key, *sorted(row.cells[c.key].values.items())) for c in columns if c.key in row.cells)
+        other = row.score if part == "label" else row.label
+        known = row.weights and all(row.weights)
+        found[(other, row.seeds, row.weights, numbers) if known else id(row)].append(row)
+    return [same[0] if len(same) == 1 else _one(same, part) for same in found.values()]
+
+
+def _one(same: Sequence[Row], part: Literal["label", "score"]) -> Row:
+    if part == "score":
+        return replace(same[0], score=" = ".join(row.score or "own prediction" for row in same))
+    return replace(same[0], label=" = ".join(row.label for row in same))
+
+
+def _only(column: Column, rows: Sequence[Row]) -> str:
+    """What a column says of several configurations alike; empty if they differ, or there is but one."""
+    texts = {cell.text for row in rows for cell in cells([column], row)}
+    return texts.pop() if len(texts) == 1 and len({row.label for row in rows}) > 1 else ""
 
 
 def identity_headings(table: Table) -> list[str]:

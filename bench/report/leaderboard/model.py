@@ -75,6 +75,8 @@ class Row:
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
     cells: dict[ColumnKey, Cell]
+    weights: tuple[str, ...] = ()
+    """SHA-256 of each run's trained weights, empty where a record does not say."""
     per_class: dict[str, dict[str, Cell]] = field(default_factory=dict)
     """IoU by target and class."""
     place: int | None = None
@@ -126,7 +128,7 @@ class Table:
 
     @property
     def shown(self) -> list[Column]:
-        """The columns of every format but CSV."""
+        """The columns of every format but CSV and JSON."""
         return [column for column in self.columns if column.shown]
 
     def on_one_seed(self, row: Row) -> bool:

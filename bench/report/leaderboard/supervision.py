@@ -126,8 +126,8 @@ def _key(kind: str, source: str, target: str, data: str, name: str) -> ColumnKey
 def _row(runs: pd.DataFrame, mious: pd.DataFrame, upper: Mapping[str, Cell]) -> Row:
     """``upper``: the upper line by data."""
     first = runs.iloc[0]
-    seeds, run_ids = tuple(sorted({*runs["seed"]})), tuple(runs["run"])
-    row = Row(first["label"], first["method"], first["method_version"], "", seeds, run_ids, cells={})
+    seeds, run_ids, weights = tuple(sorted({*runs["seed"]})), tuple(runs["run"]), tuple(runs["checkpoint"])
+    row = Row(first["label"], first["method"], first["method_version"], "", seeds, run_ids, {}, weights)
     own = _by_data(mious[mious["supervision"] == "dense"])
     for (kind, source, target), found in parts(mious, [*_LABELS, "target"]):
         for data, cell in _by_data(found).items():

@@ -238,7 +238,8 @@ def _rows(runs: pd.DataFrame, numbers: pd.DataFrame, shared: bool) -> Iterator[R
         for reading in (readings or [""]) if shared else ["", *readings]:
             own = values[label][reading]
             cells = {key: Cell.of({**of_all.get(key, {}), **own.get(key, {})}, seeds) for key in {**of_all, **own}}
-            row = Row(label, variant.method, variant.version, reading, seeds, tuple(of_row["run"]), cells)
+            run_ids, weights = tuple(of_row["run"]), tuple(of_row["checkpoint"])
+            row = Row(label, variant.method, variant.version, reading, seeds, run_ids, cells, weights)
             for target, classes in sorted(ious[label].items()) if shared or not reading else []:
                 row.per_class[target] = {name: Cell.of(found, seeds) for name, found in classes.items()}
             yield row

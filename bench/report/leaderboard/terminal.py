@@ -25,7 +25,7 @@ def show(tables: Sequence[Table], console: Console | None = None) -> None:
     if not tables:
         console.print("There are no runs to compare; make one with `bench run`.", markup=False)
     for table in tables:
-        _show(table, console)
+        _show(layout.condensed(table), console)
 
 
 def _show(table: Table, console: Console) -> None:

@@ -106,7 +106,7 @@ def page(
 def section(table: Table) -> str:
     """``table`` as a part of the page."""
     source = '{% from "table.html.j2" import section %}{{ section(table, table.slug, [], {}, false) }}'
-    return _environment().from_string(source).render(table=table)
+    return _environment().from_string(source).render(table=layout.condensed(table))
 
 
 def _fitting(panels: Sequence[Panels]) -> list[Panels]:
@@ -124,7 +124,7 @@ def _views(tables: Sequence[Table], statistics: Statistics | None) -> list[View]
         if name not in found:
             found[name] = View(_anchor(f"view-{slug(name)}", taken), _NAMES.get(name) or shown(name).title)
         anchor = _anchor(table.slug or "table", taken)
-        found[name].tables.append((anchor, table, [*charts.of_table(table, statistics)]))
+        found[name].tables.append((anchor, layout.condensed(table), [*charts.of_table(table, statistics)]))
     return [*found.values()]
 
 

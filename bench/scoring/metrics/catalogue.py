@@ -22,7 +22,8 @@ class Metric:
     """How tables treat one metric, and the range that its values are in.
 
     ``better`` is None for what describes the data or the cost and is not ranked; ``percent`` metrics are
-    stored as shares and printed times 100; ``shown`` is False for what only the CSV file holds.
+    stored as shares and printed times 100; ``shown`` is False for what only CSV and JSON hold, and so is what is
+    ``of_all_rows`` where a row of the table lacks it.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Metric:
     percent: bool = True
     decimals: int = 2
     shown: bool = True
+    of_all_rows: bool = False
     low: float = 0.0
     high: float = 1.0
     unit: str = ""

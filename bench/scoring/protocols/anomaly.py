@@ -56,9 +56,9 @@ class Anomaly(Protocol):
         Metric("fpr95", "FPR95", "lower"),
         Metric("prevalence", "Prevalence", None),
         Metric("best_f1_oracle", "Best F1 (oracle threshold)"),
-        Metric("f1_star_oracle", "F1* of components (oracle threshold)"),
-        Metric("siou_oracle", "sIoU (oracle threshold)"),
-        Metric("ppv_oracle", "PPV (oracle threshold)"),
+        Metric("f1_star_oracle", "F1* of components (oracle threshold)", of_all_rows=True),
+        Metric("siou_oracle", "sIoU (oracle threshold)", of_all_rows=True),
+        Metric("ppv_oracle", "PPV (oracle threshold)", of_all_rows=True),
         Metric(
             "best_f1_threshold_oracle",
             "Threshold (oracle)",

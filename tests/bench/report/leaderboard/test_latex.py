@@ -41,7 +41,13 @@ def anomaly_table(bench, make, scores=4, configs=({"dim": 64},)):
 
 def closed_table(bench, make, **fields):
     records = [
-        bench.record(m, s, training=COST, protocols={"closed-set": make.closed_set(v + s / 99)}, **fields)
+        bench.record(
+            m,
+            s,
+            training=COST.model_copy(update={"parameters": int(1e6 * v)}),
+            protocols={"closed-set": make.closed_set(v + s / 99)},
+            **fields,
+        )
         for m, v in (("softmax", 0.5), ("gmmseg", 0.6))
         for s in (0, 1)
     ]

@@ -186,7 +186,7 @@ class TestPartialData:
 NUMBERS = ("value", "labelled_share", "labelled_pixels")
 """Columns in which an unknown number is empty, as docs/ledger.md has it."""
 READERS = {
-    "csv": lambda path: pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(NUMBERS, [""])),
+    "csv": lambda path: pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS}),
     "json": lambda path: pd.DataFrame(json.loads(path.read_text())),
     "parquet": pd.read_parquet,
 }
