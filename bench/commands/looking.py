@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,25 +77,25 @@ def leaderboard(
     def statistics(run_id: str, under: str = "") -> dict[str, np.ndarray]:
         return store.statistics_of(found[run_id], under)
 
-    def built(view: tables.View) -> list[tables.Table]:
-        return tables.build(records, statistics, view)
+    # The page shows the tables of the protocols, too.
+    scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
+    further = [replace(view, protocols=scored)] if scored and "html" in formats else []
+    built, *others = tables.build_views(records, statistics, [view, *further])
 
     def page(shown: Sequence[tables.Table]) -> str:
         from bench.report import panels
         from bench.report.page import page
 
-        scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
-        further = built(replace(view, protocols=scored)) if scored else []
         tested = [] if claims_file is None else _tested(claims_file, store)
         chosen = _chosen(records, datasets, methods)
         seen = [found for found in panels.read(store.root / "pictures", records) if found.of(chosen)]
-        return page([*shown, *further], chosen, statistics, tested, seen)
+        return page([*shown, *chain(*others)], chosen, statistics, tested, seen)
 
     if formats or out is not None:
-        for path in tables.write(built(view), list(formats) or ["md"], out or results / "leaderboard", page):
+        for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard", page):
             say(path)
     else:
-        tables.show(built(view), Output())
+        tables.show(built, Output())
 
 
 def _tested(file: Path, store: Store) -> list[Tested]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import groupby, product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,19 +65,18 @@ def ranked_cells(table: Table, column: Column) -> list[tuple[Row, Cell]]:
     ]
 
 
-def compare(table: Table, statistics: Statistics, resamples: int) -> list[str]:
+def compare(table: Table, bootstraps: Bootstraps) -> list[str]:
     """Compare the best row of every ranked column with the others, filling their cells.
 
     Args:
         table: rows and columns, already ranked.
-        statistics: asked once for each run.
-        resamples: bootstrap samples.
+        bootstraps: of the table's runs.
 
     Returns:
         Warnings.
     """
     columns = [c for c in table.columns if c.metric.better is not None and len(ranked_cells(table, c)) > 1]
-    samples = _Resampled(table.protocol, statistics, resamples)
+    samples = _Resampled(table.protocol, bootstraps)
     if bootstrapped := [column for column in columns if column.target]:
         # Several rows, one for each anomaly score or reading, may come from the same runs.
         for run_ids, rows in groupby(table.rows, key=lambda row: row.run_ids):
@@ -129,16 +130,69 @@ class _NotCompared(Exception):
     """Why the statistics of a run are of no use for a target."""
 
 
+class _Drawn(NamedTuple):
+    """The bootstrap samples of a run on a target."""
+
+    ids: tuple[str, ...]
+    """Of the images, sorted."""
+    metrics: Mapping[str, Floats]
+    """(1 + B,) each, the value of the data themselves first; none where there are too few images."""
+
+
+class Bootstraps:
+    """Bootstrap samples of runs, drawn when they are asked for and kept: several tables may show a run."""
+
+    def __init__(self, statistics: Statistics, resamples: int) -> None:
+        self.statistics, self.resamples = statistics, resamples
+        self._drawn: dict[tuple[str, str, str, str], _Drawn | None] = {}
+
+    def of(self, run_id: str, protocol: str) -> Callable[[str, str], _Drawn | None]:
+        """By target and reading; None where there are no statistics. What it gives raises _NotCompared.
+
+        The side file is read once, where one of them was not drawn yet.
+        """
+        arrays = cache(lambda: self.statistics(run_id, side_file.under(protocol)))
+
+        def drawn(target: str, reading: str) -> _Drawn | None:
+            key = run_id, protocol, target, reading
+            if key not in self._drawn:
+                self._drawn[key] = self._draw(arrays(), *key)
+            return self._drawn[key]
+
+        return drawn
+
+    def _draw(self, arrays: side_file.Arrays, run_id: str, protocol: str, target: str, reading: str) -> _Drawn | None:
+        described = shown(protocol)
+        found = side_file.of(arrays, described.kinds, protocol, target, reading)
+        if not found or len(found) < len(described.kinds):
+            return None
+        images = len(next(iter(found.values())))
+        ids = side_file.of(arrays, [side_file.IDS], protocol, target).get(side_file.IDS)
+        if ids is None:
+            ids = np.array([f"{i:09d}" for i in range(images)])
+        if len(ids) != images or len({*ids.tolist()}) != images:
+            raise _NotCompared(f"{run_id}: image ids and statistics of {target} do not match; not compared")
+        names = tuple(sorted(ids.tolist()))
+        if images < stats.MIN_IMAGES:
+            return _Drawn(names, {})
+        shared = side_file.of(arrays, described.constants, protocol, target, reading)
+        try:
+            return _Drawn(names, resampled(described, in_order(ids, found, shared, described), self.resamples))
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            raise _NotCompared(
+                f"{protocol} cannot be resampled ({type(error).__name__}: {error}); its rows are not compared"
+            ) from None
+
+
 class _Resampled:
     """Bootstrap samples of rows and columns: the mean over the row's seeds on the same resampled images.
 
     Before them stands the value of the data themselves.
     """
 
-    def __init__(self, protocol: str, statistics: Statistics, resamples: int) -> None:
+    def __init__(self, protocol: str, bootstraps: Bootstraps) -> None:
         self.protocol = protocol
-        self.statistics = statistics
-        self.resamples = resamples
+        self.bootstraps = bootstraps
         self.problems: list[str] = []
         self.few: set[str] = set()
         """Targets with too few images for a bootstrap."""
@@ -154,61 +208,36 @@ class _Resampled:
         targets = dict.fromkeys(column.key[:2] for column in columns)
         found: dict[tuple[ColumnKey, int], list[Floats]] = defaultdict(list)
         for run_id, seed in zip(run_ids, rows[0].seeds):
-            arrays = self.statistics(run_id, side_file.under(self.protocol))
+            drawn = self.bootstraps.of(run_id, self.protocol)
             for row, target in product(rows, targets):
                 cells = {key[2]: cell.values for key, cell in row.cells.items() if key[:2] == target}
                 recorded = {name: values[seed] for name, values in cells.items() if seed in values}
                 if not recorded:  # it was scored on other data
                     continue
                 try:
-                    samples = self._samples(run_id, arrays, recorded, target, row.score)
+                    if (one := drawn(target[0], row.score)) is not None:
+                        self._require(one, run_id, recorded, target)
+                        for name, values in one.metrics.items():
+                            found[(*target, name), id(row)].append(values)
                 except _NotCompared as why:
                     self.problems.append(str(why))
-                    continue
-                for name, values in samples.items():
-                    found[(*target, name), id(row)].append(values)
-        for (key, row_id), drawn in found.items():
-            if len(drawn) == len(run_ids):
-                self._found[key][row_id] = np.sum(drawn, axis=0) / len(drawn)
+        for (key, row_id), of_seeds in found.items():
+            if len(of_seeds) == len(run_ids):
+                self._found[key][row_id] = np.sum(of_seeds, axis=0) / len(of_seeds)
 
-    def _samples(
-        self,
-        run_id: str,
-        arrays: side_file.Arrays,
-        recorded: Mapping[str, float],
-        target: tuple[str, str],
-        score: str,
-    ) -> dict[str, Floats]:
-        """Of one run and target by metric; nothing where there are no statistics. Raises _NotCompared."""
-        protocol, name = shown(self.protocol), target[0]
-        found = side_file.of(arrays, protocol.kinds, self.protocol, name, score)
-        if not found or len(found) < len(protocol.kinds):
-            return {}
-        images = len(next(iter(found.values())))
-        ids = side_file.of(arrays, [side_file.IDS], self.protocol, name).get(side_file.IDS)
-        if ids is None:
-            ids = np.array([f"{i:09d}" for i in range(images)])
-        if len(ids) != images or len({*ids.tolist()}) != images:
-            raise _NotCompared(f"{run_id}: image ids and statistics of {name} do not match; not compared")
-        names = tuple(sorted(ids.tolist()))
-        if names != self._ids.setdefault(target, names):
+    def _require(self, drawn: _Drawn, run_id: str, recorded: Mapping[str, float], target: tuple[str, str]) -> None:
+        """Raise _NotCompared where samples are of no use beside those of the other runs, or of the record."""
+        name, images = target[0], len(drawn.ids)
+        if drawn.ids != self._ids.setdefault(target, drawn.ids):
             raise _NotCompared(f"{run_id}: scored on other images of {name} than the rest; not compared")
         if images < stats.MIN_IMAGES:
             self.few.add(name)
             raise _NotCompared(f"{name} has {images} images: too few for a bootstrap (at least {stats.MIN_IMAGES})")
-        shared = side_file.of(arrays, protocol.constants, self.protocol, name, score)
-        try:
-            samples = resampled(protocol, in_order(ids, found, shared, protocol), self.resamples)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            raise _NotCompared(
-                f"{self.protocol} cannot be resampled ({type(error).__name__}: {error}); its rows are not compared"
-            ) from None
         # Scores are exact in the record and binned in the side file.
-        for key, values in samples.items() if protocol.rows != "Score" else ():
+        for key, values in drawn.metrics.items() if shown(self.protocol).rows != "Score" else ():
             if key in recorded and not math.isclose(values[0], recorded[key], abs_tol=1e-6):
                 label = metric(key, self.protocol).label
                 raise _NotCompared(
                     f"{run_id}: statistics of {name} give {label} {values[0]:.4f}, the record says "
                     f"{recorded[key]:.4f}; they are not of the same evaluation, not compared"
                 )
-        return samples

@@ -33,7 +33,6 @@ from bench.records.naming import NAMED_SETTINGS, PARTIAL, canonical, fewest_that
 from bench.report.leaderboard import layout
 from bench.report.leaderboard.columns import Column, Metric, metric
 from bench.report.leaderboard.model import Cell
-from bench.report.leaderboard.selection import headline
 from bench.report.leaderboard.views import declared_score
 from bench.report.palette import style
 from bench.schema.record import Record
@@ -112,7 +111,11 @@ def build(records: Sequence[Record], setting: str, measure: str = "miou", protoc
     """
     if not records:
         raise UserError("there is no record to draw; make some with `bench run`")
-    frame = ledger(records)
+    return build_of(ledger(records), setting, measure, protocol)
+
+
+def build_of(frame: pd.DataFrame, setting: str, measure: str = "miou", protocol: str = "closed-set") -> list[Panel]:
+    """``build`` of a ledger that is not empty."""
     runs = frame.drop_duplicates("run")
     following = _following(runs, setting)
     settings = {run.run: _settings(run, setting, following) for run in rows(runs)}
@@ -235,9 +238,8 @@ def _scored(frame: pd.DataFrame, protocol: str) -> pd.DataFrame:
     found = found[found["reading"] == ""]
     if not registry.protocols.get(protocol).on_source:
         return found
-    found = found[found["target"] != ""]
-    judged = {run: headline(numbers) for run, numbers in parts(found, "run")}
-    return found[found["target"] == found["run"].map(judged)]
+    judged = found[found["headline"]].groupby("run")["target"].min()
+    return found[found["target"] == found["run"].map(judged).fillna("test")]
 
 
 def _points(by_x: Mapping[str, pd.DataFrame]) -> tuple[Point, ...]:

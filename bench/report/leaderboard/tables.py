@@ -28,7 +28,7 @@ from bench.report.leaderboard.captions import (
     rules_of,
 )
 from bench.report.leaderboard.columns import Column, ColumnKey, metric, order
-from bench.report.leaderboard.comparison import Statistics, compare, rank, sort_rows
+from bench.report.leaderboard.comparison import Bootstraps, Statistics, compare, rank, sort_rows
 from bench.report.leaderboard.labels import labels_of
 from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
 from bench.report.leaderboard.published import load, matching, shares_of_supervised
@@ -59,6 +59,8 @@ _OF_HARDWARE = ("seconds", "images_per_second", "peak_memory_mb", "inference_sec
 """Costs that only runs on the same hardware share."""
 
 Key = TypeVar("Key")
+Figures = Literal["matching", "all", "none"]
+"""Published ones: beside tables of the same data, also all of them in one more table, or none."""
 _Found = dict[Key, dict[int, float]]
 """Numbers by what they are of and by seed."""
 
@@ -68,26 +70,51 @@ def build(
     statistics: Statistics,
     view: View = EVERYTHING,
     *,
-    published: Literal["matching", "all", "none"] = "matching",
+    published: Figures = "matching",
     resamples: int = stats.RESAMPLES,
 ) -> list[Table]:
     """Leaderboard tables from ``records``.
 
     Args:
         records: of any mixture of runs; what cannot be compared comes apart into tables.
-        statistics: arrays per image by run id (``Store.read_statistics``); asked once per run and table that compares.
+        statistics: arrays per image by run id (``Store.read_statistics``).
         view: what is shown of them.
         published: show published figures beside tables of the same data, or also all of them in one more
             table, or none.
         resamples: bootstrap samples of the images; 0 for no comparison.
     """
-    entries = load() if published != "none" and not view.overviews else []
-    frame = view.of(ledger(records))
+    (tables,) = build_views(records, statistics, [view], published=published, resamples=resamples)
+    return tables
+
+
+def build_views(
+    records: Sequence[Record],
+    statistics: Statistics,
+    views: Sequence[View],
+    *,
+    published: Figures = "matching",
+    resamples: int = stats.RESAMPLES,
+) -> list[list[Table]]:
+    """``build`` of each of the ``views``, which share what was read and resampled: it takes most of the time."""
+    frame = ledger(records)
     # One block of objects: rows are chosen in one go, and not column by column.
     frame = frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"}).copy()
-    tables = []
-    for _, members in parts(frame, "group"):
-        tables += _tables_of_group(members, statistics, resamples, view)
+    frames = [view.of(frame) for view in views]
+    of_groups: list[list[Table]] = [[] for _ in views]
+    members = [dict(parts(shown, "group")) for shown in frames]
+    for group in frame["group"].unique():
+        bootstraps = Bootstraps(statistics, resamples)
+        for view, found, tables in zip(views, members, of_groups):
+            if group in found:
+                tables += _tables_of_group(found[group], bootstraps, view)
+    return [
+        _finished(tables, shown, view, published, resamples) for view, shown, tables in zip(views, frames, of_groups)
+    ]
+
+
+def _finished(tables: list[Table], frame: pd.DataFrame, view: View, published: Figures, resamples: int) -> list[Table]:
+    """The tables of the groups in ``frame``, with what is over several groups, rules and published figures."""
+    entries = load() if published != "none" and not view.overviews else []
     across = by_supervision(frame) if not view.protocols else []
     _make_titles_unique([*tables, *across])
     for table in across:
@@ -118,7 +145,7 @@ def build(
     return tables
 
 
-def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: int, view: View) -> list[Table]:
+def _tables_of_group(members: pd.DataFrame, bootstraps: Bootstraps, view: View) -> list[Table]:
     runs, states = runs_of(members), states_of(members)
     if view.protocols:
         states = states[states["protocol"].isin(view.protocols)]
@@ -126,7 +153,7 @@ def _tables_of_group(members: pd.DataFrame, statistics: Statistics, resamples: i
     kept = sorted({*zip(tried["protocol"], tried["version"])}, key=lambda v: (protocols.order(v[0]), v[1]))
     tables = []
     for name, version in kept:
-        table = _table(members, select(runs, states, name, version), name, version, statistics, resamples, view)
+        table = _table(members, select(runs, states, name, version), name, version, bootstraps, view)
         if others := sorted({*states.loc[states["protocol"] == name, "version"]} - {version}):
             table.notes.append(
                 f"mixed versions: there are also runs scored under version {', '.join(others)} of "
@@ -162,8 +189,7 @@ def _table(
     selection: Selection,
     protocol: str,
     version: str,
-    statistics: Statistics,
-    resamples: int,
+    bootstraps: Bootstraps,
     view: View,
 ) -> Table:
     """``members``: the rows of a group; ``selection``: of the group's runs."""
@@ -203,8 +229,8 @@ def _table(
     if not comparable and any(column.group == COST for column in table.columns):
         notes.append("times and memory are left out: the runs were made on different hardware")
     notes += naming.notes
-    if resamples:
-        notes += compare(table, statistics, resamples)
+    if bootstraps.resamples:
+        notes += compare(table, bootstraps)
     table.notes = list(dict.fromkeys(notes))
     table.rules = rules_of(table, primary if not view.overviews else [], labels_of(runs), whole)
     sort_rows(table, primary)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import pandas as pd
 
@@ -155,13 +155,19 @@ def title(config: RunConfig) -> str:
     """Data set, labels, and the schedule with what a run's recipe has besides the one of that name."""
     recipe, words = config.recipe, []
     if recipe.name in recipe_names():
-        usual = _content(Recipe(**recipe_tables(recipe.name, config.data.name)["recipe"]))
+        usual = _usual_content(recipe.name, config.data.name)
         changed = {key: value for key, value in _content(recipe).items() if usual.get(key) != value}
         words = [key.replace("_", "-") if value is True else f"{key}={value}" for key, value in changed.items()]
     labels = "" if config.data.supervision == "dense" else f" from {config.data.supervision}"
     return ", ".join(
         [f"{config.data.name}{labels}: {recipe.steps:,} step{'s' * (recipe.steps > 1)} ({recipe.name})", *words]
     )
+
+
+@cache
+def _usual_content(recipe: str, dataset: str) -> dict[str, object]:
+    """Of a recipe that comes with the suite."""
+    return _content(Recipe(**recipe_tables(recipe, dataset)["recipe"]))
 
 
 def _content(recipe: Recipe) -> dict[str, object]:

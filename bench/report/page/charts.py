@@ -26,7 +26,6 @@ from bench.report.leaderboard.model import Cell, Row, Table
 from bench.report.leaderboard.views import OVERVIEW, title
 from bench.report.palette import style
 from bench.schema import side_file
-from bench.schema.record import Record
 from bench.scoring.described import primary, shown
 
 _MOST = 8
@@ -193,13 +192,13 @@ def _precision_recall(histograms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.
 # Over all runs
 
 
-def of_runs(frame: pd.DataFrame, records: Sequence[Record]) -> Iterator[Chart]:
+def of_runs(frame: pd.DataFrame) -> Iterator[Chart]:
     """Quality over training steps where runs differ in them alone, and speed against quality in the largest groups.
 
-    ``frame``: the ledger of the ``records``. `bench curve` draws other settings and other metrics.
+    ``frame``: the ledger. `bench curve` draws other settings and other metrics.
     """
     with suppress(UserError):  # no two runs differ in the number of steps alone
-        for panel in curves.build(records, "recipe.steps"):
+        for panel in curves.build_of(frame, "recipe.steps"):
             short = _short([line.method for line in panel.lines])
             lines = tuple(replace(line, label=name) for line, name in zip(panel.lines, short))
             named = tuple(f"{name}: {line.label}" for name, line in zip(short, panel.lines) if name != line.label)

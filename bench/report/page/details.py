@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 
 from bench.common.errors import UserError
 from bench.config.command import command
@@ -53,20 +54,22 @@ def details(rows: Iterable[Row], records: Sequence[Record]) -> dict[tuple[str, .
 
 
 def _details(row: Row, records: Sequence[Record], commands: Mapping[str, str]) -> Details:
-    blocks = [_block([*alike], commands) for _, alike in groupby(sorted(records, key=_sort_key), key=_configuration)]
+    configured = sorted(((_configuration(record), record) for record in records), key=_sort_key)
+    by_configuration = groupby(configured, key=itemgetter(0))
+    blocks = [_block(text, [record for _, record in alike], commands) for text, alike in by_configuration]
     digest = hashlib.sha256("\n".join(row.run_ids).encode()).hexdigest()[:12]
     return Details(f"run-{digest}", row.label, tuple(blocks), _bibtex(row.method))
 
 
-def _sort_key(record: Record) -> tuple[str, int]:
-    return _configuration(record), record.config.seed
+def _sort_key(configured: tuple[str, Record]) -> tuple[str, int]:
+    return configured[0], configured[1].config.seed
 
 
 def _configuration(record: Record) -> str:
     return json.dumps(record.config.model_dump(mode="json", exclude={"seed"}), indent=1)
 
 
-def _block(records: Sequence[Record], commands: Mapping[str, str]) -> Block:
+def _block(configuration: str, records: Sequence[Record], commands: Mapping[str, str]) -> Block:
     first = records[0]
     told = [dict(_facts(record)) for record in records]
     names = dict.fromkeys(name for facts in told for name in facts)
@@ -75,7 +78,7 @@ def _block(records: Sequence[Record], commands: Mapping[str, str]) -> Block:
         tuple(record.config.seed for record in records),
         {name: [facts.get(name, "") for facts in told] for name in names},
         commands.get(first.run_id, ""),
-        _configuration(first),
+        configuration,
     )
 
 

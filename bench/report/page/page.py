@@ -90,7 +90,7 @@ def page(
             count=claims.count(tested),
             icons=claims.ICONS,
             views=_views(tables, statistics),
-            charts=[*charts.of_runs(runs, records)],
+            charts=[*charts.of_runs(runs)],
             heat_maps=[*charts.heat_maps(runs)],
             panels=(fitting := _fitting(panels)),
             without_room=[one for one in panels if one not in fitting],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from bench.common.errors import UserError
-from bench.report.leaderboard import EVERYTHING, View, build, render, require
+from bench.report.leaderboard import EVERYTHING, View, build, build_views, render, require
 from bench.schema.record import ProtocolResult, Scores
+from bench.scoring.protocols import ClosedSet
 
 OVERVIEWS = View()
 
@@ -138,3 +140,19 @@ def test_a_protocol_that_a_group_skipped_leaves_that_group_out(bench, make, tabl
     view = View(protocols=("anomaly",))
     assert [table.facts["data set"] for table in tables([without, scored], view)[:-1]] == ["camvid"]
     assert tables([without], view) == []
+
+
+def test_views_that_are_built_together_are_those_built_apart_and_read_a_side_file_once(bench, make):
+    records = []
+    for seed, (method, accuracy) in enumerate({"softmax": 0.8, "gmmseg": 0.85}.items()):
+        counts = make.confusions(accuracy, seed=seed)
+        miou = float(ClosedSet.metrics(ClosedSet.condensed({"confusion": counts.sum(0)}))["miou"])
+        records.append(bench.record(method, protocols={"closed-set": make.closed_set(miou)}))
+        ids = np.array([f"{i:02d}" for i in range(len(counts))])
+        bench.arrays[records[-1].run_id] = {"closed-set/test/confusion": counts, "closed-set/test/ids": ids}
+    views = [View(), View(protocols=("closed-set",)), EVERYTHING]
+    together = build_views(records, bench.statistics, views)
+    assert sorted(bench.asked) == sorted(record.run_id for record in records)
+    assert any(cell.difference for row in together[0][0].rows for cell in row.cells.values())
+    for view, tables in zip(views, together, strict=True):
+        assert list(map(repr, tables)) == list(map(repr, build(records, bench.statistics, view)))

@@ -64,7 +64,7 @@ def test_features_by_read_outs_is_a_mean_over_seeds_and_best_is_strongest():
 
 
 def test_speed_and_steps_are_drawn_where_runs_have_them(records):
-    assert [chart.title for chart in charts.of_runs(ledger(records), records)] == []
+    assert [chart.title for chart in charts.of_runs(ledger(records))] == []
 
 
 def test_every_figure_of_the_page_takes_its_text_from_the_page(tables, records):
