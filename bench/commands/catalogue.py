@@ -1,13 +1,20 @@
-"""``bench list`` and ``bench show``: names, documentation and fields, read from the classes, and runs from records."""
+"""``bench list`` and ``bench show``: names, documentation and fields, read from the classes, and runs from records.
+
+Each kind has two functions: its page for people, and its facts for programs.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
+import math
+import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -21,6 +28,7 @@ from bench.records.store import Store
 from bench.schema.record import Record
 
 if TYPE_CHECKING:
+    from bench.scoring.protocols.base import Protocol
     from datasets.base import Dataset
 
 INDENT = " " * 6
@@ -49,30 +57,52 @@ def listing(kind: str) -> list[dict[str, str]]:
         return [{"name": n, "summary": t["recipe"].get("description", "")} for n, t in tables.items()]
     from bench.model.network import architectures
 
-    return [{"name": n, "summary": first_line(c)} for n, c in architectures().items()]
+    return [{"name": n, "summary": _first_sentence(_paragraphs(c)[0])} for n, c in architectures().items()]
+
+
+class Entry(NamedTuple):
+    """What there is to know of one name."""
+
+    page: Callable[[], str]
+    facts: Callable[[], Any]
 
 
 def page(name: str, store: Store | None = None) -> str:
-    """Everything there is to know of a method, data set, protocol or recipe of that name, or of a run in ``store``.
+    """Everything there is to know of what has that name, a run of ``store`` too. Raises UserError if nothing has."""
+    return entry(name, store).page()
 
-    Raises UserError if there is none.
-    """
+
+def facts(name: str, store: Store | None = None) -> Any:
+    """What ``page`` tells as JSON has it: an object, or of unfinished runs a list. Raises UserError as it does."""
+    return entry(name, store).facts()
+
+
+def entry(name: str, store: Store | None = None) -> Entry:
+    """The method, data set, protocol, recipe, architecture or run of that name. Raises UserError if there is none."""
     if name in config.recipe_names():
-        return _recipe(name)
+        return Entry(partial(_recipe, name), partial(_recipe_facts, name))
     if name in registry.protocols.names():
-        return _protocol(name)
+        protocol = registry.protocols.get(name)
+        return Entry(partial(_protocol, protocol), partial(_protocol_facts, protocol))
     if name in registry.methods.names():
-        return _method(name)
+        return Entry(partial(_method, name), partial(_method_facts, name))
     if name in registry.datasets.names():
-        return dataset_page(registry.datasets.get(name))
+        dataset = registry.datasets.get(name)
+        return Entry(partial(dataset_page, dataset), partial(dataset_facts, dataset))
     if store is not None and store.matching(name):
-        return _run(store.find(name))
+        record = store.find(name)
+        return Entry(partial(_run, record), partial(_run_facts, record))
     unfinished = [] if store is None else [record for record in store.unfinished() if record.run_id.startswith(name)]
     if unfinished:
-        return "\n\n".join(map(_run, unfinished))
-    known = [name for kind in registry.KINDS for name in kind.names()] + config.recipe_names()
+        return Entry(lambda: "\n\n".join(map(_run, unfinished)), lambda: [*map(_run_facts, unfinished)])
+    from bench.model.network import architectures
+
+    if name in (classes := architectures()):
+        return Entry(partial(_architecture, name, classes[name]), partial(_architecture_facts, name, classes[name]))
+    known = [name for kind in registry.KINDS for name in kind.names()] + config.recipe_names() + [*classes]
     raise UserError(
-        f"there is no method, data set, protocol, recipe or run {name!r}: {near(name, known)}; {registry.FROM_A_FILE}"
+        f"there is no method, data set, protocol, recipe, architecture or run {name!r}: {near(name, known)}; "
+        f"{registry.FROM_A_FILE}"
     )
 
 
@@ -142,8 +172,20 @@ def _method(name: str) -> str:
     return "\n".join(lines)
 
 
-def _protocol(name: str) -> str:
-    protocol = registry.protocols.get(name)
+def _method_facts(name: str) -> dict[str, Any]:
+    with registry.methods.to_read(name) as method:
+        return {
+            "kind": "method",
+            "name": name,
+            "version": method.version,
+            "documentation": inspect.getdoc(method),
+            "reference": method.reference,
+            "configuration": method.Config.model_json_schema(),
+        }
+
+
+def _protocol(protocol: type[Protocol]) -> str:
+    name = protocol.name
     lines = [f"protocol {name}, version {protocol.version}", "", inspect.getdoc(protocol) or "", "", "Columns:"]
     for column in protocol.columns:
         better = f", {column.better} is better" if column.better else ""
@@ -151,6 +193,22 @@ def _protocol(name: str) -> str:
         lines.append(f"  {column.key}: {column.label}, {column.low:g} to {column.high:g}{scale}{better}")
     lines += ["", "Scored by default." if protocol.by_default else f"Scored where --protocol {name} asks for it."]
     return "\n".join(lines)
+
+
+def _protocol_facts(protocol: type[Protocol]) -> dict[str, Any]:
+    return {
+        "kind": "protocol",
+        "name": protocol.name,
+        "version": protocol.version,
+        "documentation": inspect.getdoc(protocol),
+        "columns": [{key: _finite(value) for key, value in asdict(column).items()} for column in protocol.columns],
+        "by_default": protocol.by_default,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """``value``, or None for a bound at infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def dataset_page(dataset: type[Dataset]) -> str:
@@ -173,16 +231,85 @@ def dataset_page(dataset: type[Dataset]) -> str:
     return "\n".join(lines)
 
 
+def dataset_facts(dataset: type[Dataset]) -> dict[str, Any]:
+    """What ``dataset_page`` tells, as JSON has it."""
+    protocols = map(registry.protocols.get, registry.protocols.names())
+    return {
+        "kind": "dataset",
+        "name": dataset.name,
+        "documentation": inspect.getdoc(dataset),
+        "splits": {split: asdict(found) for split, found in dataset.splits.items()},
+        "classes": list(dataset.classes.names),
+        "targets": {p.name: ["/".join(t) for t in p.targets(dataset)] for p in protocols if not p.on_source},
+        "target_of": list(dataset.target_of),
+        **{key: getattr(dataset, key) for key in ("title", "home", "licence", "layout", "citation", "archives")},
+    }
+
+
+def _architecture(name: str, architecture: type) -> str:
+    found = _architecture_facts(name, architecture)
+    lines = [f"architecture {name}", "", found["documentation"], "", "Options (--set network.decoder.KEY=VALUE):"]
+    for key, option in found["options"].items():
+        lines.append(f"  network.decoder.{key}: {option['type']}, default {option['default']!r}")
+        lines += textwrap.wrap(option["description"], 110, initial_indent=INDENT, subsequent_indent=INDENT)
+    return "\n".join([*lines, "", f"Paper: {found['paper']}"] if found["paper"] else lines)
+
+
+def _architecture_facts(name: str, architecture: type) -> dict[str, Any]:
+    from bench.model.network import decoder_options
+
+    text = inspect.getdoc(architecture) or ""
+    paper = re.search(r"https?://arxiv\S+", text)
+    return {
+        "kind": "architecture",
+        "name": name,
+        "documentation": "\n\n".join(textwrap.fill(part, 116) for part in _paragraphs(architecture)),
+        "paper": paper and paper[0],
+        "options": {
+            key: {"type": _kind(p.annotation), "default": p.default, "description": _of_argument(key, text)}
+            for key, p in decoder_options(architecture).items()
+        },
+    }
+
+
+def _paragraphs(thing: Any) -> list[str]:
+    """What a docstring of Google's style says before its arguments, a line each."""
+    text = (inspect.getdoc(thing) or "").partition("\nArgs:")[0]
+    return [plain(" ".join(part.split())) for part in text.split("\n\n")]
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.]) ", text)[0]
+
+
+def _of_argument(name: str, docstring: str) -> str:
+    """What a docstring of Google's style says of an argument, on one line."""
+    found = re.search(rf"^    {name}:(.*(?:\n {{5,}}.*)*)", docstring, re.MULTILINE)
+    return plain(" ".join(found[1].split())) if found else ""
+
+
+def plain(text: str) -> str:
+    """reStructuredText without its marks: stars, backticks, and the underscores behind what is linked."""
+    return re.sub(r"`__?|[*`]+|(?<=[^\W_])_(?!\w)", "", text)
+
+
+def _recipe_facts(name: str) -> dict[str, Any]:
+    changes = {dataset: config.recipe_tables(name, dataset) for dataset in _recipe_file(name).get("datasets", {})}
+    return {"kind": "recipe", "name": name, "tables": config.recipe_tables(name, ""), "datasets": changes}
+
+
+def _recipe_file(name: str) -> dict[str, Any]:
+    import tomllib
+    from importlib import resources
+
+    return tomllib.loads(resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text())
+
+
 def _recipe(name: str) -> str:
     tables = config.recipe_tables(name, "")
     lines = [f"recipe {name}", "", "As it stands (data sets may change it, see below):"]
     lines += _flat(tables)
-    import tomllib
-    from importlib import resources
-
-    recipe = resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text()
-    special = tomllib.loads(recipe).get("datasets", {})
-    for dataset, table in special.items():
+    for dataset, table in _recipe_file(name).get("datasets", {}).items():
         lines += ["", f"On {dataset}:", *_flat(table)]
     lines += ["", "Every key of a recipe (--set KEY=VALUE):", *fields(config.Recipe, "recipe")]
     lines += ["", "Of the network:", *fields(config.NetworkConfig, "network")]
@@ -209,6 +336,10 @@ def _run(record: Record) -> str:
                 lines += ["    decomposition", *_table(scores.decomposition)]
     lines += ["", "Configuration of the method:", *_flat(config.method)]
     return "\n".join(map(visible, lines))  # a line break in a record makes no line here
+
+
+def _run_facts(record: Record) -> dict[str, Any]:
+    return {"kind": "run", **record.model_dump(mode="json")}
 
 
 def _circumstances(record: Record) -> Iterator[str]:

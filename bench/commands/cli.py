@@ -12,6 +12,7 @@ from bench.commands.comparing import claims, compare, verify
 from bench.commands.data import data
 from bench.commands.keeping import clean, ls, merge, pull, push
 from bench.commands.looking import cite, curve, explain, export, leaderboard, migrate, pictures, show
+from bench.commands.options import verbosity_options
 from bench.commands.plugins import check, doctor, list_, new
 from bench.commands.running import evaluate, predict, run, sample
 from bench.commands.sweeping import status, sweep
@@ -25,6 +26,7 @@ PLUGINS = (list_, check, new, data, doctor)
 
 @click.group(
     commands=[*RUNNING, *LOOKING, *COMPARING, *KEEPING, *PLUGINS],
+    params=verbosity_options(),
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="genseg-bench")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench.commands import options
-from bench.commands.options import EXIT_FAILED, Command, Place, fail, say
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json
 from bench.common.errors import UserError
 from bench.common.text import lines
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--supervision", help="Only runs trained from these labels.")
 @click.option("--recipe", help="Only runs of this recipe.")
 @click.option("--protocol", help="Only this protocol.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@options.json_option
 @options.plugins
 def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json: bool, **only: str | None) -> None:
     """Say by how much A is better than B, and how sure that is: differences with intervals over seeds and images.
@@ -55,7 +54,7 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
     for sentence in comparisons.left_out:
         note(f"left out: {sentence}")
     if as_json:
-        click.echo(json.dumps([showing.as_json(*found) for found in comparisons.found], indent=1))
+        say_json([showing.as_json(*found) for found in comparisons.found])
         return
     for pair, found in comparisons.found:
         showing.show(pair, found, Output())
@@ -70,7 +69,7 @@ def _compare_all(results: Results, as_json: bool) -> None:
     families, ranked = all_pairs(results), ranks(results)
     if as_json:
         made = [showing.family_as_json(family) for family in families]
-        click.echo(json.dumps({"families": made, "ranks": ranked and ranked._asdict()}, indent=1))
+        say_json({"families": made, "ranks": ranked and ranked._asdict()})
         return
     for family in families:
         showing.show_family(family, Output())
@@ -82,10 +81,10 @@ def _compare_all(results: Results, as_json: bool) -> None:
 @click.command(cls=Command)
 @options.read_results_argument()
 @click.option("--claims", "file", type=Place(dir_okay=False), help="TOML; default RESULTS/claims.toml.")
-@click.option("--format", "format_", type=click.Choice(["md", "json"]), default="md")
+@options.json_option
 @click.option("--out", type=Place(dir_okay=False), help="File to write; default: print.")
 @options.plugins
-def claims(results: Path, file: Path | None, format_: str, out: Path | None) -> None:
+def claims(results: Path, file: Path | None, as_json: bool, out: Path | None) -> None:
     """Test what papers claim on the runs of RESULTS: a table of gains with intervals, verdicts, and the runs behind."""
     from bench.common import files
     from bench.records.store import Store
@@ -94,7 +93,7 @@ def claims(results: Path, file: Path | None, format_: str, out: Path | None) -> 
 
     read = claiming.Claims.read(file or results / claiming.FILE)
     tested = [*claiming.verdicts(read, Results.of(Store(results)))]
-    text = claiming.markdown(tested) if format_ == "md" else json.dumps(claiming.as_json(tested), indent=1) + "\n"
+    text = options.as_json(claiming.as_json(tested)) if as_json else claiming.markdown(tested)
     if out is None:
         click.echo(lines(text), nl=False)
     else:

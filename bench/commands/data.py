@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.commands import options
-from bench.commands.options import EXIT_FAILED, Command, Place, fail, say
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json
 from bench.common.errors import UserError
 from bench.common.text import lines
 from datasets.errors import DataError
 
 if TYPE_CHECKING:
     from bench.data.verification import SplitReport
+    from datasets.base import Dataset
 
 splits_option = click.option("--split", "names", multiple=True, help="Repeatable; all unless given.")
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 @click.group()
@@ -28,7 +27,7 @@ def data() -> None:
 
 
 @data.command("list", cls=Command)
-@json_option
+@options.json_option
 @options.data_root
 @options.plugins
 def list_(as_json: bool, data_root: tuple[Path, ...]) -> None:
@@ -41,7 +40,7 @@ def list_(as_json: bool, data_root: tuple[Path, ...]) -> None:
         folder = plugin.unopened(data_root, next(iter(plugin.splits))).folder
         rows.append({"name": name, "title": plugin.title, "folder": str(folder) if folder.is_dir() else None})
     if as_json:
-        _print_json(rows)
+        say_json(rows)
         return
     width = max(len(str(row["name"])) for row in rows)
     titles = max(len(str(row["title"])) for row in rows)
@@ -51,32 +50,44 @@ def list_(as_json: bool, data_root: tuple[Path, ...]) -> None:
 
 @data.command(cls=Command)
 @click.argument("name")
+@options.json_option
 @options.data_root
 @options.plugins
-def info(name: str, data_root: tuple[Path, ...]) -> None:
+def info(name: str, as_json: bool, data_root: tuple[Path, ...]) -> None:
     """Show what the data set NAME is, where to get it, how its files must lie, and which of them are there."""
     from bench.commands import catalogue
     from bench.plugins import registry
 
     plugin = registry.datasets.get(name)
+    here = {split: _present(plugin, data_root, split) for split in plugin.splits}
+    if as_json:
+        say_json({**catalogue.dataset_facts(plugin), "here": here})
+        return
     click.echo(lines(catalogue.dataset_page(plugin)))
     click.echo("\nOn this machine:")
-    for split, facts in plugin.splits.items():
-        dataset = plugin.unopened(data_root, split)
-        try:
-            paired = sum(item.image.is_file() and item.label.is_file() for item in dataset.find())
-        except DataError as error:
-            say(f"  {split}: {error}")
-            continue
-        of = "" if facts.count is None else f" of {facts.count}"
-        say(f"  {split}: {paired}{of} images with labels in {dataset.folder}")
+    for split, found in here.items():
+        if "problem" in found:
+            say(f"  {split}: {found['problem']}")
+        else:
+            of = "" if plugin.splits[split].count is None else f" of {plugin.splits[split].count}"
+            say(f"  {split}: {found['images']}{of} images with labels in {found['folder']}")
+
+
+def _present(plugin: type[Dataset], roots: tuple[Path, ...], split: str) -> dict[str, Any]:
+    """How many images with labels a split has on this machine, and where; or what keeps them from being counted."""
+    dataset = plugin.unopened(roots, split)
+    try:
+        paired = sum(item.image.is_file() and item.label.is_file() for item in dataset.find())
+    except DataError as error:
+        return {"problem": str(error)}
+    return {"images": paired, "folder": str(dataset.folder)}
 
 
 @data.command(cls=Command)
 @click.argument("name")
 @splits_option
 @click.option("--workers", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="Threads.")
-@json_option
+@options.json_option
 @options.data_root
 @options.plugins
 def verify(name: str, names: tuple[str, ...], workers: int, as_json: bool, data_root: tuple[Path, ...]) -> None:
@@ -87,7 +98,7 @@ def verify(name: str, names: tuple[str, ...], workers: int, as_json: bool, data_
     plugin = registry.datasets.get(name)
     reports = verification.verify(plugin, data_root, dict.fromkeys(names or plugin.splits), workers)
     if as_json:
-        _print_json({split: vars(report) for split, report in reports.items()})
+        say_json({split: vars(report) for split, report in reports.items()})
     else:
         for split, report in reports.items():
             _tell(split, report)
@@ -177,7 +188,3 @@ def speed(name: str, recipe: str, images: int, data_root: tuple[Path, ...], devi
     plugin = registry.datasets.get(name)
     for what, rate in throughput.measure(plugin, data_root, recipe, images, device):
         say(f"{rate:8.1f} images/s  {what}")
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))  # all else without a glyph is escaped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -10,13 +9,13 @@ from pathlib import Path
 import click
 
 from bench.commands import options
-from bench.commands.options import Command, Place, say
+from bench.commands.options import Command, Place, say, say_json
 from bench.common.errors import UserError
 
 
 @click.command("ls", cls=Command)
 @options.read_results_argument()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for a script.")
+@options.json_option
 def ls(results: Path, as_json: bool) -> None:
     """List the runs of RESULTS: status, age, size and what they are of. Of a URL the records alone are read."""
     from bench.records.housekeeping import listing
@@ -25,12 +24,12 @@ def ls(results: Path, as_json: bool) -> None:
     runs = listing(Store(results))
     if not runs:
         raise UserError(f"there is no run in {results}; make one with `bench run`")
+    if as_json:
+        say_json([run._asdict() for run in runs])
+        return
     for run in runs:
-        if as_json:
-            click.echo(json.dumps(run._asdict()))
-        else:
-            what = f"{run.configuration}, {run.dataset} ({run.supervision}), {run.recipe}, seed {run.seed}"
-            say(f"{run.run}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
+        what = f"{run.configuration}, {run.dataset} ({run.supervision}), {run.recipe}, seed {run.seed}"
+        say(f"{run.run}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
 
 
 def _age(created: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.commands import options
-from bench.commands.options import Command, Place, say
+from bench.commands.options import Command, Place, say, say_json
 from bench.common.errors import UserError
 from bench.common.text import lines
 
@@ -181,14 +181,18 @@ def draw_curve(
 
 @click.command(cls=Command)
 @click.argument("name")
+@options.json_option
 @options.results
 @options.plugins
-def show(name: str, results: Path) -> None:
-    """Show the documentation of a method, data set, protocol or recipe, with every field; or what a run found."""
+def show(name: str, as_json: bool, results: Path) -> None:
+    """Show all of a method, data set, protocol, recipe or architecture, with every field; or what a run found."""
     from bench.commands import catalogue as documentation
     from bench.records.store import Store
 
-    click.echo(lines(documentation.page(name, Store(results))))
+    if as_json:
+        say_json(documentation.facts(name, Store(results)))
+    else:
+        click.echo(lines(documentation.page(name, Store(results))))
 
 
 @click.command(cls=Command)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from bench.common import interruption
+from bench.common import interruption, verbosity
 from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error
 from bench.common.text import visible
 
@@ -20,8 +22,37 @@ ENDED_BY_A_PLUGIN = "a plugin ended the program (sys.exit({})); let it raise an 
 EXIT_FAILED, EXIT_USER = 1, 2
 
 
+def verbosity_options() -> list[click.Parameter]:
+    """``-q`` and ``-v``, of every command and of ``bench`` before them."""
+
+    def option(name: str, variable: str, told: str) -> click.Option:
+        return click.Option(
+            [f"-{name[0]}", f"--{name}"],
+            is_flag=True,
+            expose_value=False,
+            callback=lambda ctx, _, given: _set(ctx, variable) if given else None,
+            help=f"{told}; also ${variable}=1.",
+        )
+
+    return [
+        option("quiet", verbosity.QUIET, "No progress, no remarks, no command that comes next"),
+        option("verbose", verbosity.VERBOSE, "The plan of runs, and tracebacks"),
+    ]
+
+
+def _set(ctx: click.Context, variable: str) -> None:
+    """Set ``variable`` until the command ends."""
+    if os.environ.get(variable) != "1":
+        os.environ[variable] = "1"
+        ctx.call_on_close(lambda: os.environ.pop(variable, None))
+
+
 class Command(click.Command):
     """A command that shows a user's mistake as one sentence with exit code 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += verbosity_options()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Whatever its user or a plugin can cause ends in ``fail``."""
@@ -48,8 +79,10 @@ class Command(click.Command):
 
 
 def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> NoReturn:
-    """Print one line to standard error and exit, unless a signal is the reason."""
+    """Print one line to standard error and exit, unless a signal is the reason; after ``-v`` a traceback before it."""
     interruption.check()
+    if verbosity.is_verbose() and sys.exception() is not None:
+        traceback.print_exc()
     click.echo(prefix + visible(" ".join(sentence.split())), err=True)
     raise click.exceptions.Exit(code)
 
@@ -57,6 +90,19 @@ def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> NoRet
 def say(text: object) -> None:
     """Print one line of a result to standard output."""
     click.echo(visible(str(text)))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+def say_json(value: object) -> None:
+    """Print a result for programs: one JSON document, in ASCII and without control characters."""
+    click.echo(as_json(value), nl=False)
+
+
+def as_json(value: object) -> str:
+    """What ``say_json`` prints."""
+    return json.dumps(value, indent=1).replace("\x7f", "\\u007f") + "\n"  # all else without a glyph is escaped
 
 
 class Place(click.Path):

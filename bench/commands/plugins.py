@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.commands import options
-from bench.commands.options import EXIT_FAILED, Command, Place, fail, say
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json
 from bench.common.errors import UserError, near
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ KINDS = ("methods", "datasets", "protocols", "recipes", "architectures")
 
 @click.command("list", cls=Command)
 @click.argument("kind", type=click.Choice(KINDS))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@options.json_option
 @options.plugins
 def list_(kind: str, as_json: bool) -> None:
     """List what there is of a KIND."""
@@ -29,7 +28,7 @@ def list_(kind: str, as_json: bool) -> None:
 
     rows = documentation.listing(kind)
     if as_json:
-        click.echo(json.dumps(rows, indent=1).replace("\x7f", "\\u007f"))  # all else without a glyph is escaped
+        say_json(rows)
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
@@ -90,17 +89,21 @@ def check(name: str, assignments: tuple[str, ...], data_root: tuple[Path, ...]) 
 
 
 @click.command(cls=Command)
+@options.json_option
 @options.data_root
 @options.results
 @options.device
 @options.plugins
-def doctor(data_root: tuple[Path, ...], results: Path, device: str) -> None:
+def doctor(as_json: bool, data_root: tuple[Path, ...], results: Path, device: str) -> None:
     """Look whether this machine has what runs need, and say what to do where it does not; exit code 1 then."""
     from bench.checks import machine
 
     found = list(machine.examine(data_root, results, device))
-    for finding in found:
-        remedy = f"; {finding.remedy}" if finding.remedy else ""
-        say(f"{finding.state.upper() if finding.state == 'problem' else finding.state:<7}  {finding.what}{remedy}")
+    if as_json:
+        say_json([finding._asdict() for finding in found])
+    else:
+        for finding in found:
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            say(f"{finding.state.upper() if finding.state == 'problem' else finding.state:<7}  {finding.what}{remedy}")
     if any(finding.state == "problem" for finding in found):
         raise click.exceptions.Exit(EXIT_FAILED)

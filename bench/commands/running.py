@@ -10,6 +10,7 @@ import click
 from bench.commands import options
 from bench.commands.looking import draw_curve
 from bench.commands.options import EXIT_FAILED, EXIT_USER, Command, Place, say
+from bench.common import verbosity
 from bench.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,16 +102,14 @@ def run(
     grid, swept = [run for part in grids for run in part.runs], grids[0].swept
     accelerator = ranks.accelerator_for(device)
     planning.require_possible([run_config for _, run_config in grid], accelerator)
-    if dry_run:
+    if dry_run or verbosity.is_verbose():
         from bench.records.environment import hardware
-        from bench.runs.forecast import forecasts
+        from bench.runs.forecast import forecasts, total
 
         plan = forecasts([run_config for _, run_config in grid], store, hardware(accelerator), protocols, force)
-        for forecast in plan:
-            say(forecast.sentence)
-        to_make = [forecast for forecast in plan if forecast.steps]
-        minutes = sum(forecast.minutes or 0.0 for forecast in to_make)
-        say(f"in all {len(to_make)} run{'s' * (len(to_make) != 1)} to make, about {minutes:.0f} min of what is known")
+        for line in (*(forecast.sentence for forecast in plan), total(plan)):
+            say(line) if dry_run else note(line)
+    if dry_run:
         return
     store.require_writable()
     found = runs.execute(grid, store, data_root, device, protocols, force)

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from bench.common import interruption
 from bench.common.text import visible
+from bench.common.verbosity import is_quiet
 
 T = TypeVar("T")
 
@@ -46,8 +47,8 @@ def note(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """``note`` of a method or a data set, which BENCH_QUIET=1 silences."""
-    if not _is_quiet():
+    """``note`` of a method or a data set, which ``-q`` silences."""
+    if not is_quiet():
         note(text)
 
 
@@ -66,19 +67,15 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
 
 @contextmanager
 def progress_bar(title: str, count: int) -> Iterator[Callable[[], None]]:
-    """Yield what advances a progress bar, which is drawn on a terminal unless BENCH_QUIET is 1."""
+    """Yield what advances a progress bar, which is drawn on a terminal unless ``-q`` was given."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=_is_quiet() or not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=is_quiet() or not console.is_terminal) as bar:
         task = bar.add_task(visible(title), total=count)
         yield lambda: bar.advance(task)
 
 
-def _is_quiet() -> bool:
-    return os.environ.get("BENCH_QUIET") == "1"
-
-
 class ProgressBar:
-    """A progress bar that also works where output is not a terminal. Use as a context manager."""
+    """A progress bar that also works where output is not a terminal, silent after ``-q``. Use as a context manager."""
 
     shown: ClassVar[list[ProgressBar]] = []
     """Those of this process, the innermost last."""
@@ -96,7 +93,7 @@ class ProgressBar:
 
     def __enter__(self) -> ProgressBar:
         ProgressBar.shown.append(self)
-        if console.is_terminal:
+        if console.is_terminal and not is_quiet():
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
@@ -117,7 +114,7 @@ class ProgressBar:
         self.done, self.detail = self.done + 1, detail
         if self._bar is not None:
             self._bar.update(self._task, advance=1, detail=visible(detail))
-        elif time.monotonic() - self._last > QUIET_INTERVAL:
+        elif time.monotonic() - self._last > QUIET_INTERVAL and not is_quiet():
             self._last = time.monotonic()
             of = f"/{self.total}" if self.total else ""
             note(f"{self.description}: {self.done}{of} {detail}".rstrip())

@@ -53,6 +53,12 @@ def architectures() -> dict[str, type]:
     return {c.__name__.lower(): c for c in smp.MODEL_ARCHITECTURES_MAPPING.values()}
 
 
+def decoder_options(architecture: type) -> dict[str, inspect.Parameter]:
+    """What ``network.decoder`` may set of an architecture."""
+    parameters = inspect.signature(architecture).parameters
+    return {n: p for n, p in parameters.items() if n.startswith(("decoder_", "psp_", "upsampling"))}
+
+
 @dataclass(frozen=True)
 class WeightsReport:
     """What of a local weights file went into the encoder."""
@@ -154,18 +160,17 @@ def _build(config: NetworkConfig) -> Any:
     if architecture not in known:
         raise UserError(f"unknown architecture {config.architecture!r}: {near(architecture, known)}")
     _check_encoder(config.encoder)
-    parameters = inspect.signature(known[architecture]).parameters
-    accepted = [n for n in parameters if n.startswith(("decoder_", "psp_", "upsampling"))]
+    accepted = decoder_options(known[architecture])
     for option, value in config.decoder.items():
         if option not in accepted:
             raise UserError(f"architecture {architecture} has no decoder option {option!r}: {near(option, accepted)}")
         try:
-            TypeAdapter(parameters[option].annotation).validate_python(value, strict=True)
+            TypeAdapter(accepted[option].annotation).validate_python(value, strict=True)
         except ValidationError as error:
             message = error.errors()[0]["msg"]
             raise UserError(
                 f"network.decoder.{option}: {message[:1].lower()}{message[1:]}, not {value!r}; it has "
-                f"{parameters[option].default!r} in {architecture}"
+                f"{accepted[option].default!r} in {architecture}"
             ) from None
     weights = config.encoder_weights
     hub = None if weights is None or weights == packaged_weights.NAME or is_file(weights) else weights

@@ -52,6 +52,13 @@ def forecasts(
     return [_forecast(config, store, records, here, asked, force) for config in configs]
 
 
+def total(plan: Sequence[Forecast]) -> str:
+    """How many runs would be made, and how long those would take of which that is known."""
+    to_make = [forecast for forecast in plan if forecast.steps]
+    minutes = sum(forecast.minutes or 0.0 for forecast in to_make)
+    return f"in all {len(to_make)} run{'s' * (len(to_make) != 1)} to make, about {minutes:.0f} min of what is known"
+
+
 def _forecast(
     config: RunConfig, store: Store, records: Sequence[Record], here: str, asked: set[str], force: bool
 ) -> Forecast:

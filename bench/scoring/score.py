@@ -15,6 +15,7 @@ from torch.utils.data import Subset
 
 from bench.common.console import ProgressBar
 from bench.common.errors import RunFailed, UserError, disk_is_full
+from bench.common.verbosity import is_verbose
 from bench.data import batches as data
 from bench.schema import side_file
 from bench.schema.record import Scores
@@ -192,7 +193,9 @@ def gather_one(value: Any) -> list[Any]:
 
 
 def located(error: BaseException) -> str:
-    """An unexpected error with the place that it came from."""
+    """An unexpected error with the place that it came from. After ``-v`` its traceback goes to standard error."""
+    if is_verbose():
+        traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__} in {Path(frame.filename).name} line {frame.lineno}: {text}"

@@ -102,7 +102,7 @@ def test_claims_are_printed_or_written(settled, tmp_path):
     file, out = tmp_path / "mine.toml", tmp_path / "new" / "claims.json"
     file.write_text(CLAIM)
     assert "| contradicted |" in claims(settled, "--claims", str(file)).output
-    outcome = claims(settled, "--claims", str(file), "--format", "json", "--out", str(out))
+    outcome = claims(settled, "--claims", str(file), "--json", "--out", str(out))
     assert outcome.output.strip() == str(out)
     (row,) = json.loads(out.read_text())
     assert (row["id"], row["verdict"], row["found"]["seeds"]) == ("gain", "contradicted", 3)
