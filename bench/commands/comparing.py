@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.commands import options
+from bench.commands.completion import named
 from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json
 from bench.common.errors import UserError
 from bench.common.text import lines
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("a", metavar="A", required=False)
-@click.argument("b", metavar="B", required=False)
+@click.argument("a", metavar="A", required=False, shell_complete=named("method", "run"))
+@click.argument("b", metavar="B", required=False, shell_complete=named("method", "run"))
 @options.read_results_argument()
 @click.option(
     "--all", "everyone", is_flag=True, help="All pairs instead of A and B, with p corrected for their number."
 )
-@click.option("--dataset", help="Only runs trained on this data set.")
+@click.option("--dataset", help="Only runs trained on this data set.", shell_complete=named("dataset"))
 @click.option("--supervision", help="Only runs trained from these labels.")
-@click.option("--recipe", help="Only runs of this recipe.")
-@click.option("--protocol", help="Only this protocol.")
+@click.option("--recipe", help="Only runs of this recipe.", shell_complete=named("recipe"))
+@click.option("--protocol", help="Only this protocol.", shell_complete=named("protocol"))
 @options.json_option
 @options.plugins
 def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json: bool, **only: str | None) -> None:
@@ -102,7 +103,7 @@ def claims(results: Path, file: Path | None, as_json: bool, out: Path | None) ->
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="RECORD|RUN")
+@click.argument("name", metavar="RECORD|RUN", shell_complete=named("run", "file"))
 @click.option("--retrain", is_flag=True, help="Train again too, and compare the weights.")
 @click.option("--encoder-weights", type=Place(), help="To train again: the file from which the run began, if any.")
 @click.option("--tolerance", type=click.FloatRange(0), help="Of a share.  [default: 1e-06]")

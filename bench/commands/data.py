@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.commands import options
-from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json
+from bench.commands.completion import named
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json, suggest
 from bench.common.errors import UserError
 from bench.common.text import lines
 from datasets.errors import DataError
@@ -49,7 +50,7 @@ def list_(as_json: bool, data_root: tuple[Path, ...]) -> None:
 
 
 @data.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=named("dataset"))
 @options.json_option
 @options.data_root
 @options.plugins
@@ -71,6 +72,7 @@ def info(name: str, as_json: bool, data_root: tuple[Path, ...]) -> None:
         else:
             of = "" if plugin.splits[split].count is None else f" of {plugin.splits[split].count}"
             say(f"  {split}: {found['images']}{of} images with labels in {found['folder']}")
+    suggest("data", "verify", name)
 
 
 def _present(plugin: type[Dataset], roots: tuple[Path, ...], split: str) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def _present(plugin: type[Dataset], roots: tuple[Path, ...], split: str) -> dict
 
 
 @data.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=named("dataset"))
 @splits_option
 @click.option("--workers", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="Threads.")
 @options.json_option
@@ -109,6 +111,8 @@ def verify(name: str, names: tuple[str, ...], workers: int, as_json: bool, data_
             f"{plugin.layout.rstrip('.')}; get what is wrong again from {plugin.home}",
             EXIT_FAILED,
         )
+    if plugin.train_split is not None:
+        suggest("run", "--method", "softmax", "--dataset", name)
 
 
 def _tell(split: str, report: SplitReport) -> None:
@@ -125,7 +129,7 @@ def _tell(split: str, report: SplitReport) -> None:
 
 
 @data.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=named("dataset"))
 @click.option("--workers", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="Threads.")
 @options.data_root
 @options.plugins
@@ -139,10 +143,11 @@ def prepare(name: str, workers: int, data_root: tuple[Path, ...]) -> None:
 
     for line in preparation.prepare(registry.datasets.get(name), data_root, workers):
         say(line)
+    suggest("data", "verify", name)
 
 
 @data.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=named("dataset"))
 @splits_option
 @click.option("--count", type=click.IntRange(1, 64), default=3, help="Images of each split, evenly spaced.")
 @click.option("--out", type=Place(dir_okay=False), help="Picture; default NAME.png.")
@@ -170,8 +175,10 @@ def sheet(name: str, names: tuple[str, ...], count: int, out: Path | None, data_
 
 
 @data.command(cls=Command)
-@click.argument("name")
-@click.option("--recipe", default="quick", help="A recipe's name, or a TOML file.")
+@click.argument("name", shell_complete=named("dataset"))
+@click.option(
+    "--recipe", default="quick", help="A recipe's name, or a TOML file.", shell_complete=named("recipe", "file")
+)
 @click.option("--images", type=click.IntRange(8), default=200, help="How many to read.")
 @options.data_root
 @options.plugins

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from bench.commands import options
-from bench.commands.options import Command, Place, say, say_json
+from bench.commands.completion import named
+from bench.commands.options import Command, Place, say, say_json, suggest
 from bench.common.errors import UserError
 
 
@@ -30,6 +31,7 @@ def ls(results: Path, as_json: bool) -> None:
     for run in runs:
         what = f"{run.configuration}, {run.dataset} ({run.supervision}), {run.recipe}, seed {run.seed}"
         say(f"{run.run}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
+    suggest("show", runs[0].run)
 
 
 def _age(created: str) -> str:
@@ -81,10 +83,11 @@ def merge(sources: tuple[Path | str, ...], into: Path) -> None:
             merged = housekeeping.merge(Store(folder), Store(into), partial(remote.bring_run, source, folder))
         counts = f"{len(merged.added)} added, {len(merged.renewed)} renewed, {len(merged.kept)} there already"
         say(f"{source}: {counts}")
+    suggest("leaderboard", "--results", into)
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=named("run"))
 @click.option("--to", required=True, help="A folder, or a URL of any file system that fsspec knows.")
 @options.results
 def push(run_name: str, to: str, results: Path) -> None:
@@ -93,7 +96,9 @@ def push(run_name: str, to: str, results: Path) -> None:
     from bench.records.store import Store
 
     store = Store(results)
-    say(zoo.push(store, store.find(run_name), to))
+    archive = zoo.push(store, store.find(run_name), to)
+    say(archive)
+    suggest("pull", archive, "--results", "RESULTS")
 
 
 @click.command(cls=Command)
@@ -110,3 +115,4 @@ def pull(addresses: tuple[str, ...], results: Path) -> None:
             say(run)
         for run in merged.kept:
             say(f"{run} was there already")
+    suggest("ls")

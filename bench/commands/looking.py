@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.commands import options
-from bench.commands.options import Command, Place, say, say_json
+from bench.commands.completion import named
+from bench.commands.options import Command, Place, say, say_json, suggest
 from bench.common.errors import UserError
 from bench.common.text import lines
 
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @options.read_results_argument(writes=lambda given: bool(given["formats"]))
-@click.option("--protocol", "protocols", multiple=True, help="A table of this protocol, with all targets and metrics.")
-@click.option("--dataset", "datasets", multiple=True, help="Only runs trained on it.")
-@click.option("--method", "methods", multiple=True, help="Only runs of it.")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    help="A table of this protocol, with all targets and metrics.",
+    shell_complete=named("protocol"),
+)
+@click.option("--dataset", "datasets", multiple=True, help="Only runs trained on it.", shell_complete=named("dataset"))
+@click.option("--method", "methods", multiple=True, help="Only runs of it.", shell_complete=named("method"))
 @click.option("--top", type=click.IntRange(1), help="Rows of a table at most.")
 @click.option("--all", "everything", is_flag=True, help="All configurations, scores, splits and costs.")
 @click.option(
@@ -96,6 +103,7 @@ def leaderboard(
             say(path)
     else:
         tables.show(built, Output())
+        suggest("leaderboard", "--format", "html")
 
 
 def _tested(file: Path, store: Store) -> list[Tested]:
@@ -127,10 +135,10 @@ def export(results: Path, format_: str, out: Path) -> None:
 @options.read_results_argument(writes=lambda given: True)
 @click.option("--x", required=True, help="The swept key, for example method.clusters.")
 @click.option("--y", default="miou", help="A metric of the protocol.")
-@click.option("--protocol", default="closed-set")
-@click.option("--dataset", "datasets", multiple=True, help="Only runs trained on it.")
-@click.option("--method", "methods", multiple=True, help="Only runs of it.")
-@click.option("--recipe", "recipes", multiple=True, help="Only runs under it.")
+@click.option("--protocol", default="closed-set", shell_complete=named("protocol"))
+@click.option("--dataset", "datasets", multiple=True, help="Only runs trained on it.", shell_complete=named("dataset"))
+@click.option("--method", "methods", multiple=True, help="Only runs of it.", shell_complete=named("method"))
+@click.option("--recipe", "recipes", multiple=True, help="Only runs under it.", shell_complete=named("recipe"))
 @click.option("--out", type=Place(dir_okay=False), help="Picture; default in RESULTS/curves.")
 @options.plugins
 def curve(
@@ -180,7 +188,7 @@ def draw_curve(
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=named("method", "dataset", "protocol", "recipe", "run"))
 @options.json_option
 @options.results
 @options.plugins
@@ -196,7 +204,7 @@ def show(name: str, as_json: bool, results: Path) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=named("method", "dataset"))
 @options.plugins
 def cite(names: tuple[str, ...]) -> None:
     """Print BibTeX of the suite, and of the methods and data sets of these NAMEs."""
@@ -222,10 +230,11 @@ def pictures(results: Path, out: Path | None, count: int, data_root: tuple[Path,
 
     for path in sheets.sheets(Store(results), data_root, out or results / "pictures", count):
         say(path)
+    suggest("leaderboard", "--format", "html")
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=named("run"))
 @click.argument("image", metavar="IMAGE")
 @click.option("--out", type=Place(file_okay=False), help="Where; default: the run's own folder.")
 @click.option("--segments", type=click.IntRange(1, 40), default=8, help="Segments of IMAGE shown.")
@@ -269,3 +278,4 @@ def migrate(results: Path) -> None:
 
     count = len(Store(results).migrate())
     say(f"{count} record{'s' * (count != 1)} rewritten in schema {SCHEMA_VERSION}")
+    suggest("leaderboard")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
+from bench.commands.completion import named
 from bench.common import interruption, verbosity
 from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error
 from bench.common.text import visible
@@ -92,6 +95,40 @@ def say(text: object) -> None:
     click.echo(visible(str(text)))
 
 
+def suggest(*words: object) -> None:
+    """Name the command that is useful next: a line to standard error, if that is a terminal, and none after ``-q``."""
+    from bench.common.console import console, note
+
+    if console.is_terminal and not verbosity.is_quiet():
+        note("next: " + shlex.join(["bench", *map(str, words), *_carried(words)]))
+
+
+CARRIED = {
+    "results": "--results",
+    "named": "--results",
+    "files": "--plugin",
+    "plugins": "--plugin",
+    "data_root": "--data-root",
+}
+"""Parameters that are said again to the next command, if they were given to this one: where things lie."""
+
+
+def _carried(words: tuple[object, ...]) -> Iterator[str]:
+    """Of what is ``CARRIED`` the part that the command of these ``words`` takes, and that they do not say."""
+    context = click.get_current_context()
+    command = context.find_root().command
+    for word in words:
+        if isinstance(command, click.Group):
+            command = command.commands[str(word)]
+    takes = {option for parameter in command.params for option in parameter.opts} - set(map(str, words))
+    for name, option in CARRIED.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and option in takes:
+            value = context.params[name]
+            values = [os.pathsep.join(map(str, value))] if name == "data_root" else value
+            for one in values if isinstance(values, list | tuple) else [values]:
+                yield from (option, str(one))
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
@@ -162,6 +199,7 @@ protocols = click.option(
     "--protocol",
     "protocols",
     multiple=True,
+    shell_complete=named("protocol"),
     help="Default: closed-set, cross-domain and anomaly, as far as their data is there.",
 )
 

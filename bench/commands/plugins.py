@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.commands import options
-from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json
+from bench.commands.completion import named
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json, suggest
 from bench.common.errors import UserError, near
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ def new(kind: str, name: str, out: Path) -> None:
     from bench.plugins import templates
 
     path = templates.new(kind, name, out)
-    say(f"wrote {path}; next: bench check {name} --plugin {path}")
+    say(path)
+    suggest("check", name, "--plugin", path)
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=named("method", "dataset", "protocol"))
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method to check.")
 @options.plugins
 @options.data_root
@@ -86,6 +88,12 @@ def check(name: str, assignments: tuple[str, ...], data_root: tuple[Path, ...]) 
     if failures:
         fail(f"{name} breaks {failures} rule(s) of the {kind} contract", EXIT_FAILED)
     say(f"{name} honours the {kind} contract")
+    if kind == "method":
+        suggest("run", "--method", name, "--method", "softmax", "--dataset", "toyscapes")
+    elif kind == "data set":
+        suggest("data", "verify", name)
+    else:
+        suggest("run", "--method", "softmax", "--dataset", "toyscapes", "--protocol", name)
 
 
 @click.command(cls=Command)
@@ -107,3 +115,4 @@ def doctor(as_json: bool, data_root: tuple[Path, ...], results: Path, device: st
             say(f"{finding.state.upper() if finding.state == 'problem' else finding.state:<7}  {finding.what}{remedy}")
     if any(finding.state == "problem" for finding in found):
         raise click.exceptions.Exit(EXIT_FAILED)
+    suggest("run", "--method", "gmmseg", "--method", "softmax", "--dataset", "toyscapes")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.commands import options
+from bench.commands.completion import named
 from bench.commands.looking import draw_curve
-from bench.commands.options import EXIT_FAILED, EXIT_USER, Command, Place, say
+from bench.commands.options import EXIT_FAILED, EXIT_USER, Command, Place, say, suggest
 from bench.common import verbosity
 from bench.common.errors import UserError
 
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.option("--method", "method_names", multiple=True, required=True, help="Repeat for a grid.")
-@click.option("--dataset", help="Data set to train on.")
+@click.option(
+    "--method", "method_names", multiple=True, required=True, help="Repeat for a grid.", shell_complete=named("method")
+)
+@click.option("--dataset", help="Data set to train on.", shell_complete=named("dataset"))
 @click.option(
     "--features",
     multiple=True,
     metavar="RUN",
+    shell_complete=named("run"),
     help="Take data, recipe and trained network of a finished run, and fit the methods to what it computes.",
 )
 @click.option("--supervision", help="Labels that training may see.  [default: dense]")
-@click.option("--recipe", help="A recipe's name, or a TOML file.  [default: quick]")
+@click.option(
+    "--recipe", help="A recipe's name, or a TOML file.  [default: quick]", shell_complete=named("recipe", "file")
+)
 @click.option(
     "--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, help="[default: 0, or that of the features]"
 )
@@ -123,6 +129,7 @@ def run(
     if unmade := found.failed + found.mistaken:
         note(f"failed: {', '.join(unmade)}")
         raise click.exceptions.Exit(EXIT_USER if found.mistaken else EXIT_FAILED)
+    suggest("leaderboard")
 
 
 def _given(**settings: str | None) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _given(**settings: str | None) -> dict[str, Any]:
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=named("run"))
 @options.protocols
 @options.data_root
 @options.results
@@ -157,10 +164,11 @@ def evaluate(
         summary.show([error.record])
         raise
     summary.show([renewed])
+    suggest("leaderboard")
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=named("run"))
 @click.argument("images", nargs=-1, required=True, type=Place(), metavar="IMAGE...")
 @click.option("--out", required=True, type=Place(file_okay=False), help="Folder for what is written.")
 @click.option(
@@ -195,10 +203,11 @@ def predict(
     method = runs.load(store, record)
     for path in predictions.predict(method, record, images, out, device, form, dataset or ""):
         say(path)
+    suggest("show", record.run_id)
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=named("run"))
 @click.option("--image", type=Place(), help="Draw masks of this image; without it, of none.")
 @click.option("--count", type=click.IntRange(1, 256), default=8, help="Label maps to draw.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.commands import options
-from bench.commands.options import EXIT_FAILED, Command, Place, load_plugins, say
+from bench.commands.options import EXIT_FAILED, Command, Place, load_plugins, say, suggest
 
 
 @click.command(cls=Command)
@@ -86,6 +86,7 @@ def sweep(
     say(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.interrupted)} stopped")
     if outcome.failed or outcome.interrupted:
         raise click.exceptions.Exit(EXIT_FAILED)
+    suggest("leaderboard")
 
 
 @click.command(cls=Command)
