@@ -271,7 +271,7 @@ def bounds(arguments: argparse.Namespace) -> None:
         raise SystemExit(str(error)) from None
 
     def of(split: Dataset) -> Callable[[], Iterator[Tensor]]:
-        return lambda: (split.label(index) for index in range(len(split)))
+        return lambda: (split.label(index).long() for index in range(len(split)))
 
     steps = CodecSettings().resolved_steps(arguments.run_steps)
     table = arguments.out / f"{arguments.bounds}.json"

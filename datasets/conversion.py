@@ -31,4 +31,4 @@ def png(pixels: np.ndarray) -> bytes:
 
 def label_png(dataset: Dataset, index: int) -> bytes:
     """A PNG of the training ids of an image. Raises DataError if its label is damaged."""
-    return png(np.asarray(dataset.label(index)).astype(np.uint8))
+    return png(dataset.label(index).numpy())

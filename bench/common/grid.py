@@ -90,7 +90,7 @@ class Grid:
         return maps[:, rows][:, :, columns]
 
     def sample_labels(self, labels: Tensor) -> Tensor:
-        """Labels (B, h, w) int64 of the cells of ``labels`` (B, H, W): those at the centres.
+        """Labels (B, h, w) of the cells of ``labels`` (B, H, W) of any integers: those at the centres.
 
         Where that pixel has no annotation, a cell takes the nearest label within it: by centres alone, a grid of stride
         4 would lose 15 of 16 points.
@@ -109,7 +109,7 @@ class Grid:
         cells = (cell_rows[:, None] * w + cell_columns).flatten().expand(len(labels), -1)
         nearest = keys.new_full((len(labels), h * w), unlabelled)
         nearest.scatter_reduce_(1, cells, keys.flatten(1), "amin")
-        return torch.where(at_centres == UNLABELLED, (nearest % 256).view(-1, h, w), at_centres)
+        return torch.where(at_centres == UNLABELLED, (nearest % 256).to(labels.dtype).view(-1, h, w), at_centres)
 
 
 def _size(maps: Tensor) -> Size:
@@ -127,5 +127,5 @@ def subsample(maps: Tensor, size: Size) -> Tensor:
 
 
 def downsample_labels(labels: Tensor, size: Size) -> Tensor:
-    """Labels (B, h, w) int64 of ``labels`` (B, H, W) on ``size`` = (h, w) cells; see ``Grid.sample_labels``."""
+    """Labels (B, h, w) of ``labels`` (B, H, W) on ``size`` = (h, w) cells; see ``Grid.sample_labels``."""
     return Grid.of(_size(labels), size).sample_labels(labels)

@@ -106,7 +106,7 @@ class Augmentation:
         The random resize may lose some of them, now these, now those, as it always has. But where a recipe shrinks
         every image, to half or a third, too few would be left in any crop.
         """
-        return resize_labels(label[None].long(), self.config.crop)[0].to(label.dtype)
+        return resize_labels(label[None], self.config.crop)[0]
 
     @staticmethod
     def _place(map_: Tensor, fill: int, top: int, left: int, box_h: int, box_w: int) -> Tensor:
@@ -154,11 +154,10 @@ class TrainingSet(TorchDataset[Example | DataError]):
             maps = [] if self.regions is None else [self.regions.of(index, sample)]
         except DataError as error:
             return error
-        label = sample.label.to(torch.uint8)
-        present = torch.bincount(label.flatten(), minlength=256)[: len(self.dataset.classes)] > 0
+        present = torch.bincount(sample.label.flatten(), minlength=256)[: len(self.dataset.classes)] > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(self.seed, number))
-            image, label, *maps = self.augmentation(sample.image, label, *maps)
+            image, label, *maps = self.augmentation(sample.image, sample.label, *maps)
         return Example(image, label, present, sample.id, *maps)
 
 

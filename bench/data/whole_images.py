@@ -16,7 +16,7 @@ from methods.base import Batch, Method
 
 def whole_label_maps(dataset: Dataset, inference: InferenceConfig) -> Iterator[Tensor]:
     """Training label maps (H, W) int64, whole and not augmented, at the scale of inference."""
-    labels = (dataset.label(index) for index in range(len(dataset)))
+    labels = (dataset.label(index).long() for index in range(len(dataset)))
     return (resize_labels(label[None], inference.network_size(*label.shape))[0] for label in labels)
 
 
@@ -33,5 +33,4 @@ def whole_batch(sample: Sample, predictor: Predictor) -> Batch:
     """One image with its labels, whole and not augmented, at the scale and on the device of ``predictor``."""
     size = predictor.config.network_size(*sample.label.shape)
     image = sample.image.to(predictor.device).float().div_(255)[None]
-    label = sample.label[None]
-    return Batch(resize(image, size), resize_labels(label, size).to(predictor.device), (sample.id,))
+    return Batch(resize(image, size), resize_labels(sample.label[None], size), (sample.id,)).to(predictor.device)

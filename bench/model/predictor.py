@@ -89,7 +89,7 @@ def enlarge_ids(ids: Tensor, network_size: tuple[int, int], size: tuple[int, int
 
 
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """``labels`` (B, h, w) int64 of images that were resized to ``size``, by nearest neighbours.
+    """``labels`` (B, h, w) of any integers, of images that were resized to ``size``, by nearest neighbours.
 
     For label maps: their pixels fill the image; a network's grid may reach over its edge (``enlarge_ids``). A pixel
     without annotation takes a label that it covers, if any: single labelled pixels outlast shrinking.
@@ -98,7 +98,7 @@ def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
         return labels
     if (labels == UNLABELLED).any():
         return Grid((labels.shape[-2], labels.shape[-1]), None, size).sample_labels(labels)
-    return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+    return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].to(labels.dtype)
 
 
 def draws_nothing(method: Method) -> MethodError:
@@ -150,7 +150,7 @@ class Predictor:
 
     @torch.no_grad()
     def diagnose(self, image: Tensor, label: Tensor) -> Diagnosis | None:
-        """What the method says its errors on ``image`` (3, H, W) uint8 with ``label`` (H, W) are made of.
+        """What the method says its errors on ``image`` (3, H, W) uint8 with ``label`` (H, W) uint8 are made of.
 
         The image enters whole and once, whatever the windows and views of a prediction, and the label is resized
         with it; readings come back at the label's size. None of a method that does not diagnose itself.
@@ -160,7 +160,7 @@ class Predictor:
         given = (label.shape[0], label.shape[1])
         size = self.config.network_size(*given)
         whole = image.to(self.device).float().div_(255)[None]
-        result = self.method.diagnose(resize(whole, size), resize_labels(label[None].to(self.device), size))
+        result = self.method.diagnose(resize(whole, size), resize_labels(label[None].to(self.device), size).long())
         readings = {name: resize_labels(reading, given)[0] for name, reading in result.readings.items()}
         return Diagnosis(readings, result.counts)
 

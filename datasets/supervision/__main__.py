@@ -72,7 +72,7 @@ def contact_sheet(
         dots = kind.startswith(("points", "clicks", "fraction"))
         for index, row in enumerate(rows):
             sample = sparse[index]
-            label = sample.label.numpy().astype(np.uint8)
+            label = sample.label.numpy()
             drawn = tile(sample.image.permute(1, 2, 0).numpy(), label, dataset.classes, scale, dots)
             share = (label < len(dataset.classes)).sum() / max((label != IGNORE).sum(), 1)
             cell = Image.new("RGB", (drawn.shape[1] + MARGIN, drawn.shape[0] + CAPTION + MARGIN), (24, 24, 24))

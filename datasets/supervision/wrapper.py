@@ -150,7 +150,7 @@ class OfficialLabels(SparseDataset):
         return UNLABELLED if self._own else len(self.classes)
 
     def label(self, index: int) -> Tensor:
-        """Decode the label map alone: (H, W) int64 training ids with ``UNLABELLED``."""
+        """Decode the label map alone: (H, W) uint8 training ids with ``UNLABELLED``."""
         label = super().label(index)
         if not self._void_is_unlabelled:
             return label
@@ -213,7 +213,7 @@ class DerivedLabels(SparseDataset):
         return {**{i: i for i in range(len(self.classes))}, UNLABELLED: UNLABELLED, IGNORE: IGNORE}
 
     def label(self, index: int) -> Tensor:
-        """Decode the label map alone: (H, W) int64; one that was lost or damaged in the cache is derived again."""
+        """Decode the label map alone: (H, W) uint8; one that was lost or damaged in the cache is derived again."""
         item = self.items[index]
         try:
             return self.map_ids(cache.read(item.label, self._about(item)), item.label)
@@ -221,11 +221,11 @@ class DerivedLabels(SparseDataset):
             pass
         except files.Damaged as error:
             remark(f"{error}: these labels are derived again")
-        return torch.from_numpy(self.write(index).astype(np.int64))
+        return torch.from_numpy(self.write(index))
 
     def write(self, index: int) -> np.ndarray:
         """Derive the labels of one image, put them into the cache and return them: (H, W) uint8."""
-        dense = self.dense.label(index).numpy().astype(np.uint8)
+        dense = self.dense.label(index).numpy()
         label = derive(self.kind, dense, generator(self.seed, self.items[index].id, self.kind))
         cache.write(self.items[index].label, label, self._about(self.items[index]))
         return label

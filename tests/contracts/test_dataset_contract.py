@@ -191,7 +191,7 @@ class TestSamples:
         allowed = {0, 1, IGNORE} if anomaly else {*range(len(data.classes)), IGNORE, UNLABELLED}
         for index in range(min(len(data), 3)):
             image, label, name_ = data[index]
-            assert (image.dtype, label.dtype) == (torch.uint8, torch.int64)
+            assert image.dtype == label.dtype == torch.uint8
             assert image.ndim == 3
             assert image.shape[0] == 3
             assert image.shape[1:] == label.shape

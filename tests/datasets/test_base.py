@@ -74,7 +74,7 @@ SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)
 def test_map_ids_looks_each_pixel_up_once(mapper, raw):
     """0 becomes 2 and 2 becomes 0: replacing ids one after the other would mix them up."""
     mapped = mapper.map_ids(raw, Path("label.png"))
-    assert mapped.dtype == torch.int64
+    assert mapped.dtype == torch.uint8
     assert mapped.tolist() == [[TABLE[v] for v in row] for row in raw.tolist()]
 
 

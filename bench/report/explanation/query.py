@@ -63,4 +63,4 @@ def _of_data_set(dataset: Dataset, index: int) -> Query:
 
 def _unlabelled(path: Path) -> Query:
     image = read_image(path)
-    return Query(Sample(image, torch.full(image.shape[1:], IGNORE, dtype=torch.int64), path.name), False)
+    return Query(Sample(image, torch.full(image.shape[1:], IGNORE, dtype=torch.uint8), path.name), False)

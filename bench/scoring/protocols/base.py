@@ -55,7 +55,7 @@ class Reading:
     scores: Tensor
     """(C, H, W), on the device of the method; their softmax is the posterior. None is NaN."""
     label: Tensor
-    """(H, W) integer, on the host: 0 to C-1, other ids where a pixel does not count."""
+    """(H, W) int64, on the host: 0 to C-1, other ids where a pixel does not count."""
 
     @cached_property
     def predicted(self) -> Tensor:
@@ -92,7 +92,7 @@ class Image:
     """What the method, not a protocol, stumbled over."""
 
     def __init__(self, sample: Sample, predictor: Predictor) -> None:
-        self.id, self.label, self._pixels, self._predictor = sample.id, sample.label, sample.image, predictor
+        self.id, self.label, self._pixels, self._predictor = sample.id, sample.label.long(), sample.image, predictor
 
     @property
     def size(self) -> tuple[int, int]:

@@ -123,7 +123,7 @@ def test_region_maps_go_the_way_of_the_label(factor, seed):
 def test_batches_carry_the_region_maps_of_their_images(mini, tmp_path):
     for index, item in enumerate(mini.items):
         (tmp_path / item.id).parent.mkdir(exist_ok=True)
-        np.save(tmp_path / f"{item.id}.npy", mini.label(index).numpy() + 1000)
+        np.save(tmp_path / f"{item.id}.npy", mini.label(index).numpy() + np.int32(1000))
     regions = RegionMaps(tmp_path, mini)
     for workers in (0, 1):
         for batch in batches(mini, recipe(workers=workers), regions=regions)[:2]:

@@ -18,6 +18,7 @@ def test_methods_see_whole_label_maps_at_the_scale_of_inference(mini, fabric, tm
         def finish(self, context):
             for labels, batch in zip(context.label_maps(), context.images(), strict=True):
                 assert torch.equal(labels, batch.labels[0])
+                assert labels.dtype == batch.labels.dtype == torch.int64
 
     config = build()
     inference = config.recipe.inference.model_copy(update={"short_side": 24})

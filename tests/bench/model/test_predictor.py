@@ -157,13 +157,14 @@ def test_scale_of_the_recipe_is_the_short_side_within_the_long_one():
     assert InferenceConfig().network_size(123, 45) == (123, 45)
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64])
 @pytest.mark.parametrize("size", [(40, 60), (36, 25), (9, 100)])
-def test_shrunk_label_maps_keep_single_labelled_pixels(size):
-    labels = torch.full((1, 100, 100), UNLABELLED)
+def test_shrunk_label_maps_keep_single_labelled_pixels(size, kind):
+    labels = torch.full((1, 100, 100), UNLABELLED, dtype=kind)
     labels[0, 3::20, 5::20] = torch.arange(25).view(5, 5)
     labels[0, 50:60, 80:] = IGNORE
     small = resize_labels(labels, size)
-    assert small.shape == (1, *size)
+    assert (small.shape, small.dtype) == ((1, *size), kind)
     assert set(small.unique().tolist()) == {*range(25), UNLABELLED, IGNORE}
 
 
@@ -172,6 +173,7 @@ def test_resized_dense_labels_are_the_nearest_ones():
     for size in ((18, 25), (74, 100), (40, 31)):
         expected = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
         assert torch.equal(resize_labels(labels, size), expected)
+        assert torch.equal(resize_labels(labels.to(torch.uint8), size), expected.to(torch.uint8))
 
 
 def test_enlarging_in_one_step_keeps_the_grid():

@@ -76,6 +76,13 @@ def outcomes(evaluation, *protocols):
     return found
 
 
+def test_protocols_see_labels_that_can_be_an_index(evaluation):
+    dataset = evaluation().open(SOURCE, "val")
+    image = Image(dataset[0], evaluation().predictor)
+    assert image.label.dtype == torch.int64
+    assert torch.equal(image.label, dataset.label(0).long())
+
+
 def test_every_image_is_predicted_once_for_all_protocols(evaluation, monkeypatch):
     seen = []
     predict = Predictor.__call__

@@ -99,7 +99,7 @@ def test_a_sparse_data_set_is_a_data_set(camvid, cache, kind):
         dense, sample = camvid[index], sparse[index]
         assert sample.id == dense.id
         assert torch.equal(sample.image, dense.image)
-        assert sample.label.dtype == torch.int64
+        assert sample.label.dtype == torch.uint8
         assert torch.equal(sample.label, sparse.label(index))
         assert torch.equal(sample.label == IGNORE, dense.label == IGNORE)
         labelled = sample.label < UNLABELLED

@@ -44,7 +44,7 @@ def test_samples(root: Path, split: str):
     assert sample.image.shape == (3, 64, 128)
     assert sample.image.dtype == torch.uint8
     assert sample.label.shape == (64, 128)
-    assert sample.label.dtype == torch.int64
+    assert sample.label.dtype == torch.uint8
     assert sample.label.max() < (2 if split == "anomaly" else 14)
 
 
