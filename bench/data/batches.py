@@ -9,7 +9,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +28,6 @@ from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
 from datasets.loading import follow_parent
 from datasets.regions import RegionMaps
 from methods.base import Batch, Progress
-
-T = TypeVar("T")
 
 CROP_TRIES = 10
 """Draws of a crop before one with too much of one class is accepted (mmsegmentation's number)."""
@@ -313,41 +311,3 @@ def class_presence(
     np.save(buffer, presence)
     files.write_sealed(path, buffer.getbuffer(), about)
     return presence
-
-
-SAMPLED_FILES = 16
-"""Files of a split, evenly spaced, that enter its fingerprint with their bytes."""
-
-
-def describe(dataset: Dataset) -> DatasetInfo:
-    """Number of images; SHA-256 over all ids and the bytes of evenly spaced label files; and ``content``."""
-    digest = hashlib.sha256()
-    for item in dataset.items:
-        digest.update(item.id.encode(errors="surrogateescape") + b"\0")
-    for item in _spaced(dataset.items):
-        digest.update(item.label.read_bytes())
-    return DatasetInfo(
-        name=dataset.name,
-        split=dataset.split,
-        images=len(dataset),
-        fingerprint=digest.hexdigest(),
-        content=content([item.image for item in dataset.items], [item.label for item in dataset.items]),
-    )
-
-
-def content(*groups: Sequence[Path]) -> str:
-    """SHA-256 over the sizes of all files and the bytes of evenly spaced ones of each group.
-
-    Reading all of a large data set would take as long as an epoch. A change that keeps a file's size is seen in those
-    that are read.
-    """
-    digest = hashlib.sha256()
-    for paths in groups:
-        digest.update(repr([path.stat().st_size for path in paths]).encode())
-        for path in _spaced(paths):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _spaced(things: Sequence[T]) -> list[T]:
-    return [things[i] for i in np.unique(np.linspace(0, len(things) - 1, SAMPLED_FILES).astype(int))]

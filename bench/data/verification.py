@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.common.console import progress
+from bench.data.fingerprint import describe
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item, Roots
 from datasets.integrity import reason
 
@@ -154,8 +155,6 @@ class Tally:
             return found
         found.remarks += self._remarks()
         if all(path.is_file() for item in self.dataset.items for path in (item.image, item.label)):
-            from bench.data.batches import describe  # here: torch takes seconds
-
             found.fingerprint = describe(self.dataset).fingerprint
         return found
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.common.errors import UserError
 from bench.config.tables import RunConfig
-from bench.data import batches as data
+from bench.data import fingerprint
 from bench.plugins import registry
 from bench.plugins.files import changed_plugin
 from bench.records.store import Store
@@ -100,7 +100,7 @@ def require_same_data(record: Record, planned: Plan, dense: Dataset | MissingDat
     for name, targets in planned.targets.items():
         for target in targets:
             scored = record.protocols[name].targets[registry.protocols.get(name).target_name(target)].dataset
-            now = data.describe(open_(*target))
+            now = fingerprint.describe(open_(*target))
             if scored != now.model_copy(update={} if scored.content else {"content": None}):
                 raise UserError(
                     f"{name} of run {record.run_id} was scored on other data than {'/'.join(target)} holds now; "
@@ -133,12 +133,12 @@ def _supervised(dense: Dataset, config: RunConfig, store: Store) -> Dataset:
 
 def _describe(dense: Dataset, config: RunConfig) -> DatasetInfo:
     """Which data training reads: published sparse labels count too, derived ones follow from the dense labels."""
-    info = data.describe(dense)
+    info = fingerprint.describe(dense)
     published = official.find(dense, parse(config.data.supervision))
     if published is None:
         return info
     images, labels = [item.image for item in dense.items], [item.label for item in dense.items]
-    return info.model_copy(update={"content": data.content(images, labels, published.files)})
+    return info.model_copy(update={"content": fingerprint.content(images, labels, published.files)})
 
 
 def _source(dense: Dataset, config: RunConfig) -> str:

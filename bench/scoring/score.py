@@ -17,6 +17,7 @@ from bench.common.console import ProgressBar
 from bench.common.errors import RunFailed, UserError, disk_is_full
 from bench.common.verbosity import is_verbose
 from bench.data import batches as data
+from bench.data.fingerprint import describe
 from bench.schema import side_file
 from bench.schema.record import Scores
 from bench.scoring.metrics.images import NonFiniteScore
@@ -131,7 +132,7 @@ class _Strand:
         }
         ordered = self._ordered
         self.scores = Scores(
-            dataset=data.describe(self.dataset),
+            dataset=describe(self.dataset),
             metrics=ordered(found.metrics),
             per_class={metric: numbers(values) for metric, values in found.per_class.items()},
             by_score={name: ordered(values) for name, values in found.by_score.items()},

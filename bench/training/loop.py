@@ -23,6 +23,7 @@ from bench.common.console import ProgressBar, note, progress
 from bench.common.errors import RunFailed
 from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
+from bench.data.fingerprint import describe
 from bench.data.whole_images import whole_batches, whole_label_maps
 from bench.model.weights import MODEL, build_method, save_model, take_network
 from bench.schema.record import Training
@@ -152,7 +153,7 @@ def _batches(dataset: Dataset, config: RunConfig, fabric: Fabric, context: Conte
     """This rank's training batches from ``first_step`` on."""
     presence = None
     if config.recipe.class_balanced:
-        presence = data.class_presence(dataset, data.describe(dataset), context.cache, context.progress, note)
+        presence = data.class_presence(dataset, describe(dataset), context.cache, context.progress, note)
     return data.training_batches(
         dataset,
         config.recipe,

@@ -28,6 +28,7 @@ from bench.common.errors import UserError
 from bench.common.tensors import serialised
 from bench.config import tables as config
 from bench.data import batches as data
+from bench.data.fingerprint import describe
 from bench.model import weights as models
 from bench.plugins import registry
 from bench.records import store as records
@@ -261,7 +262,7 @@ def kinds(run_config, store, record, fabric, mini, notes, tmp_path, monkeypatch,
 
     def presence() -> Kind:
         def read():
-            return data.class_presence(mini, data.describe(mini), cache, bar, told).tolist()
+            return data.class_presence(mini, describe(mini), cache, bar, told).tolist()
 
         read()
         return Kind(next(cache.glob("presence-*")), read, notes)

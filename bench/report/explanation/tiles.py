@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bench.common.console import note, progress
-from bench.data import batches as data
+from bench.data.fingerprint import describe
 from bench.data.whole_images import whole_batch
 from bench.model.predictor import Predictor
 from bench.report.explanation.retrieval import segment_map
@@ -66,7 +66,7 @@ class TrainingImages:
         assert record.data is not None
         try:
             dataset = open_(record.data.name, record.data.split)
-            if data.describe(dataset).fingerprint == record.data.fingerprint:
+            if describe(dataset).fingerprint == record.data.fingerprint:
                 return cls(dataset, predictor)
             reason = f"{dataset.folder} is not the data that the run was trained on"
         except DataError as error:

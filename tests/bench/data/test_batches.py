@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from bench.config.tables import AugmentationConfig, InferenceConfig, Recipe
 from bench.data import batches as data
+from bench.data.fingerprint import describe
 from datasets.base import IGNORE, UNLABELLED, DataError
 from datasets.regions import RegionMaps
 from methods.base import Batch
@@ -197,8 +198,8 @@ def test_presence_is_counted_once_and_cached(mini, tmp_path):
         calls.append(1)
         return items
 
-    first = data.class_presence(mini, data.describe(mini), tmp_path, progress, pytest.fail)
-    second = data.class_presence(mini, data.describe(mini), tmp_path, progress, pytest.fail)
+    first = data.class_presence(mini, describe(mini), tmp_path, progress, pytest.fail)
+    second = data.class_presence(mini, describe(mini), tmp_path, progress, pytest.fail)
     assert np.array_equal(first, second)
     assert len(calls) == 1
     for row, index in zip(first, range(len(mini)), strict=True):
@@ -217,40 +218,6 @@ def test_damaged_image_in_a_loader_process_is_still_one_sentence(mini, tmp_path,
     with pytest.raises(DataError, match=r"broken\.png") as caught:
         batches(damaged, recipe(workers=workers))
     assert "\n" not in str(caught.value)
-
-
-def test_fingerprint_follows_ids_and_labels(mini, tmp_path):
-    import copy
-
-    base = data.describe(mini)
-    assert base.images == len(mini)
-    renamed = copy.copy(mini)
-    renamed.items = [mini.items[0]._replace(id="other"), *mini.items[1:]]
-    assert data.describe(renamed).fingerprint != base.fingerprint
-    changed = copy.copy(mini)
-    other = tmp_path / "label.png"
-    other.write_bytes(mini.items[0].label.read_bytes() + b"x")
-    changed.items = [mini.items[0]._replace(label=other), *mini.items[1:]]
-    assert data.describe(changed).fingerprint != base.fingerprint
-
-
-def test_content_follows_the_size_of_every_file_and_the_bytes_of_some(mini, tmp_path):
-    import copy
-
-    def with_image(index, content):
-        changed = copy.copy(mini)
-        path = tmp_path / f"{len(content)}-{index}.png"
-        path.write_bytes(content)
-        changed.items = [*mini.items]
-        changed.items[index] = mini.items[index]._replace(image=path)
-        return data.describe(changed)
-
-    base, original = data.describe(mini), mini.items[0].image.read_bytes()
-    assert with_image(0, original) == base
-    flipped = bytes([original[0] ^ 1]) + original[1:]
-    for changed in (with_image(0, flipped), with_image(1, original + b"x")):
-        assert changed.fingerprint == base.fingerprint
-        assert changed.content != base.content
 
 
 def test_a_batch_is_widened_once_on_its_device():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.batches import describe
+from bench.data.fingerprint import describe
 from bench.data.verification import verify
 from bench.plugins import registry
 from datasets.base import IGNORE, DataError, Dataset, Item, Split, list_files
