@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -23,6 +24,9 @@ _CORRUPT = (
 )
 """What Pillow's decoders raise on damaged files beside ``integrity.DECODING_ERRORS``."""
 
+_CATCHING = Lock()
+"""Held while warnings are caught: threads share the filters, and would leave each other's behind."""
+
 _BITS, _INVERTED, _SIGN = 258, 262, 339
 """Tags of TIFF."""
 
@@ -40,15 +44,20 @@ def read_rgb(path: Path, *, as_seen: bool = False) -> np.ndarray:
     """
     if path.exists() and not path.is_file():
         raise ValueError("it is no regular file")
-    with warnings.catch_warnings():
+    try:
+        with _opened(path) as image:
+            return _rgb(ImageOps.exif_transpose(image), image, opaque=True) if as_seen else _rgb(image, image)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ValueError(f"it has over {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs have") from None
+    except _CORRUPT as error:
+        raise ValueError(f"it is damaged: {type(error).__name__}") from error
+
+
+def _opened(path: Path) -> Image.Image:
+    """The image before it is decoded; what Pillow warns of is an error."""
+    with _CATCHING, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                return _rgb(ImageOps.exif_transpose(image), image, opaque=True) if as_seen else _rgb(image, image)
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise ValueError(f"it has over {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs have") from None
-        except _CORRUPT as error:
-            raise ValueError(f"it is damaged: {type(error).__name__}") from error
+        return Image.open(path, formats=FORMATS)
 
 
 def _rgb(image: Image.Image, file: Image.Image, opaque: bool = False) -> np.ndarray:

@@ -24,7 +24,7 @@ from bench.common import files
 from bench.config.tables import AugmentationConfig, InferenceConfig, Recipe
 from bench.model.predictor import resize_labels
 from bench.schema.record import DatasetInfo
-from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Sample
+from datasets.base import IGNORE, UNLABELLED, DataError, Dataset
 from datasets.loading import follow_parent
 from datasets.regions import RegionMaps
 from methods.base import Batch, Progress
@@ -250,40 +250,6 @@ def training_batches(
         if isinstance(collated, DataError):
             raise collated
         yield collated.to(device)
-
-
-class Whole(TorchDataset[Sample | DataError]):
-    """A data set as torch's loader wants it, for reading ahead in another process."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Sample | DataError:
-        try:
-            return self.dataset[index]
-        except DataError as error:
-            return error
-
-
-def single(samples: list[Sample | DataError]) -> Sample | DataError:
-    """Unpack the batch of one that a loader makes."""
-    return samples[0]
-
-
-def whole_samples(dataset: Dataset, workers: int = 1) -> Iterator[Sample]:
-    """Every sample of a data set in order, decoded ahead of use."""
-    for sample in reader(Whole(dataset), workers):
-        if isinstance(sample, DataError):
-            raise sample
-        yield sample
-
-
-def reader(samples: TorchDataset[Sample | DataError], workers: int = 1) -> DataLoader[Sample | DataError]:
-    """Reads ``samples`` in order, one by one, decoded ahead of use."""
-    return DataLoader(samples, batch_size=1, num_workers=workers, collate_fn=single, worker_init_fn=follow_parent)
 
 
 def class_presence(

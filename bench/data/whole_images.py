@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.config.tables import InferenceConfig
-from bench.data import batches as data
+from bench.data.reading import read_ahead
 from bench.model.predictor import Predictor, resize, resize_labels
 from datasets.base import Dataset, Sample
 from methods.base import Batch, Method
@@ -25,7 +25,7 @@ def whole_batches(
 ) -> Iterator[Batch]:
     """Training images with labels, whole and not augmented, one per batch, at the scale of inference."""
     predictor = Predictor(method, inference, device)
-    for sample in data.whole_samples(dataset):
+    for sample in read_ahead(dataset):
         yield whole_batch(sample, predictor)
 
 

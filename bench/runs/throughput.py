@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterable, Iterator
 
@@ -10,7 +9,8 @@ import torch
 from lightning.fabric import Fabric
 
 from bench.config import tables as config
-from bench.data import batches as data
+from bench.data.batches import training_batches
+from bench.data.reading import AHEAD, read_ahead
 from bench.model.weights import build_method
 from bench.plugins import registry
 from bench.training import ranks
@@ -28,8 +28,7 @@ def measure(plugin: type[Dataset], root: Roots, recipe: str, images: int, device
     dataset = plugin(root, plugin.train_split or next(iter(plugin.splits)), allow_partial=True)
     indices = [i % len(dataset) for i in range(images)]
     yield "decoded, by one thread", _rate((dataset[i] for i in indices), 1)
-    repeated = itertools.chain.from_iterable(data.whole_samples(dataset) for _ in range(-(-images // len(dataset))))
-    yield "read ahead for scoring, by one process", _rate(itertools.islice(repeated, images), 1)
+    yield f"read ahead for scoring, by {AHEAD} threads", _rate(read_ahead(dataset, indices), 1)
     if plugin.train_split is None:
         return
     method = registry.methods.get("softmax")
@@ -38,7 +37,7 @@ def measure(plugin: type[Dataset], root: Roots, recipe: str, images: int, device
     fabric = ranks.make_fabric(device, run.recipe.precision)
     steps = max(images // size, 2) + 1
     endless = run.recipe.model_copy(update={"steps": steps, "accumulate": 1})
-    batches = data.training_batches(dataset, endless, 0, fabric.device)
+    batches = training_batches(dataset, endless, 0, fabric.device)
     yield f"in batches of {size} crops of {width}x{height}, by {run.recipe.workers} processes", _rate(batches, size)
     need = size / _step_seconds(run, dataset, fabric)
     network = f"{run.network.architecture_label()} with {run.network.encoder}"

@@ -11,19 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Subset
 
 from bench.common.console import ProgressBar
 from bench.common.errors import RunFailed, UserError, disk_is_full
 from bench.common.verbosity import is_verbose
-from bench.data import batches as data
 from bench.data.fingerprint import describe
+from bench.data.reading import read_ahead
 from bench.schema import side_file
 from bench.schema.record import Scores
 from bench.scoring.metrics.images import NonFiniteScore
 from bench.scoring.metrics.ranking import UndefinedMetric
 from bench.scoring.protocols.base import Evaluation, Found, Image, Pass, Protocol, Steps, numbers
-from datasets.base import DataError, Dataset, Sample
+from datasets.base import Dataset, Sample
 
 
 @dataclass
@@ -175,11 +174,9 @@ def _pass(evaluation: Evaluation, widest: Pass, together: list[tuple[_Strand, Pa
 
 def samples(evaluation: Evaluation, dataset: Dataset, description: str) -> Iterator[Sample]:
     """This rank's share of the split, decoded ahead, with a progress bar."""
-    share = Subset(data.Whole(dataset), range(evaluation.rank, len(dataset), evaluation.world))
+    share = range(evaluation.rank, len(dataset), evaluation.world)
     with ProgressBar(description, len(share)) as bar:
-        for sample in data.reader(share):
-            if isinstance(sample, DataError):
-                raise sample
+        for sample in read_ahead(dataset, share):
             yield sample
             bar.advance()
 
