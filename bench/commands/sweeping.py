@@ -14,7 +14,11 @@ from bench.commands.options import EXIT_FAILED, Command, Place, load_plugins, sa
 @click.command(cls=Command)
 @click.argument("grid", type=Place(dir_okay=False), metavar="GRID.toml")
 @click.option("--launcher", type=click.Choice(["local", "slurm", "ray"]), default="local")
-@click.option("--jobs", type=click.IntRange(1), help="Runs at once, locally.  [default: one for each GPU, or one]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Runs at once.  [default: here one for each GPU, or one; on a cluster as many as it takes]",
+)
 @click.option("--only", type=click.Choice(["failed", "missing"]), help="Runs that failed, or that have no record.")
 @click.option("--dry-run", is_flag=True, help="Only print the plan.")
 @options.data_root
@@ -41,7 +45,6 @@ def sweep(
     import torch
 
     from bench.common import names
-    from bench.common.errors import UserError
     from bench.records.environment import hardware
     from bench.records.store import Store
     from bench.runs.forecast import forecasts
@@ -75,12 +78,10 @@ def sweep(
     made: launchers.Launcher
     if launcher == "local":
         made = launchers.Local(jobs, devices)
-    elif jobs is not None:
-        raise UserError(f"--jobs is for --launcher local; {launcher} decides how many runs go at once")
     elif launcher == "slurm":
-        made = launchers.Slurm(results / "sweeps" / "slurm", asked.slurm)
+        made = launchers.Slurm(results / "sweeps" / "slurm", asked.slurm, jobs)
     else:
-        made = launchers.Ray(asked.ray)
+        made = launchers.Ray(asked.ray, jobs)
     lines = [plan.Planned(run.config, [*run.words, *where]) for run in chosen]
     outcome = schedule.work(lines, store, made, asked.protocols)
     say(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.interrupted)} stopped")

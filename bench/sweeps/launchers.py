@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from bench.common.errors import UserError
 
+MANY = 10_000
+"""Runs that are handed to a cluster at once, where they wait for their turn."""
+
 
 class Job(Protocol):
     """A run that was started."""
@@ -27,7 +30,7 @@ class Launcher(Protocol):
     """Starts runs."""
 
     slots: int
-    """At once; those of a cluster wait there."""
+    """Runs that are started and have not ended, at most."""
 
     def start(self, words: Sequence[str], log: Path) -> Job:
         """Start ``bench WORDS``, with its output in the file ``log``."""
@@ -103,9 +106,10 @@ class Work:
 class Slurm:
     """Jobs of SLURM, or of ``cluster``, another one of submitit's."""
 
-    slots = 10_000
-
-    def __init__(self, folder: Path, parameters: Mapping[str, Any], cluster: str = "slurm") -> None:
+    def __init__(
+        self, folder: Path, parameters: Mapping[str, Any], jobs: int | None = None, cluster: str = "slurm"
+    ) -> None:
+        self.slots = jobs or MANY
         try:
             import submitit
         except ImportError:
@@ -143,9 +147,8 @@ class SlurmJob:
 class Ray:
     """Tasks of Ray, on the cluster of $RAY_ADDRESS or this machine. One that lost its node starts again on another."""
 
-    slots = 10_000
-
-    def __init__(self, resources: Mapping[str, Any]) -> None:
+    def __init__(self, resources: Mapping[str, Any], jobs: int | None = None) -> None:
+        self.slots = jobs or MANY
         try:
             import ray
         except ImportError:

@@ -200,6 +200,30 @@ def test_a_job_of_submitit_makes_the_run_and_goes_on_after_preemption(grid, data
     assert again.function.words == ["run"]
 
 
+def test_no_more_jobs_than_asked_for_are_on_a_cluster_at_once(call, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    at_once = []
+
+    class LocalCluster(launchers.Slurm):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, cluster="local")
+            self.submitted = []
+
+        def start(self, words, log):
+            self.submitted.append(super().start(words, log))
+            at_once.append(sum(job.ended() is None for job in self.submitted))
+            return self.submitted[-1]
+
+    monkeypatch.setattr(launchers, "Slurm", LocalCluster)
+    path = tmp_path / "small.toml"
+    path.write_text(
+        "methods = ['majority']\ndatasets = ['toyscapes_mini']\nprotocols = ['closed-set']\nseeds = [0, 1]\n"
+    )
+    outcome = call("sweep", path, "--launcher", "slurm", "--jobs", "1")
+    assert outcome.exit_code == 0, outcome.output
+    assert at_once == [1, 1]
+
+
 def test_the_job_script_of_slurm_asks_for_what_the_grid_says(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setattr("submitit.SlurmExecutor.affinity", lambda *_: 2)
