@@ -27,6 +27,9 @@ EXTRAS = {
     "faiss": "faiss",
     "hdf5": "h5py",
     "parquet": "pyarrow",
+    "ray": "ray",
+    "search": "optuna",
+    "slurm": "submitit",
     "tensorboard": "tensorboard",
 }
 """What may be installed besides, and the module by which it is known."""

@@ -38,7 +38,8 @@ def sweep(
 ) -> None:
     """Make all runs of a grid: methods x data sets x supervisions x seeds x settings, as GRID.toml names them.
 
-    Each is what `bench run` makes. The same command continues an interrupted sweep.
+    Each is what `bench run` makes. With a table [search], settings are searched for in place of all combinations. The
+    same command continues an interrupted sweep.
     """
     import os
 
@@ -49,43 +50,63 @@ def sweep(
     from bench.records.store import Store
     from bench.runs.forecast import forecasts
     from bench.runs.plan import require_possible
-    from bench.sweeps import launchers, plan, schedule
+    from bench.sweeps import launchers, plan, schedule, search
     from bench.sweeps.states import state
 
     load_plugins(plugins)
     store, asked = Store(results), plan.read(grid)
     name = names.require("the name of a grid's file", grid.stem)
-    runs = plan.planned(asked)
     devices = 0 if device == "cpu" else torch.cuda.device_count()
     place = torch.device("cuda" if devices else "cpu")
-    require_possible([run.config for run in runs], place)
-    found = {run.run: state(store, run.run, asked.protocols) for run in runs}
-    chosen = [run for run in runs if schedule.ONLY[only](found[run.run])]
-    say(f"{len(runs)} runs: {schedule.counted(found.values())}; {len(chosen)} to make")
-    estimates = forecasts([run.config for run in chosen], store, hardware(place), asked.protocols, force=True)
-    for run, estimate in zip(chosen, estimates):
-        say(estimate.sentence)
-        if dry_run:
-            say("  " + shlex.join(["bench", *run.words]))
-    known = [estimate.minutes for estimate in estimates if estimate.minutes is not None]
-    say(f"about {sum(known):.0f} min for {len(known)} of {len(chosen)} runs, of which runs like them are known")
-    if dry_run or not chosen:
-        return
-    store.require_writable()
-    plan.keep(store, name, runs)
     where = ["--results", str(results), "--data-root", os.pathsep.join(map(str, data_root)), "--device", device]
     where += [word for path in plugins for word in ("--plugin", str(path))]
-    made: launchers.Launcher
-    if launcher == "local":
-        made = launchers.Local(jobs, devices)
-    elif launcher == "slurm":
-        made = launchers.Slurm(results / "sweeps" / "slurm", asked.slurm, jobs)
-    else:
-        made = launchers.Ray(asked.ray, jobs)
-    lines = [plan.Planned(run.config, [*run.words, *where]) for run in chosen]
-    outcome = schedule.work(lines, store, made, asked.protocols)
-    say(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.interrupted)} stopped")
-    if outcome.failed or outcome.interrupted:
+
+    def to_make(runs: list[plan.Planned]) -> list[plan.Planned]:
+        require_possible([run.config for run in runs], place)
+        found = {run.run: state(store, run.run, asked.protocols) for run in runs}
+        chosen = [run for run in runs if schedule.ONLY[only](found[run.run])]
+        if studies and not chosen:  # a round that is done
+            return []
+        say(f"{len(runs)} runs: {schedule.counted(found.values())}; {len(chosen)} to make")
+        estimates = forecasts([run.config for run in chosen], store, hardware(place), asked.protocols, force=True)
+        for run, estimate in zip(chosen, estimates):
+            say(estimate.sentence)
+            if dry_run:
+                say("  " + shlex.join(["bench", *run.words]))
+        minutes = [estimate.minutes for estimate in estimates if estimate.minutes is not None]
+        say(f"about {sum(minutes):.0f} min for {len(minutes)} of {len(chosen)} runs, of which runs like them are known")
+        return chosen
+
+    def launched() -> launchers.Launcher:
+        store.require_writable()
+        if launcher == "local":
+            return launchers.Local(jobs, devices)
+        if launcher == "slurm":
+            return launchers.Slurm(results / "sweeps" / "slurm", asked.slurm, jobs)
+        return launchers.Ray(asked.ray, jobs)
+
+    studies = [] if asked.search is None else search.studies(asked, asked.search)
+    rounds = search.rounds(studies, store) if studies else iter([plan.planned(asked)])
+    made: launchers.Launcher | None = None
+    known: list[plan.Planned] = []
+    whole = True
+    for runs in rounds:
+        known += runs
+        if not (chosen := to_make(runs)):
+            continue
+        if dry_run:
+            return
+        made = made or launched()
+        plan.keep(store, name, known)
+        lines = [plan.Planned(run.config, [*run.words, *where]) for run in chosen]
+        outcome = schedule.work(lines, store, made, asked.protocols)
+        say(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.interrupted)} stopped")
+        whole = whole and not outcome.failed + outcome.interrupted
+        if outcome.interrupted:
+            break
+    for study in studies:
+        say(study.sentence)
+    if not whole:
         raise click.exceptions.Exit(EXIT_FAILED)
     suggest("leaderboard")
 
