@@ -125,6 +125,13 @@ class Batch:
         regions = None if moved.regions is None else moved.regions.long()
         return replace(moved, images=images, labels=moved.labels.long(), regions=regions)
 
+    def split(self, size: int) -> list[Batch]:
+        """Its images in batches of ``size``, of which the last may be smaller."""
+        return [self._part(slice(first, first + size)) for first in range(0, len(self.images), size)]
+
+    def _part(self, images: slice) -> Batch:
+        return replace(self._each(lambda tensor: tensor[images]), ids=self.ids[images])
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         tensors: dict[str, Any] = {n: change(value) for n, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors)

@@ -15,6 +15,10 @@ class RunFailed(Exception):
     """A run that cannot go on (non-finite loss, say): its reason becomes a row, and the grid goes on."""
 
 
+class OutOfMemory(RunFailed):
+    """Memory ran out: on this rank, of which the others know nothing."""
+
+
 class RankLost(Exception):
     """Another rank has gone, so that this one cannot go on; without a text where one more rank says so."""
 

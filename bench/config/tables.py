@@ -157,6 +157,12 @@ class Recipe(Part):
     steps: int = Field(300, ge=1, le=MAX_COUNT, description="optimiser steps")
     batch_size: int = Field(8, ge=1, le=4096, description="images of a batch, which ranks share evenly")
     accumulate: int = Field(1, ge=1, le=4096, description="batches a step")
+    micro_batch: int | Literal["auto"] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # runs of before it was there keep their ids
+        description="images of a rank that pass at once, over which gradients add up to the batch's; auto: the most "
+        "that memory holds; none: all",
+    )
     precision: Literal["32", "bf16-mixed", "16-mixed"] = Field("32", description="arithmetic of the network")
     class_balanced: bool = Field(
         False,
@@ -169,6 +175,13 @@ class Recipe(Part):
     checkpoint_every: int = Field(100, ge=1, le=MAX_COUNT, description="steps between training checkpoints")
     log_every: int = Field(10, ge=1, le=MAX_COUNT, description="steps between rows of the log")
     logger: Literal["csv", "tensorboard"] = Field("csv", description="where the losses go, in the run's folder")
+
+    @field_validator("micro_batch", mode="before")
+    @classmethod
+    def _countable(cls, value: Any) -> Any:
+        if value not in (None, "auto") and not (isinstance(value, int) and 1 <= value <= 4096):
+            raise ValueError("should be a number of images from 1 to 4096, or auto")
+        return value
 
 
 class DataConfig(Part):

@@ -17,12 +17,18 @@ from torch.nn import functional as F
 
 from bench.common.grid import Grid, upsample
 from bench.common.labels import UNLABELLED
+from bench.common.memory import within_memory
 from bench.config.tables import InferenceConfig
 from methods.base import Method, MethodError, Prediction
 from methods.capabilities import Diagnoses, Diagnosis, DrawsLabelMaps
 
 LOG_ZERO = -200.0
 """Stands for the logarithm of 0: finite, yet its softmax is exactly 0, so that what is impossible stays so."""
+LESS_AT_ONCE = {
+    "whole": "lower recipe.inference.short_side, or set recipe.inference.mode=slide",
+    "slide": "lower recipe.inference.window, and recipe.inference.stride with it",
+}
+"""What to do where an image does not fit, by mode."""
 
 
 @dataclass
@@ -122,9 +128,10 @@ class Predictor:
         """Predict ``image`` (3, H, W) uint8."""
         began = self._now()
         size = self.config.network_size(*image.shape[-2:])
-        whole = image.to(self.device).float().div_(255)[None]
-        views = [self._view(whole, size, scale, mirror) for scale, mirror in self._views()]
-        maps = self._average(views)
+        with within_memory(f"the prediction of an image of {size[1]}x{size[0]}", LESS_AT_ONCE[self.config.mode]):
+            whole = image.to(self.device).float().div_(255)[None]
+            views = [self._view(whole, size, scale, mirror) for scale, mirror in self._views()]
+            maps = self._average(views)
         self.seconds.append(self._now() - began)
         return ImagePrediction(maps, size)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from bench.config.tables import RunConfig
+from bench.config.tables import Recipe, RunConfig
 from bench.records.store import Store
 from bench.schema.record import Record
 from bench.training.checkpoint import CHECKPOINT
@@ -91,6 +91,8 @@ def _minutes(record: Record, steps: int) -> float:
 def _costs_alike(known: RunConfig, config: RunConfig) -> bool:
     """Whether a step of both computes the same network on as many pixels."""
     one, two = known.recipe, config.recipe
-    return (known.data.name, known.network, one.batch_size, one.accumulate, one.augmentation.crop, one.precision) == (
-        config.data.name, config.network, two.batch_size, two.accumulate, two.augmentation.crop, two.precision
-    )  # fmt: skip
+
+    def pixels(recipe: Recipe) -> tuple[object, ...]:
+        return recipe.batch_size, recipe.accumulate, recipe.micro_batch, recipe.augmentation.crop, recipe.precision
+
+    return (known.data.name, known.network, *pixels(one)) == (config.data.name, config.network, *pixels(two))

@@ -66,6 +66,12 @@ def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None
                 f"a batch of {config.recipe.batch_size} images cannot be shared evenly by {config.ranks} processes; "
                 f"set recipe.batch_size to a multiple of {config.ranks}, or start fewer"
             )
+        at_once, share = config.recipe.micro_batch, config.recipe.batch_size // config.ranks
+        if isinstance(at_once, int) and share % at_once:
+            raise UserError(
+                f"recipe.micro_batch={at_once} does not divide the {share} images of a process; set it to a divisor of "
+                f"{share}, or to auto"
+            )
     new = [c for c in configs if c.features is None]
     shared = [c for c in new if not issubclass(registry.methods.get(c.method_name), BringsNetwork)]
     for network in {config.network.model_dump_json(): config.network for config in shared}.values():

@@ -36,6 +36,8 @@ class Training(BaseModel):
     parameters: int
     """Trainable parameters of network and head."""
     peak_memory_mb: float
+    micro_batch: int | None = None
+    """Images that passed at once, where recipe.micro_batch=auto found how many can."""
     final_losses: dict[str, float] = {}
 
 

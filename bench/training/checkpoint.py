@@ -38,6 +38,8 @@ class Checkpoint:
     """A hash of the training data, where it is known."""
     plugins: Mapping[str, str] = field(default_factory=dict)
     """Hashes of the files of a method and a data set from outside the suite, by name."""
+    micro_batch: int | None = None
+    """Images that pass at once, where the recipe leaves it to be found; ``resume`` sets it."""
 
     def save(
         self,
@@ -56,7 +58,7 @@ class Checkpoint:
             "step": step,
             "method": method.state_dict(),
             "optimiser": optimiser.state_dict(),
-            "history": {"seconds": seconds, "losses": dict(losses)},
+            "history": {"seconds": seconds, "losses": dict(losses), "micro_batch": self.micro_batch},
         }
         files.write_sealed(self.path, serialised(state), ABOUT)
 
@@ -91,6 +93,7 @@ class Checkpoint:
             self.fabric.strategy.precision.load_state_dict(state["precision"])
             step, seconds = int(state["step"]), float(state["history"]["seconds"])
             losses = dict(state["history"].get("losses", {}))
+            self.micro_batch = state["history"].get("micro_batch")
             if not 0 < step < steps + bool(losses):  # kept after the last step, it would have some
                 raise ValueError(f"it is of step {step}, of {steps}")
         except files.Damaged as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,21 +21,26 @@ from torch import Tensor, nn
 
 from bench.common import interruption
 from bench.common.console import ProgressBar, note, progress
-from bench.common.errors import RunFailed
+from bench.common.errors import OutOfMemory, RunFailed
+from bench.common.memory import largest, within_memory
 from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
 from bench.data.fingerprint import describe
 from bench.data.whole_images import whole_batches, whole_label_maps
+from bench.model.predictor import LESS_AT_ONCE
 from bench.model.weights import MODEL, build_method, save_model, take_network
 from bench.schema.record import Training
 from bench.training.checkpoint import CHECKPOINT, Checkpoint
 from bench.training.loss_log import LossLog
 from bench.training.optimiser import make_optimiser, schedule
-from bench.training.ranks import FabricCollectives, asked_to_stop, require_precision, synchronise_norms
+from bench.training.ranks import FabricCollectives, asked_to_stop, most, require_precision, synchronise_norms
 from datasets.base import Dataset
 from datasets.regions import RegionMaps
 from methods.base import ONE_RANK, Batch, Collectives, Context, Losses, Method, MethodError
 from methods.capabilities import NotTrained
+
+SMALLER_CROP = "lower recipe.augmentation.crop, or take a smaller network.encoder"
+"""What to do where one crop does not fit."""
 
 
 class LossModule(nn.Module):
@@ -93,44 +99,26 @@ def train(
     recipe = config.recipe
     device = fabric.device
     require_precision(recipe.precision, device)
-    if device.type == "cuda":  # else the peak of a run is at least that of those before it in a grid
-        torch.cuda.reset_peak_memory_stats(device)
     folder.mkdir(parents=True, exist_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
-    method = build_method(method_class, config, dataset.classes)
-    if config.features is not None and features is not None:
-        take_network(method, features, config.features.hash)
-    method = method.to(device)
-    collectives = FabricCollectives(fabric) if fabric.world_size > 1 else ONE_RANK
-    if fabric.world_size > 1:
-        synchronise_norms(method, collectives, device)
-    method.collectives = collectives
-    context = Context(
-        device=device,
-        seed=config.seed,
-        steps=recipe.steps,
-        step=0,
-        collectives=collectives,
-        cache=cache,
-        label_maps=partial(whole_label_maps, dataset, recipe.inference),
-        images=partial(whole_batches, dataset, recipe.inference, device, method),
-        progress=progress,
-        note=note,
-    )
-    with torch.no_grad():
-        method.prepare(context)
+    checkpoint = Checkpoint(folder / CHECKPOINT, config, fabric, content, plugins)
+    is_trained = not issubclass(method_class, NotTrained)
+    prepare = partial(_prepared, method_class, config, dataset, device, cache, features)
+    if recipe.micro_batch == "auto" and is_trained and not checkpoint.path.exists():
+        checkpoint.micro_batch = _micro_batch(*prepare(ONE_RANK), dataset, config, fabric)
+    if device.type == "cuda":  # else the peak of a run is at least that of those before it in a grid
+        torch.cuda.reset_peak_memory_stats(device)
+    method, context = prepare(FabricCollectives(fabric) if fabric.world_size > 1 else ONE_RANK)
     parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
     seconds, losses = 0.0, dict[str, float]()
-    is_trained = not isinstance(method, NotTrained)
     if is_trained:
-        checkpoint = Checkpoint(folder / CHECKPOINT, config, fabric, content, plugins)
         batches = partial(_batches, dataset, config, fabric, context)
         seconds, losses = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
     method.eval()
     if after_training is not None:
         context.label_maps = partial(whole_label_maps, after_training, recipe.inference)
         context.images = partial(whole_batches, after_training, recipe.inference, device, method)
-    with torch.no_grad():
+    with torch.no_grad(), within_memory("the method's finish", LESS_AT_ONCE[recipe.inference.mode]):
         method.finish(context)
     digest = save_model(method, folder / MODEL) if fabric.is_global_zero else None
     method.collectives = ONE_RANK
@@ -143,10 +131,81 @@ def train(
             images_per_second=round(images / seconds, 3) if seconds else 0.0,
             parameters=parameters if is_trained else 0,
             peak_memory_mb=peak_memory_mb(device),
+            micro_batch=checkpoint.micro_batch,
             final_losses=losses,
         ),
         digest,
     )
+
+
+def _prepared(
+    method_class: type[Method],
+    config: RunConfig,
+    dataset: Dataset,
+    device: torch.device,
+    cache: Path,
+    features: Path | None,
+    collectives: Collectives,
+) -> tuple[Method, Context]:
+    """A new method on ``device`` that is ready to be trained by the ranks of ``collectives``."""
+    method = build_method(method_class, config, dataset.classes)
+    if config.features is not None and features is not None:
+        take_network(method, features, config.features.hash)
+    method = method.to(device)
+    if collectives.world_size > 1:
+        synchronise_norms(method, collectives, device)
+    method.collectives = collectives
+    inference = config.recipe.inference
+    context = Context(
+        device=device,
+        seed=config.seed,
+        steps=config.recipe.steps,
+        step=0,
+        collectives=collectives,
+        cache=cache,
+        label_maps=partial(whole_label_maps, dataset, inference),
+        images=partial(whole_batches, dataset, inference, device, method),
+        progress=progress,
+        note=note,
+    )
+    with torch.no_grad(), within_memory("the method's preparation", LESS_AT_ONCE[inference.mode]):
+        method.prepare(context)
+    return method, context
+
+
+def _micro_batch(method: Method, context: Context, dataset: Dataset, config: RunConfig, fabric: Fabric) -> int:
+    """How many images of a rank can pass at once: the most that fit every rank, of those that share it evenly.
+
+    Whole steps of ``method``, which is then thrown away, find it: each rank for itself, since one that ran out of
+    memory could not tell the others, who wait for its part.
+    """
+    recipe = config.recipe
+    alone = config.model_copy(update={"recipe": recipe.model_copy(update={"workers": 0})})
+    batches = _batches(dataset, alone, fabric, context, 0)
+    taken = [next(batches) for _ in range(recipe.accumulate)]
+    optimiser = make_optimiser(method, recipe.optimiser)
+    module = LossModule(method).train()
+
+    def attempt(size: int) -> None:
+        for _ in range(2):  # the optimiser's state is there from the first on
+            observed = []
+            for part in (part for batch in taken for part in batch.split(size)):
+                with fabric.autocast():
+                    terms, seen = module(part)
+                torch.stack([t.float() for t in terms.values()]).sum().backward()
+                observed.append(seen)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                method.after_step(observed, context)
+
+    share = recipe.batch_size // fabric.world_size
+    found = largest(attempt, [size for size in range(share, 0, -1) if share % size == 0])
+    if found is None:
+        raise OutOfMemory(f"out of memory in training with a single crop: {SMALLER_CROP}")
+    found = -most(fabric, -found)
+    note(f"recipe.micro_batch=auto: {found} of a rank's {share} images at once")
+    return found
 
 
 def _batches(dataset: Dataset, config: RunConfig, fabric: Fabric, context: Context, first_step: int) -> Iterator[Batch]:
@@ -187,31 +246,34 @@ def _optimise(
     if config.features is not None:
         method.network.eval()
     _freeze_statistics(method, recipe.optimiser)
+    share = recipe.batch_size // fabric.world_size
+    at_once = checkpoint.micro_batch or (recipe.micro_batch if isinstance(recipe.micro_batch, int) else share)
+    parts = recipe.accumulate * share // at_once
     finishes = type(method).finish is not Method.finish  # which may take long, and shall not cost the last steps
     description = f"training {config.method_name} (seed {config.seed})"
     began, before = time.monotonic(), seconds
-    with interruption.held(), ProgressBar(description, recipe.steps, first) as bar:
+    with _enough_memory(config, at_once), interruption.held(), ProgressBar(description, recipe.steps, first) as bar:
         for step in range(first, recipe.steps):
             factor = schedule(recipe.optimiser, step, recipe.steps)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.optimiser.lr * factor * group["factor"]
             context.step = step
-            taken = [next(batches) for _ in range(recipe.accumulate)]
+            taken = [part for _ in range(recipe.accumulate) for part in next(batches).split(at_once)]
             # After the batches: starting their loader draws from the same generator, wherever a run resumes.
             torch.manual_seed(data.mix(config.seed, step, fabric.global_rank))
             values: dict[str, float] = {}
             observed = []
             for part, batch in enumerate(taken):
-                last = part == recipe.accumulate - 1
+                last = part == parts - 1
                 with fabric.no_backward_sync(wrapped, enabled=not last and fabric.world_size > 1):
                     terms, seen = wrapped(batch)
                     total = torch.stack([t.float() for t in terms.values()]).sum()
-                    fabric.backward(total / recipe.accumulate)
+                    fabric.backward(total / parts)
                 observed.append(seen)
                 found = _numbers({**terms, "total": total}, context.collectives)
                 _require_finite({name: found[name] for name in terms}, step)
                 for name, value in found.items():
-                    values[name] = values.get(name, 0.0) + value / recipe.accumulate
+                    values[name] = values.get(name, 0.0) + value / parts
             if recipe.optimiser.clip_norm is not None:
                 fabric.clip_gradients(wrapped, optimiser, max_norm=recipe.optimiser.clip_norm, error_if_nonfinite=False)
             optimiser.step()
@@ -235,6 +297,14 @@ def _optimise(
                 said = f"{config.run_id()} stopped at step {done} of {recipe.steps}"
                 raise interruption.Interrupted(said if fabric.is_global_zero else "")
     return seconds, means
+
+
+def _enough_memory(config: RunConfig, at_once: int) -> AbstractContextManager[None]:
+    """Says what to lower where ``at_once`` crops are too many."""
+    height, width = config.recipe.augmentation.crop
+    lower = f"recipe.micro_batch below {at_once}" + " or to auto" * (config.recipe.micro_batch != "auto")
+    remedy = f"set {lower}, or {SMALLER_CROP}" if at_once > 1 else SMALLER_CROP
+    return within_memory(f"training with {at_once} crop{'s' * (at_once > 1)} of {width}x{height} at once", remedy)
 
 
 def _freeze_statistics(method: Method, config: OptimiserConfig) -> None:

@@ -83,13 +83,18 @@ class _Gathered(torch.autograd.Function):
 
 def asked_to_stop(fabric: Fabric) -> bool:
     """Whether a signal asked any rank to end: all stop after the same step."""
-    number = interruption.received() or 0
-    if fabric.world_size > 1:
-        most = fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max")
-        number = int(most)  # type: ignore[arg-type]
-        if number:
-            interruption.receive(number)
+    number = most(fabric, interruption.received() or 0)
+    if fabric.world_size > 1 and number:
+        interruption.receive(number)
     return number > 0
+
+
+def most(fabric: Fabric, number: int) -> int:
+    """The largest of the ``number`` of each rank, on all."""
+    if fabric.world_size == 1:
+        return number
+    reduced = fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max")
+    return int(reduced)  # type: ignore[arg-type]
 
 
 TRANSPORTS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")

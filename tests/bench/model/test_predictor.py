@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.common.errors import RunFailed
 from bench.common.grid import Grid
 from bench.config.tables import InferenceConfig
 from bench.model.predictor import ImagePrediction, Predictor, enlarge, enlarge_ids, resize_labels, score_maps
@@ -131,6 +132,17 @@ def test_it_keeps_what_each_prediction_took(monkeypatch):
     for image in (ramp(8, 8), ramp(8, 8)):
         predict(image)
     assert predict.seconds == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(("mode", "lower"), [("whole", "recipe.inference.short_side"), ("slide", "inference.window")])
+def test_an_image_that_does_not_fit_is_one_sentence(monkeypatch, mode, lower):
+    def too_large(self, images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Echo, "predict", too_large)
+    predict = predictor(short_side=32, mode=mode)
+    with pytest.raises(RunFailed, match=rf"^out of memory in the prediction of an image of 64x32: lower .*{lower}"):
+        predict(torch.zeros(3, 48, 96, dtype=torch.uint8))
 
 
 def test_mirror_of_a_mirrored_image_is_the_mirrored_prediction():

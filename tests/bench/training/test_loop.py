@@ -85,7 +85,7 @@ def test_peak_memory_of_a_gpu_is_counted_from_the_start_of_each_run(monkeypatch,
     monkeypatch.setattr(training, "build_method", build_method)
     for name in ("cuda", "cpu"):
         with pytest.raises(Started):
-            train(build(), mini, SimpleNamespace(device=torch.device(name)), tmp_path)
+            train(build(), mini, SimpleNamespace(device=torch.device(name), world_size=1), tmp_path)
     assert counted_anew == [torch.device("cuda")]
 
 
