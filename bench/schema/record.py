@@ -38,6 +38,9 @@ class Training(BaseModel):
     peak_memory_mb: float
     micro_batch: int | None = None
     """Images that passed at once, where recipe.micro_batch=auto found how many can."""
+    bytes_a_step: dict[str, int] = {}
+    """What each rank hands to the others in a step, by purpose: ``gradients``, ``norms`` (on a GPU torch's, and not
+    counted) and ``method``, with what the loop reports. Empty on one rank, and in older records."""
     final_losses: dict[str, float] = {}
 
 

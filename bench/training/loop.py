@@ -33,7 +33,7 @@ from bench.schema.record import Training
 from bench.training.checkpoint import CHECKPOINT, Checkpoint
 from bench.training.loss_log import LossLog
 from bench.training.optimiser import make_optimiser, schedule
-from bench.training.ranks import FabricCollectives, asked_to_stop, most, require_precision, synchronise_norms
+from bench.training.ranks import FabricCollectives, asked_to_stop, handed, most, require_precision, synchronise_norms
 from datasets.base import Dataset
 from datasets.regions import RegionMaps
 from methods.base import ONE_RANK, Batch, Collectives, Context, Losses, Method, MethodError
@@ -110,10 +110,10 @@ def train(
         torch.cuda.reset_peak_memory_stats(device)
     method, context = prepare(FabricCollectives(fabric) if fabric.world_size > 1 else ONE_RANK)
     parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
-    seconds, losses = 0.0, dict[str, float]()
+    seconds, losses, sent = 0.0, dict[str, float](), dict[str, int]()
     if is_trained:
         batches = partial(_batches, dataset, config, fabric, context)
-        seconds, losses = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
+        seconds, losses, sent = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
     method.eval()
     if after_training is not None:
         context.label_maps = partial(whole_label_maps, after_training, recipe.inference)
@@ -132,6 +132,7 @@ def train(
             parameters=parameters if is_trained else 0,
             peak_memory_mb=peak_memory_mb(device),
             micro_batch=checkpoint.micro_batch,
+            bytes_a_step=sent,
             final_losses=losses,
         ),
         digest,
@@ -152,8 +153,8 @@ def _prepared(
     if config.features is not None and features is not None:
         take_network(method, features, config.features.hash)
     method = method.to(device)
-    if collectives.world_size > 1:
-        synchronise_norms(method, collectives, device)
+    if isinstance(collectives, FabricCollectives):
+        synchronise_norms(method, collectives.counted_as("norms"), device)
     method.collectives = collectives
     inference = config.recipe.inference
     context = Context(
@@ -234,8 +235,11 @@ def _optimise(
     checkpoint: Checkpoint,
     batches_from: Callable[[int], Iterator[Batch]],
     on_checkpoint: Callable[[int], None] | None,
-) -> tuple[float, dict[str, float]]:
-    """Take the optimiser's steps; returns the seconds they took and the last logged mean of each loss term."""
+) -> tuple[float, dict[str, float], dict[str, int]]:
+    """Take the optimiser's steps.
+
+    Returns the seconds they took, the last logged mean of each loss term, and the bytes that a step hands to others.
+    """
     recipe = config.recipe
     optimiser = make_optimiser(method, recipe.optimiser)
     wrapped, optimiser = fabric.setup(LossModule(method), optimiser)
@@ -251,6 +255,7 @@ def _optimise(
     parts = recipe.accumulate * share // at_once
     finishes = type(method).finish is not Method.finish  # which may take long, and shall not cost the last steps
     description = f"training {config.method_name} (seed {config.seed})"
+    before_steps = handed(context.collectives)
     began, before = time.monotonic(), seconds
     with _enough_memory(config, at_once), interruption.held(), ProgressBar(description, recipe.steps, first) as bar:
         for step in range(first, recipe.steps):
@@ -296,7 +301,11 @@ def _optimise(
             if stopping:
                 said = f"{config.run_id()} stopped at step {done} of {recipe.steps}"
                 raise interruption.Interrupted(said if fabric.is_global_zero else "")
-    return seconds, means
+    sent = handed(context.collectives) - before_steps
+    a_step = {purpose: count // (recipe.steps - first) for purpose, count in sent.items()}
+    if a_step:  # DDP's, once a step
+        a_step["gradients"] = sum(p.nbytes for p in method.parameters() if p.requires_grad)
+    return seconds, means, a_step
 
 
 def _enough_memory(config: RunConfig, at_once: int) -> AbstractContextManager[None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import socket
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -35,8 +37,15 @@ class FabricCollectives(Collectives):
     def __init__(self, fabric: Fabric) -> None:
         self.rank, self.world_size = fabric.global_rank, fabric.world_size
         self.group: Any = torch.distributed.new_group()
-        self.bytes = 0
-        """Handed to the others so far, those of backward passes included."""
+        self.purpose = "method"
+        self.bytes = Counter[str]()
+        """Handed to the others so far by purpose, those of backward passes included."""
+
+    def counted_as(self, purpose: str) -> FabricCollectives:
+        """The same, of which the bytes are counted as handed for ``purpose``."""
+        other = copy.copy(self)
+        other.purpose = purpose
+        return other
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """Sum over ranks."""
@@ -50,9 +59,14 @@ class FabricCollectives(Collectives):
 
     def sum_in_place(self, tensor: Tensor) -> Tensor:
         """``tensor`` itself, to which those of the other ranks are added."""
-        self.bytes += tensor.nbytes
+        self.bytes[self.purpose] += tensor.nbytes
         torch.distributed.all_reduce(tensor, group=self.group)
         return tensor
+
+
+def handed(collectives: Collectives) -> Counter[str]:
+    """Bytes that ``collectives`` handed to other ranks so far, by purpose."""
+    return Counter(collectives.bytes) if isinstance(collectives, FabricCollectives) else Counter()
 
 
 class _Sum(torch.autograd.Function):
@@ -70,7 +84,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, ranks: FabricCollectives) -> Tensor:
         ctx.ranks = ranks
-        ranks.bytes += tensor.nbytes
+        ranks.bytes[ranks.purpose] += tensor.nbytes
         parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(ranks.world_size)]
         torch.distributed.all_gather(parts, tensor.contiguous(), group=ranks.group)
         return torch.stack(parts)
