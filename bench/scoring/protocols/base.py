@@ -311,6 +311,11 @@ class Protocol(ABC):
     """Sentences below its tables: how to read the numbers."""
 
     @classmethod
+    def require_possible(cls) -> None:
+        """Raises UserError where a package that it needs is not installed; asked before hours of training."""
+        return
+
+    @classmethod
     def headline(cls) -> str | None:
         """The metric that the summary repeats from the first target, on which the protocol is judged; None without."""
         return cls.columns[0].key if cls.on_source and cls.columns else None
