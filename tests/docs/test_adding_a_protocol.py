@@ -70,7 +70,6 @@ def test_what_new_protocol_writes_works_as_it_stands(bench, tmp_path):
         ("top-two", "Two guesses", "Top-2 accuracy ↑", "top_2_accuracy"),
         ("risk-coverage", "Selective prediction", "AURC ↓", "aurc"),
         ("frequency-weighted-iou", "Frequency-weighted IoU", "FW IoU ↑", "fw_iou"),
-        ("corruptions", "Corruptions", "mIoU, corrupted ↑", "corrupted_miou"),
     ],
 )
 def test_a_protocol_shows_up_everywhere_without_an_edit(
