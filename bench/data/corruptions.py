@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from itertools import chain, product
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ STRENGTHS = (1, 2, 3, 4, 5)
 
 LEAST_SIDE = 32
 """Pixels below which the corruptions are not defined."""
+
+_DRAWING = Lock()
+"""Held while NumPy's global generator is seeded for one image: several threads decode."""
 
 
 def require_installed() -> Any:
@@ -47,12 +51,13 @@ def corrupt(pixels: np.ndarray, corruption: str, strength: int, seed: int) -> np
     """``pixels`` (H, W, 3) uint8, both sides of at least ``LEAST_SIDE``, under a corruption: (H, W, 3) uint8."""
     # These two draw from generators that they make themselves, the others from NumPy's global one.
     own = {"seed": seed} if corruption in ("impulse_noise", "glass_blur") else {}
-    state = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        made: np.ndarray = require_installed().corrupt(pixels, strength, corruption, **own)
-    finally:
-        np.random.set_state(state)
+    with _DRAWING:
+        state = np.random.get_state()
+        np.random.seed(seed)
+        try:
+            made: np.ndarray = require_installed().corrupt(pixels, strength, corruption, **own)
+        finally:
+            np.random.set_state(state)
     return made
 
 

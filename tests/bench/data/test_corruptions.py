@@ -12,6 +12,7 @@ import torch
 
 from bench.common.errors import UserError
 from bench.data.corruptions import CORRUPTIONS, GROUPS, STRENGTHS, Corrupted, corrupt, require_installed, seed_of
+from bench.data.reading import read_ahead
 from bench.plugins import registry
 from datasets.base import DataError
 
@@ -105,6 +106,12 @@ def test_all_images_under_all_corruptions_have_the_labels_of_the_clean_ones(clea
 def test_every_process_makes_the_same_image(corrupted):
     again = pickle.loads(pickle.dumps(corrupted))
     assert torch.equal(again[100].image, corrupted[100].image)
+
+
+def test_images_that_are_read_ahead_by_threads_are_those_that_are_read_alone(corrupted):
+    every = range(0, len(corrupted), len(corrupted.clean) * len(STRENGTHS))
+    for index, ahead in zip(every, read_ahead(corrupted, every), strict=True):
+        assert torch.equal(ahead.image, corrupted[index].image), ahead.id
 
 
 def test_an_image_that_is_too_small_is_named(clean):
