@@ -52,6 +52,14 @@ class NotTrained(Ability):
         return Losses({})
 
 
+class ReadsPredictions(NotTrained):
+    """Is fitted to what the method of a finished run predicts, its head included, and so needs ``--features RUN``.
+
+    The dense features of its ``network`` are that method's logits. ``finish`` sees the images of the data set's
+    ``selection_split``, which no run is trained or by default scored on.
+    """
+
+
 class BringsNetwork(Ability):
     """Runs on its own network in place of the shared encoder-decoder, which is then not even built."""
 

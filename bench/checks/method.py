@@ -23,6 +23,7 @@ from bench.common.errors import UserError
 from bench.common.labels import IGNORE, UNLABELLED
 from bench.config import tables as configuration
 from bench.config.tables import InferenceConfig
+from bench.model.network import PredictingNetwork
 from bench.model.predictor import Predictor
 from bench.plugins import registry
 from datasets.base import ClassSet
@@ -32,6 +33,7 @@ from methods.capabilities import (
     Explains,
     LearnsWithoutLabels,
     NotTrained,
+    ReadsPredictions,
     Relabels,
     TrainedElsewhere,
 )
@@ -111,7 +113,11 @@ class Subject:
         config = self.config(settings)
         if issubclass(self.method_class, BringsNetwork):
             return self.method_class(config, self.method_class.build_network(config), self.classes)
-        return self.method_class(config, TinyNetwork(), self.classes)
+        network: Network = TinyNetwork()
+        if issubclass(self.method_class, ReadsPredictions):
+            softmax = registry.methods.get("softmax")
+            network = PredictingNetwork(softmax(softmax.Config(), network, self.classes))
+        return self.method_class(config, network, self.classes)
 
     def config(self, settings: Mapping[str, Any] = MappingProxyType({})) -> Any:
         """The method's configuration. Raises UserError for settings that it does not have."""

@@ -207,6 +207,14 @@ class DataConfig(Part):
         return "none" if value is None else value  # ``--set`` reads none as the absence of a value
 
 
+class Head(Part):
+    """The method of a finished run, where not only its network is lent."""
+
+    name: Name
+    version: str
+    settings: dict[str, Any]
+
+
 class FeatureSource(Part):
     """The finished run that lends its network, which stays as it is, to another method."""
 
@@ -215,6 +223,8 @@ class FeatureSource(Part):
     """Of that run's configuration, as people read it."""
     hash: str
     """SHA-256 of its model, which is what can change a result."""
+    head: Head | None = Field(None, exclude_if=lambda head: head is None)
+    """What makes predictions of the network's features, for a method that reads those."""
 
 
 NOT_OF_THE_RESULT = ("workers", "checkpoint_every", "log_every", "logger", "description")

@@ -27,7 +27,7 @@ from bench.common.errors import UserError, near
 from bench.common.grid import Grid
 from bench.config.tables import NetworkConfig
 from bench.model import packaged_weights
-from methods.base import Features, Network
+from methods.base import Features, Method, Network
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -147,6 +147,21 @@ class SegmentationNetwork(Network):
         dense = Grid(size, self.stride).cut(features.dense)
         levels = zip(features.pyramid, self.pyramid_strides)
         return Features(dense, tuple(Grid(size, stride).cut(level) for level, stride in levels))
+
+
+class PredictingNetwork(Network):
+    """A method with its network as a network: its dense features are the method's logits, at their own resolution."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+        self.encoder = self.decoder = nn.Identity()
+        self.out_channels, self.stride = len(method.classes), method.network.stride
+        self.pyramid_channels = self.pyramid_strides = ()
+
+    def forward(self, images: Tensor) -> Features:
+        """Class scores of ``images`` (B, 3, H, W)."""
+        return Features(self.method.predict(images).logits, ())
 
 
 def is_file(weights: str) -> bool:

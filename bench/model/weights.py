@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,9 +11,10 @@ from safetensors.torch import load, save
 from bench.common import files
 from bench.common.console import note
 from bench.common.errors import UserError
-from bench.config.tables import RunConfig
-from bench.model.network import UNREADABLE, SegmentationNetwork
-from methods.base import Classes, Method
+from bench.config.tables import FeatureSource, RunConfig
+from bench.model.network import UNREADABLE, PredictingNetwork, SegmentationNetwork
+from bench.plugins import registry
+from methods.base import Classes, Method, Network
 from methods.capabilities import BringsNetwork
 
 MODEL = "model.safetensors"
@@ -26,7 +28,9 @@ def build_method(method_class: type[Method], config: RunConfig, classes: Classes
     if issubclass(method_class, BringsNetwork):
         return method_class(settings, method_class.build_network(settings), classes)
     if config.features is not None:  # the weights of which `take_network` brings
-        network = SegmentationNetwork(config.network.model_copy(update={"encoder_weights": None}))
+        network: Network = SegmentationNetwork(config.network.model_copy(update={"encoder_weights": None}))
+        if config.features.head is not None:
+            network = PredictingNetwork(_build_head(config.features, network, classes))
         return method_class(settings, network.requires_grad_(False), classes)
     network = SegmentationNetwork(config.network)
     if network.weights_report is not None:
@@ -34,9 +38,27 @@ def build_method(method_class: type[Method], config: RunConfig, classes: Classes
     return method_class(settings, network, classes)
 
 
+def _build_head(source: FeatureSource, network: Network, classes: Classes) -> Method:
+    """A new method as the run ``source`` has it, on ``network``."""
+    assert source.head is not None
+    method_class = registry.methods.get(source.head.name)
+    if method_class.version != source.head.version:
+        raise UserError(
+            f"run {source.run} was made by {source.head.name} version {source.head.version}, this is version "
+            f"{method_class.version}; run it again"
+        )
+    return method_class(method_class.Config.model_validate(source.head.settings), network, classes)
+
+
 def take_network(method: Method, path: Path, digest: str) -> None:
-    """Give ``method`` the network of the model ``path``. Raises UserError unless its SHA-256 is ``digest``."""
+    """Give ``method`` the network of the model ``path``, with the head on it if it reads predictions.
+
+    Raises UserError unless the model's SHA-256 is ``digest``.
+    """
     state = read_model(path, digest)
+    if isinstance(method.network, PredictingNetwork):
+        _fill(method.network.method, state, path)
+        return
     prefix = "network."
     own = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
     method.network.load_state_dict(own)
@@ -77,7 +99,12 @@ def load_model(
     """
     network = config.network.model_copy(update={"encoder_weights": None})
     method = build_method(method_class, config.model_copy(update={"network": network}), classes)
-    state = read_model(path, digest)
+    _fill(method, read_model(path, digest), path)
+    return method.eval()
+
+
+def _fill(method: Method, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load the ``state`` in ``path``. Raises UserError for weights that do not fit."""
     try:
         missing, unexpected = method.load_state_dict(state, strict=False)
     except RuntimeError as error:  # which sizes differ stands in the lines after the first
@@ -90,4 +117,3 @@ def load_model(
     if absent or unexpected:
         problem = f"lacks {absent[0]}" if absent else f"holds the unknown {unexpected[0]}"
         raise UserError(f"model {path} {problem}: it was made by another version; run the run again with --force")
-    return method.eval()

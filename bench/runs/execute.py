@@ -10,6 +10,7 @@ import datetime
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -48,7 +49,7 @@ from bench.training import loop as training
 from bench.training import ranks
 from datasets.base import Dataset, MissingData, Roots
 from methods.base import Method
-from methods.capabilities import TrainedElsewhere
+from methods.capabilities import ReadsPredictions, TrainedElsewhere
 
 
 def execute(
@@ -98,6 +99,8 @@ def execute(
             if isinstance(dense, MissingData):
                 raise dense
             labels = TrainingLabels.of(dense, config, store)
+            if issubclass(method_class, ReadsPredictions):
+                labels = replace(labels, finishing=open_(source.name, source.selection_split or ""))
             if retrain:
                 labels.require_published(config)
                 labels.require_labelled(config)
@@ -204,7 +207,7 @@ def _train(
         fabric,
         folder,
         store.cache,
-        after_training=labels.dense if config.data.supervision == "none" else None,
+        after_training=labels.finishing,
         content=labels.info.content,
         plugins=record.plugins,
         features=None if config.features is None else store.run_folder(config.features.run) / models.MODEL,

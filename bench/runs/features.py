@@ -7,12 +7,12 @@ from typing import Any
 
 from bench.common.errors import UserError
 from bench.config import grid as sweeps
-from bench.config.tables import FeatureSource, recipe_names
+from bench.config.tables import FeatureSource, Head, recipe_names
 from bench.plugins import registry
 from bench.records.naming import name
 from bench.schema.record import Record
 from methods.base import Method
-from methods.capabilities import BringsNetwork
+from methods.capabilities import BringsNetwork, ReadsPredictions
 
 
 def grid(
@@ -30,7 +30,10 @@ def grid(
     source = record.config
     if record.status != "complete" or record.checkpoint_hash is None:
         raise UserError(f"run {record.run_id} has no model ({record.status}); repeat its command first")
-    for method in (registry.methods.get(source.method_name), *methods):
+    lender = registry.methods.get(source.method_name)
+    if issubclass(lender, ReadsPredictions) and source.features is not None:
+        raise UserError(f"{record.run_id} reads the predictions of {source.features.run}; give --features that run")
+    for method in (lender, *methods):
         if issubclass(method, BringsNetwork):
             raise UserError(f"{method.name} brings its own network; --features is for methods on the shared one")
     parts = {"data": source.data, "network": source.network, "recipe": source.recipe}
@@ -42,5 +45,12 @@ def grid(
         if (config.data, config.network) != (source.data, source.network):
             changed = "data" if config.data != source.data else "network"
             raise UserError(f"--features takes the {changed} of {record.run_id}; leave out what changes it")
+    head = Head(name=source.method_name, version=source.method_version, settings=source.method)
     update = {"features": taken, "encoder_weights_hash": source.encoder_weights_hash}
-    return found._replace(runs=[(method, config.model_copy(update=update)) for method, config in found.runs])
+    whole = {**update, "features": taken.model_copy(update={"head": head})}
+    return found._replace(
+        runs=[
+            (m, config.model_copy(update=whole if issubclass(m, ReadsPredictions) else update))
+            for m, config in found.runs
+        ]
+    )

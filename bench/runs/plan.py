@@ -17,7 +17,7 @@ from bench.schema.record import ProtocolResult
 from bench.scoring.score import located
 from bench.training.ranks import require_precision
 from datasets.base import Dataset, MissingData, Roots
-from methods.capabilities import BringsNetwork
+from methods.capabilities import BringsNetwork, ReadsPredictions
 
 Opener = Callable[[str, str], Dataset]
 
@@ -59,7 +59,17 @@ def require_protocols(names: Iterable[str]) -> None:
 def require_possible(configs: Sequence[RunConfig], device: torch.device) -> None:
     """Raises UserError for the first run with an impossible data set, batch, network or precision, before any."""
     for config in configs:
-        registry.datasets.get(config.data.name)
+        dataset, method = registry.datasets.get(config.data.name), registry.methods.get(config.method_name)
+        if issubclass(method, ReadsPredictions):
+            if config.features is None:
+                raise UserError(
+                    f"{method.name} is fitted to what a finished run predicts: give --features RUN, not --dataset"
+                )
+            if dataset.selection_split is None:
+                raise UserError(
+                    f"{method.name} is fitted to a split that is neither trained nor scored on, and {dataset.name} has "
+                    "none; take a run on another data set"
+                )
         require_precision(config.recipe.precision, device)
         if config.recipe.batch_size % config.ranks:
             raise UserError(

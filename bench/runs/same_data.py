@@ -30,11 +30,14 @@ class TrainingLabels:
     seen: Dataset
     """With the labels that training sees."""
     info: DatasetInfo
+    finishing: Dataset | None
+    """What ``finish`` sees, if that is not what training saw."""
 
     @classmethod
     def of(cls, dense: Dataset, config: RunConfig, store: Store) -> TrainingLabels:
         """Those of a run, from its training split with all labels."""
-        return cls(dense, _supervised(dense, config, store), _describe(dense, config))
+        finishing = dense if config.data.supervision == "none" else None
+        return cls(dense, _supervised(dense, config, store), _describe(dense, config), finishing)
 
     def require_published(self, config: RunConfig) -> None:
         """Raises UserError if the run says how published labels are read, and there are none."""

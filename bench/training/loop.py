@@ -92,9 +92,9 @@ def train(
 
     Writes the final weights to ``folder``. Raises Interrupted after a signal (state saved), RunFailed on a
     non-finite loss, UserError for a checkpoint that is damaged or of other data. ``on_checkpoint(step)`` is called
-    after each checkpoint. ``after_training`` holds the same images with the labels that ``finish`` may see, if these
-    are others. ``content`` is a hash of the data and ``plugins`` of what defines them, by which a checkpoint knows what
-    it was trained with. ``features`` is the model on the network of which a run of ``config.features`` is fitted.
+    after each checkpoint. ``after_training`` holds the images and labels that ``finish`` may see, if these are others.
+    ``content`` is a hash of the data and ``plugins`` of what defines them, by which a checkpoint knows what it was
+    trained with. ``features`` is the model on the network of which a run of ``config.features`` is fitted.
     """
     recipe = config.recipe
     device = fabric.device
