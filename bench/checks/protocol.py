@@ -81,6 +81,7 @@ class Subject:
 
     def __init__(self, protocol: type[Protocol], folder: Path) -> None:
         self.protocol, self.folder = protocol, folder
+        self.kinds = *protocol.kinds, *protocol.optional
 
     @property
     def counts(self) -> bool:
@@ -116,7 +117,7 @@ class Subject:
         for scored in self.scored.values():
             scores = scored.scores
             for row in scores.by_score if self.protocol.rows == "Score" else (OWN, *scores.by_reading):
-                found = scored.arrays(row, self.protocol.kinds)
+                found = scored.arrays(row, self.kinds)
                 missing = [kind for kind in self.protocol.kinds if kind not in found]
                 require(not missing, f"kinds names {', '.join(missing)}, which is not among what is counted")
                 shared = scored.arrays(row, self.protocol.constants)
@@ -153,7 +154,7 @@ def check_it_describes_itself(subject: Subject) -> None:
     require(not strange, f"primary names {', '.join(strange)}, which is none of columns")
     headline = protocol.columns[0]
     require(headline.better is not None, f"{headline.key} comes first and has no better side; put the headline first")
-    slashed = [kind for kind in (*protocol.kinds, *protocol.constants) if "/" in kind]
+    slashed = [kind for kind in (*protocol.kinds, *protocol.optional, *protocol.constants) if "/" in kind]
     require(not slashed, f"kinds has {', '.join(slashed)}; a slash parts names in the side file")
 
 
@@ -249,7 +250,7 @@ def check_metrics_take_leading_axes(subject: Subject) -> None:
 def check_condensing_is_linear(subject: Subject) -> None:
     """Condensed and then added is the same as added and then condensed."""
     for scored, row, images, _ in subject.images():
-        total = {kind: array.sum(0) for kind, array in scored.arrays(row, subject.protocol.kinds).items()}
+        total = {kind: array.sum(0) for kind, array in scored.arrays(row, subject.kinds).items()}
         sums = {kind: array.sum(0) for kind, array in images.items()}
         require(same(sums, subject.protocol.condensed(total)), "condensed of a sum is not the sum of condensed counts")
 

@@ -20,6 +20,7 @@ from bench.scoring.metrics import confusion
 from bench.scoring.metrics.boundary import boundary_f1, boundary_iou
 from bench.scoring.metrics.calibration import expected_calibration_error
 from bench.scoring.metrics.catalogue import ROUNDING, metric
+from bench.scoring.metrics.components import LEVELS, component_metrics
 from bench.scoring.metrics.images import ratio
 from bench.scoring.metrics.ranking import tied_bins
 
@@ -42,6 +43,8 @@ _SHAPES = {
     "bins": ("f", 3),
     "losses": ("f", 2),
     "contours": ("iu", 3),
+    "components": ("iu", 3),
+    "overlaps": ("f", 2),
 }
 """By kind of statistics: the kinds of numbers, and how many axes."""
 
@@ -51,6 +54,8 @@ _INNER: dict[str, Callable[[tuple[int, ...]], bool]] = {
     "bins": lambda shape: shape[1] == 3,
     "losses": lambda shape: shape == (2,),
     "contours": lambda shape: shape[1] == 7,
+    "components": lambda shape: shape == (3, len(LEVELS)),
+    "overlaps": lambda shape: shape == (3,),
 }
 """Whether what statistics of a kind have for each image is of the right shape."""
 
@@ -240,6 +245,8 @@ def _allowed(found: Arrays) -> Bounds:
         counts = found["contours"].sum(0, dtype=np.int64)
         exact["boundary_iou"] = confusion.nan_mean(boundary_iou(counts[:, :3]))
         exact["boundary_f1"] = confusion.nan_mean(boundary_f1(counts[:, 3:]))
+    if {"components", "overlaps"} <= found.keys():
+        exact |= component_metrics(found["components"].sum(0, dtype=np.int64), found["overlaps"].sum(0))
     if "bins" in found:
         sums = found["bins"].sum(0)
         exact["ece"] = expected_calibration_error(sums)

@@ -117,9 +117,9 @@ class Scored(NamedTuple):
 
 def scored(protocol: type[Protocol], target: str, arrays: side_file.Arrays, reading: str) -> Scored | None:
     """Of the statistics per image of a run, by what ``protocol`` is judged on; None where there are none."""
-    counts = side_file.of(arrays, protocol.kinds, protocol.name, target, reading)
+    counts = protocol.kept(arrays, target, reading)
     ids = side_file.of(arrays, [side_file.IDS], protocol.name, target).get(side_file.IDS)
-    if ids is None or not counts or len(counts) < len(protocol.kinds):
+    if ids is None or not counts:
         return None
     shared = side_file.of(arrays, protocol.constants, protocol.name, target, reading)
     values = protocol.metrics({**protocol.condensed(counts), **shared})

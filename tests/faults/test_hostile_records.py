@@ -26,6 +26,7 @@ from bench.schema.record import ProtocolResult, Record, Scores
 from bench.scoring.metrics import catalogue
 from bench.scoring.metrics.boundary import BoundaryMeter
 from bench.scoring.metrics.calibration import CalibrationMeter
+from bench.scoring.metrics.components import ComponentMeter, component_metrics
 from bench.scoring.metrics.confusion import class_iou
 from bench.scoring.metrics.ranking import NegativeCounts, PositiveScores
 from bench.scoring.protocols import Boundary, Calibration, ClosedSet
@@ -80,12 +81,14 @@ def believable() -> tuple[Record, dict[str, np.ndarray]]:
         odd = (torch.rand(20, 30, generator=generator) < 0.1).int()
         labelled.append((name, torch.randn(20, 30, generator=generator) + odd, odd))
         first.update(*labelled[i])
-    second = NegativeCounts(first.finish())
+    second, third = NegativeCounts(first.finish()), ComponentMeter(1.5, 1, 1)
     for image in labelled:
         second.update(*image)
-    outcome, at = second.result(), "anomaly/toyscapes/anomaly"
+        third.update(*image)
+    outcome, at, matched = second.result(), "anomaly/toyscapes/anomaly", third.of_images(ids(12))
     arrays |= {f"{at}/ids": ids(12), f"{at}/msp/histogram": second.histogram.counts}
     arrays |= {f"{at}/msp/edges": second.histogram.edges}
+    arrays |= {f"{at}/msp/{kind}": array for kind, array in matched.items()}
     arrays |= {"calibration/test/bins": calibration.bin_sums, "calibration/test/losses": calibration.losses}
     arrays |= {
         "calibration/test/ids": ids(12),
@@ -93,6 +96,7 @@ def believable() -> tuple[Record, dict[str, np.ndarray]]:
         "boundary/test/contours": boundary.per_image,
     }
     ranked = {"auroc": outcome.auroc, "ap": outcome.ap, "fpr95": outcome.fpr95, "best_f1_oracle": outcome.best_f1}
+    ranked |= numbers(component_metrics(*(array.sum(0) for array in matched.values())))
     described = {key: float(getattr(outcome, key)) for key in ("prevalence", "positives", "negatives")}
     calibrated = of(Calibration, bins=calibration.bin_sums.sum(0), losses=calibration.losses.sum(0))
     along = of(Boundary, contours=boundary.per_image.sum(0))
@@ -246,7 +250,7 @@ CONTRADICTIONS = [
         [((), scores[part])] if part == "metrics" else [((kind,), values) for kind, values in scores[part].items()]
     )
     for key, value in shifted(table, 0.05)
-    # What the statistics do not tell: they hold neither the components nor the source, nor what is unmapped.
+    # What the statistics do not tell: they hold neither the best threshold nor the source, nor what is unmapped.
     if key not in ("best_f1_oracle", "unmapped_mass")
 ]
 

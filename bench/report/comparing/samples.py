@@ -78,9 +78,9 @@ class Samples:
     def _draw(self, run: str, protocol: str, target: str, reading: str) -> tuple[dict[str, Floats], int]:
         """All metrics of every sample, and the number of images. Raises UserError for a plugin that cannot do it."""
         described, arrays = shown(protocol), self._arrays(run, protocol)
-        counts = side_file.of(arrays, described.kinds, protocol, target, reading)
+        counts = described.kept(arrays, target, reading)
         ids = side_file.of(arrays, [side_file.IDS], protocol, target).get(side_file.IDS)
-        if ids is None or not counts or len(counts) < len(described.kinds):
+        if ids is None or not counts:
             return {}, 0
         shared = side_file.of(arrays, described.constants, protocol, target, reading)
         try:

@@ -163,8 +163,8 @@ class Bootstraps:
 
     def _draw(self, arrays: side_file.Arrays, run_id: str, protocol: str, target: str, reading: str) -> _Drawn | None:
         described = shown(protocol)
-        found = side_file.of(arrays, described.kinds, protocol, target, reading)
-        if not found or len(found) < len(described.kinds):
+        found = described.kept(arrays, target, reading)
+        if not found:
             return None
         images = len(next(iter(found.values())))
         ids = side_file.of(arrays, [side_file.IDS], protocol, target).get(side_file.IDS)

@@ -17,12 +17,12 @@ In the region of interest, which is without void and without ground-truth compon
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from bench.scoring.metrics.images import VOID, ImageIds, NonFiniteScore, as_numpy, ratio
 
@@ -55,6 +55,11 @@ class ImageComponents:
         found = (self.siou_gt[:, None] >= LEVELS).sum(0)
         false = (self.ppv[:, None] < LEVELS).sum(0)
         return np.stack([found, len(self.siou_gt) - found, false])
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """Sum of ``siou_gt``, sum of ``ppv`` and number of predicted components, (3,) float64."""
+        return np.array([self.siou_gt.sum(), self.ppv.sum(), len(self.ppv)])
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,22 @@ def component_f1(counts: ArrayLike) -> NDArray[np.float64]:
     return ratio(2 * tp, 2 * tp + fn + fp)
 
 
+def component_metrics(counts: ArrayLike, sums: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """F1*, mean sIoU and mean PPV, (...) by their names in tables, NaN as of ``ComponentResult``.
+
+    Args:
+        counts: (..., 3, 11), ``ImageComponents.counts`` added up over images.
+        sums: (..., 3), ``ImageComponents.sums`` of the same.
+    """
+    siou, ppv, predicted = np.moveaxis(np.asarray(sums), -1, 0)
+    labelled = np.asarray(counts)[..., :2, 0].sum(-1)
+    return {
+        "f1_star_oracle": component_f1(counts).mean(-1),
+        "siou_oracle": ratio(siou, labelled),
+        "ppv_oracle": ratio(ppv, predicted),
+    }
+
+
 class ComponentMeter:
     """Component metrics of a split at one threshold; arguments as of ``image_components``."""
 
@@ -158,6 +179,14 @@ class ComponentMeter:
     def per_image(self) -> NDArray[np.int64]:
         """TP, FN and FP of each image at each level, (n, 3, 11) int64."""
         return np.array([image.counts for image in self._images], np.int64).reshape(-1, 3, len(LEVELS))
+
+    def of_images(self, image_ids: Iterable[str]) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
+        """``components`` (n, 3, 11) and ``overlaps`` (n, 3): counts and sums of some images in their order."""
+        images = [self._images[place] for _, place in self._ids.places(image_ids)]
+        return {
+            "components": np.stack([image.counts for image in images]),
+            "overlaps": np.stack([image.sums for image in images]),
+        }
 
     def update(self, image_id: str, scores: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> None:
         """Match one image, as ``image_components`` does; raises ``DuplicateImage`` the second time."""
@@ -196,6 +225,8 @@ class ComponentMeter:
 
 def _large_components(mask: NDArray[np.bool_], min_size: int) -> tuple[NDArray[np.int64], int]:
     """Ids 1..n of the components of at least ``min_size`` pixels, (H, W), 0 elsewhere; and n."""
+    from scipy import ndimage  # here: tables need the rest of this module, and are there before SciPy is
+
     ids, count = ndimage.label(mask, _EIGHT_NEIGHBOURS)
     keep = np.bincount(ids.reshape(-1), minlength=count + 1) >= min_size
     keep[0] = False

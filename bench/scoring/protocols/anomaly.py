@@ -16,6 +16,7 @@ from bench.common import files
 from bench.common.errors import UserError
 from bench.schema.side_file import IDS
 from bench.scoring.metrics import ranking
+from bench.scoring.metrics.components import ComponentMeter, component_metrics
 from bench.scoring.metrics.images import VOID as IGNORE
 from bench.scoring.protocols.base import OWN, Counts, Evaluation, Found, Image, Metric, Pass, Protocol, Steps, Values
 from bench.scoring.protocols.targets import anomaly
@@ -80,6 +81,7 @@ class Anomaly(Protocol):
     by_default: ClassVar[bool] = True
     place: ClassVar[int] = 2
     kinds: ClassVar[tuple[str, ...]] = ("histogram",)
+    optional: ClassVar[tuple[str, ...]] = ("components", "overlaps")
     constants: ClassVar[tuple[str, ...]] = ("edges",)
     on_source: ClassVar[bool] = False
     rows: ClassVar = "Score"
@@ -96,11 +98,14 @@ class Anomaly(Protocol):
     @classmethod
     def condensed(cls, counts: Counts) -> Counts:
         """The ``histogram`` (..., 2, bins), negatives first, cumulated from the highest scores down."""
-        return {"cumulated": ranking.cumulated(counts["histogram"])}
+        others = {kind: array for kind, array in counts.items() if kind != "histogram"}
+        return {"cumulated": ranking.cumulated(counts["histogram"]), **others}
 
     @classmethod
     def metrics(cls, counts: Counts) -> Mapping[str, Any]:
         """AUROC, AP and FPR95 of ``cumulated`` (..., 2, bins + 1), with the ``edges`` (bins - 1,) of the bins.
+
+        With ``components`` (..., 3, 11) and ``overlaps`` (..., 3) also F1*, sIoU and PPV, at one threshold for all.
 
         For the bootstrap alone. A record's numbers are exact, from counts at every distinct score of an anomalous
         pixel (``ranking.RankingResult``): two forms, since the exact one would keep millions of levels for each image.
@@ -108,7 +113,10 @@ class Anomaly(Protocol):
         histograms, edges = counts["cumulated"], counts.get("edges")
         fits = edges is not None and len(edges) == histograms.shape[-1] - 2
         tied = ranking.tied_bins(edges) if edges is not None and fits else None
-        return ranking.cumulated_metrics(histograms, tied)._asdict()
+        found = ranking.cumulated_metrics(histograms, tied)._asdict()
+        if {"components", "overlaps"} <= counts.keys():
+            found |= component_metrics(counts["components"], counts["overlaps"])
+        return found
 
     @classmethod
     def score(cls, evaluation: Evaluation, dataset: Dataset) -> Steps:
@@ -136,6 +144,7 @@ class Anomaly(Protocol):
                 third = Pass(dataset, _Matching(kept, thresholds, dataset.components), "matching components")
                 yield [third]
                 for name, meter in third.meter.scores.items():
+                    found.statistics[name] |= meter.of_images(found.statistics[OWN][IDS].tolist())
                     matched = meter.result()
                     by_score[name] |= {
                         "f1_star_oracle": matched.f1_star, "siou_oracle": matched.siou_gt, "ppv_oracle": matched.ppv
@@ -211,8 +220,6 @@ class _Matching(_Scores):
     """The third pass: connected components above the thresholds."""
 
     def __init__(self, kept: _Kept, thresholds: Mapping[str, float], sizes: ComponentSizes) -> None:
-        from bench.scoring.metrics.components import ComponentMeter
-
         super().__init__(kept)
         self.scores = {n: ComponentMeter(t, sizes.predicted, sizes.labelled) for n, t in thresholds.items()}
 

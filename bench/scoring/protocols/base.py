@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common.errors import RunFailed
-from bench.schema.side_file import IDS
+from bench.schema.side_file import IDS, Arrays, of
 from bench.scoring.metrics.catalogue import Metric as Metric
 from bench.scoring.metrics.images import ImageIds
 
@@ -294,6 +294,9 @@ class Protocol(ABC):
     """Protocols run and are shown in this order; equal ones by name."""
     kinds: ClassVar[tuple[str, ...]] = ()
     """What ``count`` gives that the side file keeps of every image, and ``metrics`` needs."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Kinds that a side file may have or not: of some targets, or in newer records alone. With them ``metrics`` gives
+    more."""
     constants: ClassVar[tuple[str, ...]] = ()
     """Arrays in the side file that all images of a target share; ``metrics`` finds them among the counts."""
 
@@ -329,6 +332,12 @@ class Protocol(ABC):
     def target_name(cls, target: tuple[str, str]) -> str:
         """A target (data set, split) as records name it."""
         return target[1] if cls.on_source else "/".join(target)
+
+    @classmethod
+    def kept(cls, arrays: Arrays, target: str, reading: str = OWN) -> Counts:
+        """What the ``arrays`` of a side file hold of each image, by kind; nothing if one of ``kinds`` is missing."""
+        found = of(arrays, (*cls.kinds, *cls.optional), cls.name, target, reading)
+        return found if found.keys() >= {*cls.kinds} else {}
 
     @classmethod
     def count(cls, image: Reading) -> Counts:

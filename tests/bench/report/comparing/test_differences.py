@@ -13,6 +13,8 @@ from bench.report.comparing import differences as comparing
 from bench.report.comparing.samples import mean_over_targets
 from bench.report.leaderboard import statistics
 from bench.scoring.metrics import confusion
+from bench.scoring.metrics.components import component_metrics
+from tests.bench.report.comparing.conftest import IDS
 from tests.bench.report.leaderboard.conftest import anomaly
 
 CROSS = {"protocol": "cross-domain", "targets": ("toyscapes/night", "toyscapes/fog")}
@@ -199,6 +201,35 @@ def test_anomaly_scores_are_compared_with_the_same_score_or_as_named(results, ma
     assert [(row.readings, row.estimate.value) for row in named] == [(("gmm_nll", "energy"), pytest.approx(0.2))]
     ((_, half),) = comparing.compared(found, "gmmseg@msp", "softmax").found
     assert {row.readings for row in half} == {("msp", "msp")}
+
+
+def test_component_metrics_are_decided_by_counts_of_images_and_without_them_undecided(results, made):
+    def scored(method, seed, found, counted):
+        rng = np.random.default_rng(seed)
+        true = rng.binomial(6, found, 40)[:, None].repeat(11, 1)
+        counts = np.stack([true, 6 - true, np.zeros_like(true)], axis=1)
+        sums = np.stack([4.0 * found + rng.random(40), np.full(40, 3.0), np.full(40, 6.0)], axis=1)
+        values = {key: float(value) for key, value in component_metrics(counts.sum(0), sums.sum(0)).items()}
+        record = made.record(method, seed, protocols={"anomaly": anomaly({"msp": {"ap": 0.2 + found / 9, **values}})})
+        histogram = np.stack([rng.multinomial(900, [0.5, 0.3, 0.2], 40), rng.multinomial(90, [0.2, 0.2, 0.6], 40)], 1)
+        at = "anomaly/road_anomaly/test"
+        made.arrays[record.run_id] = {f"{at}/ids": IDS, f"{at}/msp/histogram": histogram}
+        if counted:
+            made.arrays[record.run_id] |= {f"{at}/msp/components": counts, f"{at}/msp/overlaps": sums}
+        return record
+
+    def compared(counted):
+        runs = [scored(m, s, found, counted) for m, found in (("gmmseg", 0.8), ("softmax", 0.4)) for s in (0, 1, 2)]
+        return {key[1]: row for key, row in rows(results(runs)).items()}
+
+    found = compared(counted=True)
+    for name in ("f1_star_oracle", "siou_oracle"):
+        assert found[name].estimate.images == 40
+        assert found[name].better == "a"
+    older = compared(counted=False)
+    assert older["f1_star_oracle"].estimate.why_undecided() == "no counts of single images"
+    assert older["ap"].estimate.images == found["ap"].estimate.images == 40
+    assert older["ap"].estimate == found["ap"].estimate
 
 
 def test_another_reading_is_compared_with_the_methods_own_prediction(results, made):

@@ -6,7 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.scoring.metrics.components import LEVELS, ComponentMeter, component_f1, image_components
+from bench.scoring.metrics.components import (
+    LEVELS,
+    ComponentMeter,
+    component_f1,
+    component_metrics,
+    image_components,
+)
 from bench.scoring.metrics.images import DuplicateImage, NonFiniteScore
 
 
@@ -176,6 +182,23 @@ def test_means_are_over_components_and_counts_add():
     assert result.f1_star == pytest.approx(4 / 5)
     np.testing.assert_array_equal(meter.per_image.sum(0), result.counts)
     np.testing.assert_array_equal(component_f1(meter.per_image)[1], np.ones(11))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_counts_of_images_give_the_metrics_of_any_choice_of_them(seed):
+    images = [blobs(seed + i) for i in range(4)]
+    whole, some = ComponentMeter(0.7, 3, 4), ComponentMeter(0.7, 3, 4)
+    for i, image in enumerate(images):
+        whole.update(f"{i}", *image)
+    for i in (2, 0):
+        some.update(f"{i}", *images[i])
+    kept, expected = whole.of_images(["2", "0"]), some.result()
+    found = component_metrics(kept["components"].sum(0), kept["overlaps"].sum(0))
+    for name, value in (("f1_star", expected.f1_star), ("siou", expected.siou_gt), ("ppv", expected.ppv)):
+        np.testing.assert_allclose(found[f"{name}_oracle"], value, rtol=1e-12)
+    twice = component_metrics(2.0 * kept["components"][None], 2.0 * kept["overlaps"][None])
+    assert {array.shape for array in twice.values()} == {(1, 2)}
 
 
 @settings(max_examples=20, deadline=None)

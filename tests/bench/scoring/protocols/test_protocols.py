@@ -487,6 +487,24 @@ def test_components_are_matched_above_the_threshold_of_the_best_f1(evaluation, m
     assert 0 < found["f1_star_oracle"] < 1
 
 
+def test_the_side_file_keeps_components_of_each_image_where_they_are_scored(evaluation, monkeypatch):
+    data = {("odd", "val"): (SOURCE, anomaly_samples(5))}
+    plain = evaluation(data, source(anomaly=(Target("odd", "val"),)))
+    run(Anomaly, plain, [("odd", "val")])
+    assert Anomaly.kept(plain.statistics, "odd/val", "red").keys() == {"histogram"}
+    monkeypatch.setattr(InMemory, "components", ComponentSizes(predicted=3, labelled=2))
+    scored = evaluation(data, source(anomaly=(Target("odd", "val"),)))
+    recorded = run(Anomaly, scored, [("odd", "val")]).targets["odd/val"].by_score["red"]
+    kept = Anomaly.kept(scored.statistics, "odd/val", "red")
+    assert {kind: array.shape for kind, array in kept.items() if kind != "histogram"} == {
+        "components": (3, 3, 11),
+        "overlaps": (3, 3),
+    }
+    found = Anomaly.metrics(Anomaly.condensed({kind: array.sum(0) for kind, array in kept.items()}))
+    for name in ("f1_star_oracle", "siou_oracle", "ppv_oracle"):
+        assert found[name] == pytest.approx(recorded[name], rel=1e-12), name
+
+
 def test_whichever_is_smaller_waits_on_disk_for_the_second_pass(evaluation, monkeypatch):
     content = anomaly_samples(5)
     found, kept, save = {}, {}, torch.save
