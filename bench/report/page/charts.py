@@ -12,11 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from bench.common.errors import UserError
-from bench.common.text import drawn, visible
+from bench.common.text import visible
 from bench.records.ledger import TRAINING, parts
 from bench.report.leaderboard import curves
 from bench.report.leaderboard.columns import Column, metric
@@ -24,24 +22,17 @@ from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.figures import per_class_svg, svg
 from bench.report.leaderboard.model import Cell, Row, Table
 from bench.report.leaderboard.views import OVERVIEW, title
+from bench.report.page import over_bins
+from bench.report.page.fields import Chart, Field, Line, around, drawing, label, shortened
 from bench.report.palette import style
-from bench.schema import side_file
-from bench.scoring.described import primary, shown
+from bench.scoring.described import primary
 
 _MOST = 8
-"""Columns of a figure of seeds, and lines of a figure of curves."""
+"""Columns of a figure of seeds."""
 _FIELD = 200
 """Pixels of a column of a figure of seeds, across."""
 _GROUPS = 4
 """Groups of which speed is drawn against quality."""
-
-
-class Chart(NamedTuple):
-    """A figure and what it is called."""
-
-    title: str
-    figure: Markup
-    notes: tuple[str, ...] = ()
 
 
 class HeatMap(NamedTuple):
@@ -59,13 +50,8 @@ def of_table(table: Table, statistics: Statistics | None) -> Iterator[Chart]:
         yield Chart("Seeds, means and deviations", seeds(table))
     if table.protocol != OVERVIEW and (figure := per_class_svg(table)):
         yield Chart("IoU of each class", Markup(figure))
-    target = next((column.target for column in table.columns if column.target), None)
-    if statistics is None or target is None or table.protocol == OVERVIEW:
-        return
-    kinds = shown(table.protocol).kinds
-    for kind, name in (("bins", "Reliability"), ("histogram", "Precision and recall")):
-        if kind in kinds and (counts := [*_counts(table, target, kind, statistics)]):
-            yield Chart(f"{name} on {target}", _over_bins(table.slug, kind, counts))
+    if statistics is not None and table.protocol != OVERVIEW:
+        yield from over_bins.of_table(table, statistics)
 
 
 # Seeds
@@ -78,10 +64,10 @@ def seeds(table: Table) -> Markup:
     """
     columns = [column for column in table.shown if column.metric.better][:_MOST]
     rows = [row for row in table.rows if any(column.key in row.cells for column in columns)]
-    left = 12 + max((round(7.5 * len(_label(row))) for row in rows), default=0)
+    left = 12 + max((round(7.5 * len(label(row))) for row in rows), default=0)
     width, height = left + _FIELD * len(columns), 56 + 20 * len(rows)
     names = "".join(
-        f'<text x="{left - 8}" y="{60 + 20 * i}" text-anchor="end">{html.escape(_label(row))}</text>'
+        f'<text x="{left - 8}" y="{60 + 20 * i}" text-anchor="end">{html.escape(label(row))}</text>'
         for i, row in enumerate(rows)
     )
     fields = "".join(_field(column, rows, left + _FIELD * i) for i, column in enumerate(columns))
@@ -100,7 +86,7 @@ def _field(column: Column, rows: Sequence[Row], left: int) -> str:
         return f"{left + 8 + (_FIELD - 26) * min(max(share, 0), 1):.1f}"
 
     marks = [
-        f'<text x="{left + 8}" y="{12 + 15 * i}">{html.escape(_cut(visible(text), 28))}</text>'
+        f'<text x="{left + 8}" y="{12 + 15 * i}">{html.escape(shortened(visible(text), 28))}</text>'
         for i, text in enumerate((column.group, column.metric.heading))
     ]
     for value, anchor in ((low, "start"), (high, "end")) if high > low else ((low, "middle"),):
@@ -130,63 +116,6 @@ def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
     near = [cell for cell in cells if quarter - room <= cell.mean <= three_quarters + room]
     values = [value for cell in near for value in cell.values.values()]
     return min(values), max(values)
-
-
-def _label(row: Row) -> str:
-    return _cut(visible(f"{row.label} {row.score}".strip()), 45)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-# Lines over bins
-
-
-def _counts(table: Table, target: str, kind: str, statistics: Statistics) -> Iterator[tuple[Row, list[np.ndarray]]]:
-    """Rows with the counts of each of their runs, summed over images."""
-    for row in table.rows[:_MOST]:
-        found: list[np.ndarray] = []
-        for run in row.run_ids:
-            arrays = statistics(run, side_file.under(table.protocol, target))
-            counts = side_file.of(arrays, [kind], table.protocol, target, row.score)
-            found += (array.sum(0, dtype=np.float64) for array in counts.values())
-        if found and len(found) == len(row.run_ids):
-            yield row, found
-
-
-def _over_bins(name: str, kind: str, counts: Sequence[tuple[Row, list[np.ndarray]]]) -> Markup:
-    figure, axes = _beside_a_legend()
-    for row, of_runs in counts:
-        x, y = _reliability(of_runs) if kind == "bins" else _precision_recall(of_runs)
-        colour, mark = style(row.method)
-        axes.plot(
-            x, y, color=colour, marker=mark, markersize=4, markevery=max(len(x) // 15, 1), label=drawn(_label(row))
-        )
-    if kind == "bins":
-        axes.plot([0, 1], [0, 1], ":", color="black", linewidth=1, label="calibrated")
-    axes.set_xlabel("confidence" if kind == "bins" else "recall")
-    axes.set_ylabel("accuracy" if kind == "bins" else "precision")
-    _finish(figure, axes)
-    return svg(figure, name)
-
-
-def _reliability(bins: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean confidence and accuracy of each bin with pixels, of all runs together; ``bins`` (bins, 3) each."""
-    pixels, right, confidence = np.sum(bins, axis=0).T
-    there = pixels > 0
-    return confidence[there] / pixels[there], right[there] / pixels[there]
-
-
-def _precision_recall(histograms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Precision at recalls from 0.01 to 1, its mean over runs; ``histograms`` (2, bins) each, negatives first."""
-    recalls = np.linspace(0.01, 1, 100)
-    precisions = []
-    for histogram in histograms:
-        false, true = histogram[:, ::-1].cumsum(1)
-        found = true > 0
-        precisions.append(np.interp(recalls, true[found] / max(true[-1], 1), true[found] / (true + false)[found]))
-    return recalls, np.mean(precisions, axis=0)
 
 
 # Over all runs
@@ -224,16 +153,13 @@ def _speeds(frame: pd.DataFrame) -> Iterator[Chart]:
     both = speed.merge(quality[["run", "value"]], on="run", suffixes=("", "_of_quality"))
     both = both[~both["variant"].map(lambda variant: bool(variant.features)).astype(bool)]
     groups = [found for found in parts(both, ["group", "hardware"]) if found[1]["method"].nunique() > 2]
-    for (group, hardware), members in sorted(groups, key=lambda found: -len(found[1]))[:_GROUPS]:
-        figure, axes = _beside_a_legend()
-        for method, runs in parts(members, "method", sort=True):
-            colour, mark = style(method)
-            points = runs["value"], 100 * runs["value_of_quality"]
-            axes.plot(*points, mark, color=colour, markersize=6, label=drawn(method))
-        axes.set_xlabel(f"images a second in training ({drawn(hardware)})")
-        axes.set_ylabel("mIoU (%)")
-        _finish(figure, axes)
-        yield Chart(f"Speed and quality: {title(members['config'].iloc[0])}", svg(figure, f"{group}{hardware}"))
+    for (_, hardware), members in sorted(groups, key=lambda found: -len(found[1]))[:_GROUPS]:
+        speeds, mious = members["value"].to_numpy(float), 100 * members["value_of_quality"].to_numpy(float)
+        of_method = {name: (members["method"] == name).to_numpy() for name in sorted({*members["method"]})}
+        dots = [Line(name, name, speeds[own], mious[own]) for name, own in of_method.items()]
+        axes = around("images a second in training", speeds), around("mIoU (%)", mious)
+        name = f"Speed and quality: {title(members['config'].iloc[0])}"
+        yield Chart(name, drawing(name, [Field(*axes, dots, joined=False)]), (f"on {hardware}",))
 
 
 def heat_maps(frame: pd.DataFrame) -> Iterator[HeatMap]:
@@ -273,15 +199,3 @@ def _heat_map(numbers: pd.DataFrame, networks: Sequence[str], protocol: str, key
     return HeatMap(
         f"{title(numbers['config'].iloc[0])}: {told.heading} on {target}", ["own", *read_outs], [*zip(networks, texts)]
     )
-
-
-def _beside_a_legend() -> tuple[Figure, Axes]:
-    """A field with room for long names beside it: to measure them would take as long as to draw it."""
-    figure = Figure(figsize=(8.5, 3.4))
-    return figure, figure.add_axes((0.08, 0.14, 0.45, 0.82))
-
-
-def _finish(figure: Figure, axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    figure.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.54, 1.0), fontsize=9)

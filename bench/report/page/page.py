@@ -32,8 +32,8 @@ from bench.report.leaderboard.model import Row, Table, slug
 from bench.report.leaderboard.supervision import PROTOCOL as BY_SUPERVISION
 from bench.report.leaderboard.views import OVERVIEW
 from bench.report.page import charts, claims
-from bench.report.page.charts import Chart
 from bench.report.page.details import details
+from bench.report.page.fields import Chart
 from bench.report.panels import Panels
 from bench.schema.record import Record
 from bench.scoring.described import shown

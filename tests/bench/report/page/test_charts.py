@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from bench.records.ledger import ledger
-from bench.report.page import charts, page
+from bench.report.page import charts, over_bins, page
+from bench.report.page.fields import Axis, Field, Line, around, drawing
 from bench.report.palette import style
 from bench.scoring.protocols.anomaly import Anomaly
+from bench.scoring.protocols.risk_coverage import BINS, RiskCoverage
 from tests.bench.report.leaderboard.conftest import Bench, closed_set
 
 
@@ -32,7 +34,7 @@ def test_a_trivial_baseline_does_not_squeeze_the_others():
 
 def test_a_reliability_diagram_is_of_the_pixels_of_all_runs():
     bins = np.array([[[0, 0, 0.0], [10, 5, 4.0]], [[0, 0, 0.0], [30, 27, 26.0]]])
-    confidence, accuracy = charts._reliability(list(bins))
+    confidence, accuracy = over_bins._reliability(list(bins))
     assert confidence == pytest.approx([30 / 40])
     assert accuracy == pytest.approx([32 / 40])
 
@@ -40,7 +42,7 @@ def test_a_reliability_diagram_is_of_the_pixels_of_all_runs():
 def test_precision_and_recall_enclose_the_average_precision():
     generator = np.random.default_rng(0)
     histogram = np.stack([generator.poisson(900 / np.arange(1, 101)), generator.poisson(np.arange(100) / 9)])
-    recalls, precision = charts._precision_recall([histogram.astype(float)])
+    recalls, precision = over_bins._precision_recall([histogram.astype(float)])
     expected = Anomaly.metrics(Anomaly.condensed({"histogram": histogram}))["ap"]
     assert np.trapezoid(precision, recalls) == pytest.approx(expected, abs=0.02)
 
@@ -77,3 +79,62 @@ def test_methods_of_the_suite_have_ten_colours_and_marks_and_others_the_same_eac
     names = ["agmm", "gaussian", "gmmseg", "gss", "linear", "majority", "mixture", "neighbours", "segsort", "softmax"]
     assert len({style(name).colour for name in names}) == len({style(name).mark for name in names}) == len(names)
     assert style("of somebody else") == style("of somebody else")
+
+
+def test_an_roc_curve_encloses_the_auroc():
+    generator = np.random.default_rng(0)
+    histogram = np.stack([generator.poisson(900 / np.arange(1, 101)), generator.poisson(np.arange(100) / 9)])
+    false, true = over_bins._roc([histogram.astype(float)])
+    expected = Anomaly.metrics(Anomaly.condensed({"histogram": histogram}))["auroc"]
+    assert (false[0], true[-1]) == (0, 1)
+    assert np.trapezoid(true, false) == pytest.approx(expected, abs=0.005)
+
+
+def test_risk_over_coverage_ends_at_the_error_rate_and_encloses_the_aurc():
+    generator = np.random.default_rng(0)
+    pixels = generator.poisson(40, BINS)
+    doubts = np.stack([pixels, generator.binomial(pixels, np.linspace(0, 0.6, BINS))], axis=-1)
+    coverage, risk = over_bins._risk_coverage(*doubts.T)
+    assert len(coverage) <= 65
+    assert (coverage[-1], risk[-1]) == (1, pytest.approx(doubts[:, 1].sum() / pixels.sum()))
+    area = np.trapezoid(np.concatenate([risk[:1], risk]), np.concatenate([[0], coverage]))
+    assert area == pytest.approx(float(RiskCoverage.metrics({"doubts": doubts})["aurc"]), abs=0.005)
+
+
+def test_bins_of_confidence_give_risk_over_coverage_from_the_surest_on():
+    bins = np.array([[10, 4, 4.0], [0, 0, 0.0], [30, 27, 28.0]])
+    coverage, risk = over_bins._risk_coverage(*over_bins._doubts(bins))
+    assert coverage == pytest.approx([0.75, 1])
+    assert risk == pytest.approx([0.1, 9 / 40])
+
+
+def test_curves_are_of_every_target_and_say_how_many_bins_they_are_from(tables):
+    (table, *_) = [table for table in tables if table.protocol == "anomaly"]
+    histogram = np.ones((12, 2, 30), np.int32)
+
+    def statistics(run, under):
+        return {f"{under}histogram": histogram} if under.endswith("/msp/") else {}
+
+    made = [*over_bins.of_table(table, statistics)]
+    targets = {column.target: None for column in table.shown if column.target}
+    assert [chart.title for chart in made] == [f"Precision over recall and ROC on {target}" for target in targets]
+    assert {chart.notes for chart in made} == {
+        ("From at most 30 bins of the score a run, means over the runs of a row. Dotted: chance.",)
+    }
+    drawn = ElementTree.fromstring(made[0].figure)
+    lines = [path for path in drawn.findall("path") if path.get("transform")]
+    assert len(lines) == 2 * len(table.rows), "a line for each row in both fields"
+    assert [*over_bins.of_table(table, lambda run, under: {})] == []
+    histogram[:, 1] = 0
+    assert [*over_bins.of_table(table, statistics)] == [], "without an anomaly there is nothing to tell apart"
+
+
+def test_fields_put_every_point_where_its_axes_say():
+    x, y = around("images a second", np.array([3.0, 11.0])), Axis("mIoU")
+    line = Line("<softmax>", "softmax", np.array([x.low, x.high]), np.array([0.0, 1.0]))
+    drawn = ElementTree.fromstring(drawing("a & b", [Field(x, y, [line])]))
+    (path,) = [path for path in drawn.findall("path") if path.get("transform")]
+    assert path.get("d") == "m460 2740 2500-2500"
+    assert [text.text for text in drawn.findall("text")][-1] == "<softmax>"
+    assert x.low <= 3
+    assert x.high >= 11
