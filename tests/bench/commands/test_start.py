@@ -118,8 +118,8 @@ def test_the_leaderboard_reads_each_record_once(two_records, monkeypatch):
     assert read == sorted(path.stem for path in (two_records / "records").glob("*.json"))
 
 
-def test_the_leaderboard_and_the_ledger_are_imported_without_torch():
-    modules = "bench.report.leaderboard, bench.report.leaderboard.curves, bench.records.ledger"
+def test_the_leaderboard_the_ledger_and_what_verifies_data_are_imported_without_torch():
+    modules = "bench.report.leaderboard, bench.report.leaderboard.curves, bench.records.ledger, bench.data.verification"
     code = f"import sys, {modules}; print({HEAVY} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
