@@ -4,6 +4,11 @@ A claim is a file ``.claim-N`` that was made where none was, which a file system
 held it is rewritten every ``BEAT`` seconds, with how far the work is, by a rename. A killed process leaves it there:
 the next one makes ``.claim-N+1``, again alone, once the process is known to be gone on this machine, or has not been
 heard of for ``STALE`` seconds. A process that slept so long finds that its claim counts no more, and ends.
+
+Claims are for work that a second process shall leave alone. What is made once for many runs (codecs, sparse labels,
+Toyscapes' pictures, converted files) it shall wait for and take over: that is a FileLock, with which the system wakes
+who waits. Where locks do not work that costs time, or a command to be repeated, and no result: all of it is written
+whole and is the same whoever makes it, while two that trained one run would overwrite each other's state for hours.
 """
 
 from __future__ import annotations
