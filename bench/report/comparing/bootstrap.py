@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.report.leaderboard.statistics import ALPHA, MIN_IMAGES, Floats
+from bench.report.leaderboard.statistics import ALPHA, MIN_IMAGES, Floats, error_over_images
 
 RESAMPLES = 10_000
 """Bootstrap samples of the images: a standard error of theirs is known to 0.7 %."""
@@ -47,13 +47,10 @@ class Estimate(NamedTuple):
         seeds = len(by_seed)
         error = float(np.std(by_seed, ddof=1)) / math.sqrt(seeds) if seeds > 1 else 0.0
         value = float(np.mean(by_seed))
-        if samples is None:
+        over_images = None if samples is None else error_over_images(samples.mean(1), images)
+        if over_images is None:
             return cls(value, seeds, 0, error, 0.0)
-        means = samples.mean(1)
-        defined = means[np.isfinite(means)]
-        if len(defined) < 0.9 * len(means):
-            return cls(value, seeds, 0, error, 0.0)
-        return cls(value, seeds, images, error, float(np.std(defined)) * math.sqrt(images / max(images - 1, 1)))
+        return cls(value, seeds, images, error, over_images)
 
     @property
     def low(self) -> float:

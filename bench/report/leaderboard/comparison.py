@@ -86,6 +86,7 @@ def compare(table: Table, bootstraps: Bootstraps) -> list[str]:
         cells = ranked_cells(table, column)
         best_row, best = max(cells, key=lambda item: sign * item[1].mean)
         others = [(row, cell) for row, cell in cells if cell is not best]
+        samples.describe(column, cells)
         _compare_over_images(others, samples.of(column), (best_row, best), sign)
         _compare_over_seeds([cell for _, cell in others], best)
         for _, cell in others:
@@ -202,6 +203,16 @@ class _Resampled:
     def of(self, column: Column) -> Mapping[int, Floats]:
         """By the id of the row."""
         return self._found.get(column.key, {})
+
+    def describe(self, column: Column, cells: Sequence[tuple[Row, Cell]]) -> None:
+        """Say in the ``cells`` of a column how far the choice of images moves them."""
+        drawn = self.of(column)
+        for row, cell in cells:
+            if id(row) in drawn:
+                images = len(self._ids[column.key[:2]])
+                error = stats.error_over_images(drawn[id(row)][1:], images)
+                if error is not None:
+                    cell.images, cell.error_images = images, error
 
     def add(self, rows: list[Row], run_ids: Sequence[str], columns: list[Column]) -> None:
         """Draw those of ``rows`` that are of the same runs."""

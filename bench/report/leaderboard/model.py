@@ -26,6 +26,10 @@ class Cell:
     """By seed, in the metric's own unit (shares, not per cent)."""
     undefined: tuple[int, ...] = ()
     """Seeds of complete runs for which the metric is missing or not a number."""
+    images: int = 0
+    """Those that ``error_images`` is of; 0 where nothing is known of single ones."""
+    error_images: float = 0.0
+    """Standard error that the choice of images gives the mean."""
     place: int | None = None
     """1 for the best and 2 for the second in the column, equal where the printed numbers are equal."""
     difference: Difference | None = None

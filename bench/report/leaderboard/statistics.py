@@ -5,6 +5,7 @@ Pure functions on arrays; which rows are compared is decided in ``bench.report.l
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -106,6 +107,17 @@ def paired_bootstrap(first: Floats, second: Floats) -> Difference | None:
         return None
     low, high = np.quantile(defined, [ALPHA / 2, 1 - ALPHA / 2])
     return Difference(float(low), float(high))
+
+
+def error_over_images(samples: Floats, images: int) -> float | None:
+    """The standard error that the choice of ``images`` gives a statistic, from its bootstrap samples.
+
+    None if it is undefined in over a tenth of them.
+    """
+    defined = samples[np.isfinite(samples)]
+    if len(defined) < 0.9 * len(samples):
+        return None
+    return float(np.std(defined)) * math.sqrt(images / max(images - 1, 1))
 
 
 def step_down(differences: Floats) -> list[float]:

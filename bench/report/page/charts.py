@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from markupsafe import Markup
 from bench.common.errors import UserError
 from bench.common.text import visible
 from bench.records.ledger import TRAINING, parts
+from bench.report.comparing.bootstrap import Estimate
 from bench.report.leaderboard import curves
 from bench.report.leaderboard.columns import Column, metric
 from bench.report.leaderboard.comparison import Statistics
@@ -29,6 +31,9 @@ from bench.scoring.described import primary
 
 _MOST = 8
 """Columns of a figure of seeds."""
+_INTERVALS = (
+    "Bars: 95 % intervals of the means over seeds and images, as bench compare has them; without an end they go on."
+)
 _FIELD = 200
 """Pixels of a column of a figure of seeds, across."""
 _GROUPS = 4
@@ -47,7 +52,7 @@ class HeatMap(NamedTuple):
 def of_table(table: Table, statistics: Statistics | None) -> Iterator[Chart]:
     """What the runs of a table's rows look like, seed by seed, class by class, bin by bin."""
     if any(cell.n for row in table.rows for cell in row.cells.values()):
-        yield Chart("Seeds, means and deviations", seeds(table))
+        yield Chart("Seeds, means and intervals", seeds(table), (_INTERVALS,))
     if table.protocol != OVERVIEW and (figure := per_class_svg(table)):
         yield Chart("IoU of each class", Markup(figure))
     if statistics is not None and table.protocol != OVERVIEW:
@@ -58,9 +63,10 @@ def of_table(table: Table, statistics: Statistics | None) -> Iterator[Chart]:
 
 
 def seeds(table: Table) -> Markup:
-    """A dot for each seed, a line at the mean, a bar of one deviation to each side; a field for each column.
+    """A dot for each seed, a line at the mean, a bar over its interval; a field for each column.
 
-    What lies far behind the rest, as trivial baselines do, is a ring at the end of its field.
+    A bar without an end goes on beyond its field. What lies far behind the rest, as trivial baselines do, is a ring at
+    the end of its field.
     """
     columns = [column for column in table.shown if column.metric.better][:_MOST]
     rows = [row for row in table.rows if any(column.key in row.cells for column in columns)]
@@ -95,9 +101,11 @@ def _field(column: Column, rows: Sequence[Row], left: int) -> str:
     for i, cell in cells.items():
         y, colour = 56 + 20 * i, style(rows[i].method).colour
         marks.append(f'<path d="M{left + 4} {y}h{_FIELD - 18}" stroke="currentColor" opacity=".15"/>')
-        if cell.n and cell.std:
-            ends = x(cell.mean - cell.std), x(cell.mean + cell.std)
-            marks.append(f'<path d="M{ends[0]} {y}H{ends[1]}" stroke="{colour}" stroke-width="3" opacity=".5"/>')
+        if cell.n:
+            ends = (found := estimate(cell)).low, found.high
+            caps = "".join(f"M{x(end)} {y - 4}v8" for end in ends if low <= end <= high)
+            bar = f"M{x(ends[0])} {y}H{x(ends[1])}{caps}"
+            marks.append(f'<path d="{bar}" fill="none" stroke="{colour}" stroke-width="2" opacity=".6"/>')
         for value in cell.values.values():
             inside = low <= value <= high
             filled = f'fill="{colour}"' if inside else f'fill="none" stroke="{colour}" stroke-width="2"'
@@ -105,6 +113,12 @@ def _field(column: Column, rows: Sequence[Row], left: int) -> str:
         if cell.n and low <= cell.mean <= high:
             marks.append(f'<path d="M{x(cell.mean)} {y - 7}v14" stroke="currentColor" stroke-width="1.5"/>')
     return "".join(marks)
+
+
+def estimate(cell: Cell) -> Estimate:
+    """The mean with its interval over seeds and images, as `bench compare` makes it."""
+    error = 0.0 if cell.std is None else cell.std / math.sqrt(cell.n)
+    return Estimate(cell.mean, cell.n, cell.images, error, cell.error_images)
 
 
 def _ends(cells: Sequence[Cell]) -> tuple[float, float]:

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 from bench.records.ledger import ledger
+from bench.report.comparing.bootstrap import Estimate
+from bench.report.comparing.samples import Samples
+from bench.report.leaderboard import build
 from bench.report.page import charts, over_bins, page
 from bench.report.page.fields import Axis, Field, Line, around, drawing
 from bench.report.palette import style
+from bench.scoring.protocols import ClosedSet
 from bench.scoring.protocols.anomaly import Anomaly
 from bench.scoring.protocols.risk_coverage import BINS, RiskCoverage
-from tests.bench.report.leaderboard.conftest import Bench, closed_set
+from tests.bench.report.leaderboard.conftest import Bench, closed_set, confusions
 
 
 def test_every_seed_of_every_row_is_a_dot_and_every_mean_a_line(tables):
@@ -25,6 +29,33 @@ def test_every_seed_of_every_row_is_a_dot_and_every_mean_a_line(tables):
     cells = [row.cells[column.key] for row in table.rows for column in columns if column.key in row.cells]
     assert len(drawn.findall("circle")) == sum(cell.n for cell in cells) > 0
     assert sum("v14" in path.get("d", "") for path in drawn.findall("path")) == len(cells)
+    bars = [path for path in drawn.findall("path") if path.get("opacity") == ".6"]
+    assert len(bars) == len(cells)
+
+
+def test_the_interval_of_a_mean_is_that_of_a_comparison():
+    bench, seeds = Bench(), (0, 1, 2)
+    records, counted = [], {}
+    for method, accuracy in {"softmax": 0.8, "gmmseg": 0.85}.items():
+        for seed in seeds:
+            counts = counted[method, seed] = confusions(accuracy, seed=10 * len(counted) + seed)
+            miou = float(ClosedSet.metrics(ClosedSet.condensed({"confusion": counts.sum(0)}))["miou"])
+            records.append(bench.record(method, seed, protocols={"closed-set": closed_set(miou)}))
+            ids = np.array([f"{i:02d}" for i in range(len(counts))])
+            bench.arrays[records[-1].run_id] = {"closed-set/test/confusion": counts, "closed-set/test/ids": ids}
+    (table,) = build(records, bench.statistics, published="none")
+    for row in table.rows:
+        samples = Samples(ledger(records), bench.statistics)
+        drawn = [samples.of(run, "closed-set", ("test",), "miou", "") for run in row.run_ids]
+        cell = row.cells[table.columns[0].key]
+        expected = Estimate.of(
+            np.array([*cell.values.values()]), np.stack([one.values for one in drawn], axis=1), drawn[0].images
+        )
+        found = charts.estimate(cell)
+        assert found.covers_both
+        assert found.value == pytest.approx(expected.value)
+        assert found.half_width() == pytest.approx(expected.half_width(), rel=0.05), "a tenth of the samples"
+        assert found.of_images() > 0
 
 
 def test_a_trivial_baseline_does_not_squeeze_the_others():
