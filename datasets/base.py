@@ -20,6 +20,7 @@ from PIL import Image
 
 from bench.common.labels import IGNORE as IGNORE
 from bench.common.labels import UNLABELLED as UNLABELLED
+from datasets.archives import unpacked
 from datasets.errors import DataError as DataError
 from datasets.errors import MissingData as MissingData
 from datasets.images import read_rgb
@@ -135,6 +136,8 @@ class Dataset(ABC):
     """A dataset plugin: subclass it in one file. ``name`` is also its folder under the data root."""
 
     name: ClassVar[str]
+    folder_name: ClassVar[str] = ""
+    """Of the folder under the data root, where it is not ``name``: a data set that is read from another's files."""
     title: ClassVar[str]
     classes: ClassVar[ClassSet]
     splits: ClassVar[Mapping[str, Split]]
@@ -211,12 +214,12 @@ class Dataset(ABC):
 
     @property
     def folder(self) -> Path:
-        """``<root>/<name>``, where the official layout begins."""
-        return self.root / self.name
+        """``<root>/<name>``, where the official layout begins; zips in it count as unpacked there."""
+        return unpacked(self.root / (self.folder_name or self.name))
 
     def beside(self, name: str) -> Path:
         """The folder of another data set, the files of which this one uses: in whichever root has it."""
-        return next((root / name for root in self.roots if (root / name).is_dir()), self.root / name)
+        return unpacked(next((root / name for root in self.roots if (root / name).is_dir()), self.root / name))
 
     @property
     def task(self) -> Task:
@@ -258,7 +261,7 @@ class Dataset(ABC):
 
     def decode_label(self, path: Path) -> np.ndarray:
         """Decode to the raw ids of the file, integer (H, W); palettes are indices, not colours."""
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:
             if image.mode == "1":
                 return np.asarray(image).astype(np.uint8)
             packing = image.tile[0].args if image.tile else None

@@ -28,6 +28,7 @@ class BDDAnomaly(BDD100K):
     """BDD-Anomaly, sixteen classes; trains, motorcycles and bicycles are the anomalies."""
 
     name = "bdd_anomaly"
+    folder_name = BDD100K.name
     title = "BDD-Anomaly"
     classes = BDD_ANOMALY_16
     splits: ClassVar = {
@@ -42,11 +43,6 @@ class BDDAnomaly(BDD100K):
         "BDD100K: a diverse driving dataset for heterogeneous multitask learning. CVPR 2020"
     )
     anomaly_ids: ClassVar = {**dict.fromkeys(range(16), 0), **dict.fromkeys(range(16, 19), 1), 255: IGNORE}
-
-    @property
-    def folder(self) -> Path:
-        """The folder of ``bdd100k``, from which this data set is read."""
-        return self.root / BDD100K.name
 
     def find(self) -> list[Item]:
         """List the frames of a part of BDD100K without those that have anomalies, or these of both parts."""

@@ -121,6 +121,7 @@ class CamVid11(CamVid32):
     """CamVid at its full size in eleven of its classes, all others void."""
 
     name = "camvid_11"
+    folder_name = CamVid32.name
     title = "CamVid, 11 of 32 classes"
     classes = CAMVID_11
     citation = (
@@ -131,11 +132,6 @@ class CamVid11(CamVid32):
         **dict.fromkeys(range(32), IGNORE),
         **{CAMVID_31.names.index(name): CAMVID_11.names.index(kept) for name, kept in AS_ELEVEN.items()},
     }
-
-    @property
-    def folder(self) -> Path:
-        """The folder of ``camvid_32``: both data sets are read from it."""
-        return self.root / CamVid32.name
 
 
 def split_of(name: str) -> str:

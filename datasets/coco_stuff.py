@@ -65,15 +65,19 @@ class COCOStuff164k(Dataset):
     withheld: ClassVar = {"test": "use split 'val'"}
     home = "https://github.com/nightrome/cocostuff (train2017.zip, val2017.zip, stuffthingmaps_trainval2017.zip)"
     licence = LICENCE
-    layout = "images/{train,val}2017/NAME.jpg with annotations/{train,val}2017/NAME.png"
+    layout = (
+        "images/{train,val}2017/NAME.jpg with annotations/{train,val}2017/NAME.png, or both kinds in {train,val}2017/, "
+        "as in the archives"
+    )
     citation = CITATION
     raw_ids: ClassVar = {**{raw - 1: i for i, raw in enumerate(IDS)}, 255: IGNORE}
 
     def find(self) -> list[Item]:
         """List the images; files with training ids (``*_labelTrainIds.png``) beside the labels are not read."""
-        part = f"{self.split}2017"
-        labels = self.folder / "annotations" / part
-        return [Item(p.stem, p, labels / f"{p.stem}.png") for p in list_files(self.folder / "images" / part, ".jpg")]
+        images, labels = (self.folder / kind / f"{self.split}2017" for kind in ("images", "annotations"))
+        if not images.is_dir():
+            images = labels = self.folder / f"{self.split}2017"
+        return [Item(p.stem, p, labels / f"{p.stem}.png") for p in list_files(images, ".jpg")]
 
 
 class COCOStuff10k(MatlabLabels):

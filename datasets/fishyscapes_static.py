@@ -93,7 +93,7 @@ class FishyscapesStatic(Dataset):
         if path.suffix == ".png":
             return super().decode_image(path)
         try:
-            with np.load(path) as content:
+            with path.open("rb") as file, np.load(file) as content:
                 overlay = content["rgb"].astype(int)
         except (zipfile.BadZipFile, KeyError) as error:
             raise ValueError(f"it is no overlay: {error}") from error
@@ -107,8 +107,9 @@ class FishyscapesStatic(Dataset):
         """Width and height of a sum, or of the frame of an overlay that has an end."""
         if path.suffix == ".png":
             return check_image(path)
-        if not zipfile.is_zipfile(path):
-            raise ValueError("the file is cut off")
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("the file is cut off")
         return check_image(self._frame(path))
 
 

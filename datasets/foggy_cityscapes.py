@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from datasets.archives import unpacked
 from datasets.base import Item, Split
 from datasets.cityscapes_labels import CityscapesLabels, frames_below
 
@@ -51,7 +52,7 @@ class FoggyCityscapes(CityscapesLabels):
     @property
     def folder(self) -> Path:
         """The folder of ``cityscapes`` where the archive was unpacked into it, which it is made for."""
-        shared = self.root / "cityscapes"
+        shared = unpacked(self.root / "cityscapes")
         return shared if (shared / IMAGES).is_dir() else super().folder
 
     def frames(self) -> Iterator[Item]:

@@ -18,6 +18,7 @@ from datasets.base import IGNORE, DataError, Dataset, Item, Split, Target, list_
 from datasets.cityscapes_labels import LABEL_IDS
 from datasets.class_sets import CITYSCAPES_19
 from datasets.integrity import DECODING_ERRORS
+from datasets.matlab_labels import read_matlab
 
 LEFT_OUT = frozenset([15188, 17705, *range(20801, 20861)])
 
@@ -49,9 +50,6 @@ class GTA5(Dataset):
 
     def _numbers(self) -> set[int]:
         """The frames of the split, by the makers' list."""
-        from scipy.io import loadmat  # slow to import
-        from scipy.io.matlab import MatReadError
-
         places = [self.folder / "split.mat", self.folder / "read_mapping" / "split.mat"]
         path = next((p for p in places if p.is_file()), None)
         if path is None:
@@ -60,8 +58,8 @@ class GTA5(Dataset):
                 f"{self.layout}; get it from {self.home}"
             )
         try:
-            return set(loadmat(path)[f"{self.split}Ids"].ravel().tolist())
-        except (*DECODING_ERRORS, KeyError, NotImplementedError, MatReadError) as error:
+            return set(read_matlab(path)[f"{self.split}Ids"].ravel().tolist())
+        except (*DECODING_ERRORS, KeyError) as error:
             raise DataError(f"{self.name}: {path} is not the makers' list; get it from {self.home}") from error
 
 

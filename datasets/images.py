@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 from threading import Lock
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -45,7 +46,7 @@ def read_rgb(path: Path, *, as_seen: bool = False) -> np.ndarray:
     if path.exists() and not path.is_file():
         raise ValueError("it is no regular file")
     try:
-        with _opened(path) as image:
+        with path.open("rb") as file, _opened(file) as image:
             return _rgb(ImageOps.exif_transpose(image), image, opaque=True) if as_seen else _rgb(image, image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError(f"it has over {Image.MAX_IMAGE_PIXELS} pixels, as decompression bombs have") from None
@@ -53,11 +54,11 @@ def read_rgb(path: Path, *, as_seen: bool = False) -> np.ndarray:
         raise ValueError(f"it is damaged: {type(error).__name__}") from error
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(file: BinaryIO) -> Image.Image:
     """The image before it is decoded; what Pillow warns of is an error."""
     with _CATCHING, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(path, formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
 
 
 def _rgb(image: Image.Image, file: Image.Image, opaque: bool = False) -> np.ndarray:

@@ -45,7 +45,7 @@ def check_image(path: Path) -> tuple[int, int]:
     Raises one of ``DECODING_ERRORS`` if the file is absent, empty, no image or cut off. What lies between
     header and end is not read, so damage there only shows on decoding.
     """
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         if length == 0:
             raise ValueError("the file is empty")

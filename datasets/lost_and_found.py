@@ -17,7 +17,6 @@ scenes out.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from datasets.base import IGNORE, Dataset, Item, Split
@@ -50,6 +49,7 @@ class LostAndFound(Dataset):
     """Lost and Found, all things on the road."""
 
     name = "lost_and_found"
+    folder_name = "lost_and_found"
     title = "Lost and Found"
     classes = ANOMALY
     splits: ClassVar = {
@@ -72,11 +72,6 @@ class LostAndFound(Dataset):
         "self-driving vehicles. IROS 2016"
     )
     anomaly_ids: ClassVar = {0: IGNORE, 1: 0, **dict.fromkeys(range(2, 201), 1)}
-
-    @property
-    def folder(self) -> Path:
-        """``<root>/lost_and_found``: all readings are of its files."""
-        return self.root / "lost_and_found"
 
     def find(self) -> list[Item]:
         """List the frames of the part that have labels.

@@ -12,7 +12,6 @@ for selection: the last checkpoint counts.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from datasets.base import IGNORE, Dataset, Item, Split, list_files
@@ -119,6 +118,7 @@ class MapillaryVistas(Dataset):
     """Mapillary Vistas 1.2, 65 classes."""
 
     name = "mapillary_vistas"
+    folder_name = "mapillary_vistas"
     title = "Mapillary Vistas"
     classes = MAPILLARY_65
     splits: ClassVar = {"train": Split(18000), "val": Split(2000)}
@@ -135,11 +135,6 @@ class MapillaryVistas(Dataset):
         "scenes. ICCV 2017"
     )
     raw_ids: ClassVar = {**{i: i for i in range(65)}, 65: IGNORE}
-
-    @property
-    def folder(self) -> Path:
-        """``<root>/mapillary_vistas``: both data sets are read from it."""
-        return self.root / "mapillary_vistas"
 
     def find(self) -> list[Item]:
         """List ``training`` or ``validation``, with the labels of version 1.2 where several versions are there."""

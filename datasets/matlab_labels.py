@@ -1,15 +1,28 @@
-"""What data sets with label maps in MATLAB files share."""
+"""MATLAB files, and what data sets with label maps in them share."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets.base import Dataset
+
+
+def read_matlab(path: Path) -> dict[str, Any]:
+    """The variables in a MATLAB file. Raises one of ``integrity.DECODING_ERRORS`` for what is none, or damaged."""
+    from scipy.io import loadmat  # slow to import
+    from scipy.io.matlab import MatReadError
+
+    load: Callable[[Any], dict[str, Any]] = loadmat  # its types know of no open file
+    try:
+        with path.open("rb") as file:
+            return load(file)
+    except (IndexError, KeyError, TypeError, NotImplementedError, MatReadError) as error:
+        raise ValueError(f"it is no MATLAB file: {error}") from error
 
 
 class MatlabLabels(Dataset):
@@ -23,12 +36,10 @@ class MatlabLabels(Dataset):
         """Decode a MATLAB file, or an image."""
         if path.suffix != ".mat":
             return super().decode_label(path)
-        from scipy.io import loadmat  # slow to import
-        from scipy.io.matlab import MatReadError
-
+        content = read_matlab(path)
         try:
-            return np.asarray(self.label_map(loadmat(path)))
-        except (KeyError, IndexError, TypeError, NotImplementedError, MatReadError) as error:
+            return np.asarray(self.label_map(content))
+        except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"it is no {self.title} annotation: {error}") from error
 
     def check_label(self, path: Path) -> tuple[int, int] | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets.base import IGNORE, ClassSet, Item, Split
@@ -101,6 +100,7 @@ class PascalContext60(MatlabLabels):
     """PASCAL-Context, 59 classes and background."""
 
     name = "pascal_context_60"
+    folder_name = "pascal_context"
     title = "PASCAL-Context with background"
     classes = PASCAL_CONTEXT_60
     splits: ClassVar = {"train": Split(4998), "val": Split(5105)}
@@ -123,11 +123,6 @@ class PascalContext60(MatlabLabels):
     archives: ClassVar = {"VOCtrainval_03-May-2010.tar": "da459979d0c395079b5c75ee67908abb"}
     converted_ids: ClassVar[Mapping[int, int]] = _CONVERTED
     """The same for converted labels."""
-
-    @property
-    def folder(self) -> Path:
-        """``<root>/pascal_context``: both data sets are read from it."""
-        return self.root / "pascal_context"
 
     def find(self) -> list[Item]:
         """List the names of the split's own list, MMSegmentation's if the labels are there as it converts them."""

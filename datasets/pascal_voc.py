@@ -72,6 +72,7 @@ class PascalVOCAug(MatlabLabels, PascalVOC):
     """PASCAL VOC 2012 trained on the union of its own and SBD's labels; val is VOC's."""
 
     name = "pascal_voc_aug"
+    folder_name = PascalVOC.name
     title = "PASCAL VOC 2012 + SBD"
     splits: ClassVar = {
         "train": Split(10582, note="1464 with VOC's labels, 9118 with SBD's"),
@@ -90,11 +91,6 @@ class PascalVOCAug(MatlabLabels, PascalVOC):
         "et al.: Semantic contours from inverse detectors. ICCV 2011"
     )
     archives: ClassVar = {**PascalVOC.archives, "benchmark.tgz": "82b4d87ceb2ed10f6038a1cba92111cb"}
-
-    @property
-    def folder(self) -> Path:
-        """The folder of ``pascal_voc``: the two share their images."""
-        return self.root / PascalVOC.name
 
     @property
     def sbd(self) -> Path:

@@ -91,7 +91,7 @@ class Synthia(Dataset):
     def decode_label(self, path: Path) -> np.ndarray:
         """Decode the first channel, in all its bits."""
         first: np.ndarray
-        with Image.open(path) as high, Image.open(path) as low:
+        with path.open("rb") as one, path.open("rb") as other, Image.open(one) as high, Image.open(other) as low:
             deep = [tile._replace(args=f"{low.mode};16L") for tile in low.tile if tile.args == f"{low.mode};16B"]
             first = np.atleast_3d(np.asarray(high))[..., 0]
             if deep:

@@ -310,15 +310,15 @@ def pascal_voc_aug_sbd(root: Path) -> None:
         photo(devkit / "JPEGImages" / f"{name}.jpg", 10 + seed)
 
 
-def coco_stuff_164k(root: Path) -> None:
+def coco_stuff_164k(root: Path, images: str = "images/", labels: str = "annotations/") -> None:
     base = root / "coco_stuff_164k"
     raw = [i - 1 for i in range(1, 183) if i not in COCO_NEVER]
     for seed, (part, name) in enumerate(
         [("train", "000000000009"), ("train", "000000000025"), ("val", "000000000139")]
     ):
-        photo(base / f"images/{part}2017/{name}.jpg", seed)
-        grey(base / f"annotations/{part}2017/{name}.png", [*raw, 255], seed)
-        grey(base / f"annotations/{part}2017/{name}_labelTrainIds.png", [*range(171), 255], seed)
+        photo(base / f"{images}{part}2017/{name}.jpg", seed)
+        grey(base / f"{labels}{part}2017/{name}.png", [*raw, 255], seed)
+        grey(base / f"{labels}{part}2017/{name}_labelTrainIds.png", [*range(171), 255], seed)
 
 
 COCO_NEVER = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
@@ -612,7 +612,7 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "devkit": lambda r: pascal_voc(r, "VOC2012"),
         "direct": lambda r: pascal_voc(r, ""),
     },
-    "coco_stuff_164k": {"official": coco_stuff_164k},
+    "coco_stuff_164k": {"official": coco_stuff_164k, "archives": lambda r: coco_stuff_164k(r, "", "")},
     "coco_stuff_10k": {"converted": coco_stuff_10k_converted, "official": coco_stuff_10k_official},
     **{
         name: {

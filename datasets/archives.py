@@ -1,0 +1,196 @@
+"""Zips of a data set, read without unpacking: their files appear where unpacking would put them.
+
+``unpacked(folder)`` gives a path below which the files in the folder's zips are found beside those on disk, which come
+first. It is a ``Path`` in every respect but that the system does not know what lies in a zip: open it with its own
+methods, ``path.open("rb")`` rather than ``open(path)``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Generator, Iterator
+from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from zipfile import ZipFile, ZipInfo
+
+from datasets.errors import DataError
+from datasets.integrity import reason
+
+if TYPE_CHECKING:
+    from pathlib import Path as _Path
+else:
+    _Path = type(Path())
+
+
+class _Zip(NamedTuple):
+    """An archive as it is now: another state of it is opened anew."""
+
+    path: str
+    size: int
+    changed: int
+
+    def of_this_process(self) -> ZipFile:
+        """The open archive: handles shared with a forked process would have one position for both."""
+        return _opened(self, os.getpid())
+
+
+@lru_cache(maxsize=64)
+def _opened(archive: _Zip, process: int) -> ZipFile:
+    try:
+        return ZipFile(archive.path)
+    except Exception as error:
+        raise DataError(
+            f"{archive.path} is no whole zip ({reason(error)}); fetch it again, or remove it if its files are unpacked"
+        ) from error
+
+
+class _Archives:
+    """What lies in the zips of a folder, by the path from there, with slashes."""
+
+    def __init__(self, zips: tuple[_Zip, ...]) -> None:
+        self.zips = zips
+
+    @cached_property
+    def files(self) -> dict[str, tuple[_Zip, ZipInfo]]:
+        """Every file. Raises DataError naming an archive that is damaged."""
+        found: dict[str, tuple[_Zip, ZipInfo]] = {}
+        for archive in self.zips:
+            for info in archive.of_this_process().infolist():
+                if not info.is_dir():
+                    found.setdefault(info.filename, (archive, info))
+        return found
+
+    @cached_property
+    def folders(self) -> dict[str, set[str]]:
+        """The names in every folder; the folder of the zips is an empty text."""
+        found: dict[str, set[str]] = {}
+        for name in self.files:
+            while name:
+                name, _, last = name.rpartition("/")
+                if last in found.setdefault(name, set()):
+                    break
+                found[name].add(last)
+        return found
+
+
+_ARCHIVES: dict[str, _Archives] = {}
+"""By folder, of those with zips that this process has met."""
+
+
+def unpacked(folder: Path) -> Path:
+    """``folder`` as if the zips in it were unpacked there; itself where there are none."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [e for e in entries if e.name.lower().endswith(".zip") and e.name[0] != "." and e.is_file()]
+    except OSError:
+        return folder
+    zips = tuple(sorted(_Zip(e.path, e.stat().st_size, e.stat().st_mtime_ns) for e in found))
+    if not zips:
+        return Path(folder)
+    if str(folder) not in _ARCHIVES or _ARCHIVES[str(folder)].zips != zips:
+        _ARCHIVES[str(folder)] = _Archives(zips)
+    return ArchivedPath(folder)
+
+
+class ArchivedPath(_Path):
+    """A path below a folder with zips. What is written is written to disk."""
+
+    __slots__ = ()
+
+    def _places(self) -> Iterator[tuple[Path, _Archives]]:
+        """The nearest folder that was opened with its zips."""
+        for parent in (self, *self.parents):
+            if (archives := _ARCHIVES.get(str(parent))) is not None:
+                yield parent, archives
+                return
+
+    def _file(self) -> tuple[_Zip, ZipInfo] | None:
+        """The file in a zip that this path is."""
+        return next((a.files.get(self.relative_to(home).as_posix()) for home, a in self._places()), None)
+
+    def _names(self) -> set[str] | None:
+        """The names in the folder in zips that this path is."""
+        inner = ((self.relative_to(home).as_posix(), archives) for home, archives in self._places())
+        return next((archives.folders.get("" if name == "." else name) for name, archives in inner), None)
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Of a file in a zip, the size, and the time of the zip."""
+        try:
+            return os.stat(self, follow_symlinks=follow_symlinks)
+        except (FileNotFoundError, NotADirectoryError):
+            if (found := self._file()) is not None:
+                mode, size, changed = stat.S_IFREG | 0o444, found[1].file_size, found[0].changed
+            elif self._names() is not None:
+                mode, size, changed = stat.S_IFDIR | 0o555, 0, 0
+            else:
+                raise
+        seconds = changed // 10**9
+        return os.stat_result((mode, 0, 0, 1, 0, 0, size, seconds, seconds, seconds), {"st_mtime_ns": changed})
+
+    def exists(self, **options: Any) -> bool:
+        """Whether there is such a file or folder, on disk or in a zip."""
+        return self._mode() is not None
+
+    def is_dir(self, **options: Any) -> bool:
+        """Whether it is a folder, on disk or in a zip."""
+        mode = self._mode()
+        return mode is not None and stat.S_ISDIR(mode)
+
+    def is_file(self, **options: Any) -> bool:
+        """Whether it is a file, on disk or in a zip."""
+        mode = self._mode()
+        return mode is not None and stat.S_ISREG(mode)
+
+    def _mode(self) -> int | None:
+        try:
+            return self.stat().st_mode
+        except (OSError, ValueError):
+            return None
+
+    def iterdir(self) -> Generator[Self, None, None]:
+        """What lies in the folder, on disk and in zips."""
+        inner = self._names()
+        names = {*os.listdir(self)} if inner is None or os.path.isdir(self) else set()
+        for name in sorted(names | (inner or set())):
+            yield self / name
+
+    def glob(self, pattern: str, **options: Any) -> Generator[Self, None, None]:
+        """The paths below that match ``pattern``, in which no ``**`` occurs."""
+        first, *rest = PurePath(pattern).parts
+        for path in self.iterdir() if self.is_dir() else ():
+            if fnmatchcase(path.name, first):
+                yield from path.glob("/".join(rest)) if rest else [path]
+
+    def rglob(self, pattern: str, **options: Any) -> Generator[Self, None, None]:
+        """The same, and below all folders below."""
+        yield from self.glob(pattern)
+        for path in self.iterdir() if self.is_dir() else ():
+            yield from path.rglob(pattern)
+
+    def open(self, mode: str = "r", buffering: int = -1, *text: Any, **options: Any) -> Any:
+        """Open a file, one in a zip for reading; raises DataError if that is damaged there."""
+        found = None if {*mode} & {*"wxa+"} or os.path.lexists(self) else self._file()
+        if found is None:
+            return super().open(mode, buffering, *text, **options)
+        archive, info = found
+        try:
+            content = io.BytesIO(archive.of_this_process().read(info))
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(f"{self} cannot be read from {archive.path} ({reason(error)}); fetch that again") from error
+        return content if "b" in mode else io.TextIOWrapper(content, *text, **options)
+
+    def __reduce__(self) -> Any:
+        return _restored, (str(self), *(str(home) for home, _ in self._places()))
+
+
+def _restored(path: str, *homes: str) -> Path:
+    """A path in another process, which may not have met its zips."""
+    for home in homes:
+        unpacked(Path(home))
+    return ArchivedPath(path)
