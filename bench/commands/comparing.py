@@ -14,7 +14,7 @@ from bench.common.errors import UserError
 from bench.common.text import lines
 
 if TYPE_CHECKING:
-    from bench.report.comparing.results import Results
+    from bench.records.store import Store
 
 
 @click.command(cls=Command)
@@ -24,13 +24,24 @@ if TYPE_CHECKING:
 @click.option(
     "--all", "everyone", is_flag=True, help="All pairs instead of A and B, with p corrected for their number."
 )
+@click.option("--ranks", "rankings", is_flag=True, help="Instead: how the methods' order changes with the protocol.")
 @click.option("--dataset", help="Only runs trained on this data set.", shell_complete=named("dataset"))
 @click.option("--supervision", help="Only runs trained from these labels.")
 @click.option("--recipe", help="Only runs of this recipe.", shell_complete=named("recipe"))
 @click.option("--protocol", help="Only this protocol.", shell_complete=named("protocol"))
 @options.json_option
+@click.option("--out", type=Place(dir_okay=False), help="Picture of the ranks that --all or --ranks gives.")
 @options.plugins
-def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json: bool, **only: str | None) -> None:
+def compare(
+    a: str | None,
+    b: str | None,
+    results: Path,
+    everyone: bool,
+    rankings: bool,
+    as_json: bool,
+    out: Path | None,
+    **only: str | None,
+) -> None:
     """Say by how much A is better than B, and how sure that is: differences with intervals over seeds and images.
 
     A and B are methods, configurations as tables show them, or runs; NAME@READING is an anomaly score or another
@@ -43,14 +54,20 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
     from bench.report.comparing import show as showing
     from bench.report.comparing.results import Results
 
-    if everyone and b is not None:
-        raise UserError("--all compares all pairs; leave out A and B")
-    if everyone:
+    if everyone and rankings:
+        raise UserError("--all and --ranks are two questions; ask one")
+    if everyone or rankings:
+        option = "--all" if everyone else "--ranks"
+        if b is not None:
+            raise UserError(f"{option} compares all methods; leave out A and B")
+        ask = _compare_all if everyone else _compare_ranks
         with remote.at_hand(results if a is None else a) as folder:
-            _compare_all(Results.of(Store(folder)).only(**only), as_json)
+            ask(Store(folder), only, as_json, out)
         return
+    if out is not None:
+        raise UserError("--out is for a picture of ranks; add --all or --ranks")
     if a is None or b is None:
-        raise UserError("give two methods, configurations or runs to compare, or --all")
+        raise UserError("give two methods, configurations or runs to compare, or --all or --ranks")
     comparisons = comparing.compared(Results.of(Store(results)).only(**only), a, b)
     for sentence in comparisons.left_out:
         note(f"left out: {sentence}")
@@ -61,13 +78,21 @@ def compare(a: str | None, b: str | None, results: Path, everyone: bool, as_json
         showing.show(pair, found, Output())
 
 
-def _compare_all(results: Results, as_json: bool) -> None:
+def _compare_all(store: Store, only: dict[str, str | None], as_json: bool, out: Path | None) -> None:
     from bench.common.console import Output
+    from bench.report.comparing import diagrams
     from bench.report.comparing import show as showing
     from bench.report.comparing.all_pairs import all_pairs
     from bench.report.comparing.ranks import ranks
+    from bench.report.comparing.results import Results
+    from bench.report.leaderboard import figures
 
+    results = Results.of(store).only(**only)
     families, ranked = all_pairs(results), ranks(results)
+    if out is not None:
+        if ranked is None:
+            raise UserError("ranks need two data sets with three methods in common; leave out --out, or run more")
+        figures.write(diagrams.critical_difference(ranked), out)
     if as_json:
         made = [showing.family_as_json(family) for family in families]
         say_json({"families": made, "ranks": ranked and ranked._asdict()})
@@ -77,6 +102,37 @@ def _compare_all(results: Results, as_json: bool) -> None:
     say(showing.HOLM_RULE)
     if ranked is not None:
         say(showing.ranks_text(ranked))
+    if out is not None:
+        say(out)
+
+
+def _compare_ranks(store: Store, only: dict[str, str | None], as_json: bool, out: Path | None) -> None:
+    from bench.common.console import Output
+    from bench.report import leaderboard
+    from bench.report.comparing import diagrams
+    from bench.report.comparing import show as showing
+    from bench.report.comparing.rank_changes import rank_changes
+    from bench.report.comparing.results import Results
+    from bench.report.leaderboard import figures
+
+    if only["protocol"] is not None:
+        raise UserError("--ranks compares protocols; leave out --protocol")
+    runs = {*Results.of(store).only(**only).runs["run"]}
+    records = [record for record in store.records() if record.run_id in runs]
+    tables = leaderboard.build(records, lambda run, under: {}, leaderboard.View(), published="none", resamples=0)
+    found = [*rank_changes(tables)]
+    if not found:
+        raise UserError("no three methods were trained alike and scored under the same two protocols; run more")
+    if out is not None:
+        figures.write(diagrams.changes(found), out)
+    if as_json:
+        say_json([one._asdict() for one in found])
+        return
+    for one in found:
+        showing.show_changes(one, Output())
+    say(showing.RANKS_RULE)
+    if out is not None:
+        say(out)
 
 
 @click.command(cls=Command)

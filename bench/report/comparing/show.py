@@ -9,11 +9,13 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.common.console import styled
 from bench.report.comparing.all_pairs import Family
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.differences import Difference
+from bench.report.comparing.rank_changes import RankChanges
 from bench.report.comparing.ranks import METRIC, PROTOCOL, Ranks
 from bench.report.comparing.sides import Pair
 from bench.scoring.metrics.catalogue import Metric, metric
@@ -100,6 +102,27 @@ def ranks_text(found: Ranks) -> str:
         f"({', '.join(found.datasets)}): {ordered}. Friedman's p that all rank alike: {p_text(found.p)}. Ranks that "
         f"differ by more than {found.critical:.2f} differ significantly (Nemenyi, 5 %)."
     )
+
+
+RANKS_RULE = (
+    "Rank of each method by what each protocol is judged on, 1 for the best; equal where printed numbers are. Tau: "
+    "Kendall's tau-b of a protocol's order with the first one's; 1 is the same order, -1 the opposite."
+)
+
+
+def show_changes(found: RankChanges, console: Console) -> None:
+    """Print the ranks of the methods of a group, a column for each protocol."""
+    console.print()
+    console.print(styled(found.title, "bold"), soft_wrap=True)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    grid.add_column("Method", overflow="fold")
+    for name in found.ranks:
+        grid.add_column(Text("\n").join(map(styled, name.split(", "))), justify="right", overflow="fold")
+    for method, *ranks in zip(found.methods, *found.ranks.values()):
+        grid.add_row(styled(method), *map(str, ranks))
+    grid.add_section()
+    grid.add_row("tau", *("" if value is None else f"{value:.2f}" for value in found.tau.values()))
+    console.print(grid)
 
 
 def signed(of: Metric, value: float) -> str:

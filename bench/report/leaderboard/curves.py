@@ -8,7 +8,6 @@ value gives them, these are no further difference.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections import Counter, defaultdict
@@ -30,7 +29,7 @@ from bench.config.tables import NOT_OF_THE_RESULT
 from bench.plugins import registry
 from bench.records.ledger import ledger, parts, rows
 from bench.records.naming import NAMED_SETTINGS, PARTIAL, canonical, fewest_that_tell, flat, with_defaults
-from bench.report.leaderboard import layout
+from bench.report.leaderboard import figures, layout
 from bench.report.leaderboard.columns import Column, Metric, metric
 from bench.report.leaderboard.model import Cell
 from bench.report.leaderboard.views import declared_score
@@ -299,24 +298,10 @@ def write(panels: Sequence[Panel], path: Path) -> list[Path]:
     Returns picture and CSV file. Raises UserError for a format that matplotlib cannot write, or a folder that cannot
     be written.
     """
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": path.stem}):
-        figure = drawing(panels)
-        kinds = sorted(figure.canvas.get_supported_filetypes())
-        kind = path.suffix.removeprefix(".").lower()
-        if kind not in kinds:
-            raise UserError(f"{path} cannot be drawn, its ending names no format: {near(kind, kinds)}")
-        numbers = path.with_suffix(".csv")
-        try:
-            picture = io.BytesIO()
-            date = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
-            figure.savefig(picture, format=kind, metadata=date)
-            files.write(path, picture.getbuffer())
-            files.write(numbers, pd.DataFrame(_rows(panels)).map(cell).to_csv(index=False, lineterminator="\n"))
-        except OSError as error:
-            sentence = f"{error.filename or path} cannot be written ({error.strerror}); choose another file with --out"
-            raise UserError(sentence) from None
+    figures.write(drawing(panels), path)
+    numbers = path.with_suffix(".csv")
+    with figures.writing(numbers):
+        files.write(numbers, pd.DataFrame(_rows(panels)).map(cell).to_csv(index=False, lineterminator="\n"))
     return [path, numbers]
 
 

@@ -6,11 +6,16 @@ import html
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from bench.common import files
+from bench.common.errors import UserError, near
 from bench.common.text import visible
 from bench.report.leaderboard.model import Table
 from bench.report.palette import style
@@ -67,6 +72,35 @@ def per_class_svg(table: Table) -> Markup:
 
 def _escaped(text: str) -> str:
     return html.escape(visible(text))
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write ``figure`` in the format of the path's suffix, always the same bytes.
+
+    Raises UserError for a format that matplotlib cannot write, or a folder that cannot be written.
+    """
+    from matplotlib import rc_context
+
+    kinds = sorted(figure.canvas.get_supported_filetypes())
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in kinds:
+        raise UserError(f"{path} cannot be drawn, its ending names no format: {near(kind, kinds)}")
+    picture = io.BytesIO()
+    date = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
+    with rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(picture, format=kind, metadata=date)
+    with writing(path):
+        files.write(path, picture.getbuffer())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises UserError where ``path`` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        sentence = f"{error.filename or path} cannot be written ({error.strerror}); choose another file with --out"
+        raise UserError(sentence) from None
 
 
 def svg(figure: Figure, name: str) -> Markup:

@@ -131,8 +131,65 @@ def test_all_pairs_need_no_names(settled):
     assert pair["p_holm"] == pair["p"]
 
 
+@pytest.fixture(scope="module")
+def two_data_sets(tmp_path_factory):
+    """Three methods on Toyscapes and CamVid, one seed each, without statistics per image."""
+    root = tmp_path_factory.mktemp("two")
+    (root / "records").mkdir()
+    for data in ("toyscapes", "camvid"):
+        for method in ("softmax", "segsort", "gmmseg"):
+            for path in sorted(RECORDS.glob(f"{data}-dense-{method}-quick-s0-*.json")):
+                recipe = json.loads(path.read_text())["config"]["recipe"]
+                if (recipe["steps"], recipe["batch_size"], recipe["class_balanced"]) in (
+                    (450, 4, False),
+                    (300, 8, False),
+                ):
+                    shutil.copy(path, root / "records")
+    return root
+
+
+def test_ranks_over_data_sets_are_drawn_where_there_are_some(two_data_sets, settled, tmp_path):
+    picture = tmp_path / "critical.svg"
+    outcome = compare("--all", str(two_data_sets), "--protocol", "closed-set", "--out", str(picture))
+    assert outcome.exit_code == 0, outcome.output
+    assert "over 2 data sets (camvid, toyscapes)" in outcome.output
+    assert picture.read_text().count("critical difference")
+    outcome = compare("--all", settled, "--out", str(picture))
+    assert (outcome.exit_code, len(outcome.output.splitlines())) == (2, 1)
+    assert "two data sets with three methods" in outcome.output
+
+
+def test_ranks_change_with_the_protocol(two_data_sets, tmp_path):
+    picture = tmp_path / "ranks.png"
+    outcome = compare("--ranks", str(two_data_sets), "--out", str(picture))
+    assert outcome.exit_code == 0, outcome.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "toyscapes: 450 steps (quick)" in outcome.output
+    found = {one["title"]: one for one in json.loads(compare("--ranks", str(two_data_sets), "--json").output)}
+    toyscapes = found["toyscapes: 450 steps (quick)"]
+    assert toyscapes["ranks"]["closed-set"] == [1, 2, 3]
+    assert toyscapes["tau"]["closed-set"] == 1
+
+
+def test_what_cannot_be_ranked_is_one_sentence(settled, tmp_path):
+    for arguments, said in (
+        (["--ranks", settled], "run more"),
+        (["--ranks", settled, "--protocol", "anomaly"], "leave out --protocol"),
+        (["--ranks", "--all", settled], "ask one"),
+        (["gmmseg", "softmax", settled, "--out", str(tmp_path / "a.png")], "add --all or --ranks"),
+    ):
+        outcome = compare(*arguments)
+        assert (outcome.exit_code, len(outcome.output.splitlines())) == (2, 1), outcome.output
+        assert said in outcome.output
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["gmmseg"], "give two"), (["--all", "gmmseg", "softmax"], "leave out")]
+    ("arguments", "said"),
+    [
+        (["gmmseg"], "give two"),
+        (["--all", "gmmseg", "softmax"], "leave out"),
+        (["--ranks", "gmmseg", "softmax"], "leave out"),
+    ],
 )
 def test_names_and_all_exclude_each_other(settled, arguments, said):
     outcome = compare(*arguments, "--results", settled)
