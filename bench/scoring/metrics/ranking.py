@@ -43,6 +43,8 @@ NEGATIVES_SAMPLED = 1024
 _CHUNK = 1 << 20
 _LEVEL_BLOCK = 1 << 19
 _COMPACT_AT = 1 << 21
+_PENDING_PER_LEVEL = 4
+"""Negatives that wait for each level before they are counted together: a level is looked up once for all of them."""
 
 Float32s = NDArray[np.float32]
 Int64s = NDArray[np.int64]
@@ -165,8 +167,8 @@ class PositiveScores:
 class NegativeCounts:
     """Pass 2: how many negatives lie strictly between two neighbouring levels, and how many on one.
 
-    Extra memory is bounded by a constant, beside 16 bytes per level of state. ``histogram`` is filled on the
-    way.
+    Extra memory is bounded by a constant, beside 16 bytes per level of state and as many of negatives that wait.
+    ``histogram`` is filled on the way.
     """
 
     def __init__(self, levels: ScoreLevels) -> None:
@@ -175,6 +177,8 @@ class NegativeCounts:
         self._between = np.zeros(len(levels.scores) + 1, np.int64)
         self._equal = np.zeros(len(levels.scores), np.int64)
         self._positives = 0
+        self._pending: list[Float32s] = []
+        self._pending_size = 0
 
     @property
     def ids(self) -> list[str]:
@@ -187,7 +191,10 @@ class NegativeCounts:
         binned = self.histogram.begin(image_id)
         for chunk, chunk_truth in _chunks(values, truth):
             negatives, positives = np.sort(chunk[chunk_truth == 0]), np.sort(chunk[chunk_truth == 1])
-            self._count(negatives)
+            self._pending.append(negatives)
+            self._pending_size += len(negatives)
+            if self._pending_size >= _PENDING_PER_LEVEL * len(self.levels.scores):
+                self._count_pending()
             self._positives += len(positives)
             binned[0] += _bin_counts(negatives, self.histogram.edges)
             binned[1] += _bin_counts(positives, self.histogram.edges)
@@ -200,6 +207,8 @@ class NegativeCounts:
         ):
             raise ValueError("shards counted negatives against different levels; merge pass 1 before pass 2")
         self.histogram.merge(other.histogram)
+        self._count_pending()
+        other._count_pending()
         self._between += other._between
         self._equal += other._equal
         self._positives += other._positives
@@ -216,14 +225,22 @@ class NegativeCounts:
                 f"pass 1 saw {self.levels.positives} anomalous pixels and pass 2 {self._positives}; "
                 "both must see the same images"
             )
+        self._count_pending()
         return ranking_from_counts(self.levels.scores, self.levels.counts, self._between, self._equal)
+
+    def _count_pending(self) -> None:
+        if len(self._pending) > 1:
+            self._pending = [np.sort(np.concatenate(self._pending))]
+        for negatives in self._pending:
+            self._count(negatives)
+        self._pending, self._pending_size = [], 0
 
     def _count(self, negatives: Float32s) -> None:
         """Add sorted negatives. Sorted queries keep a binary search in cache; the shorter side queries."""
         levels = self.levels.scores
         if len(negatives) < len(levels):
             left = np.searchsorted(levels, negatives, "left")
-            on_level = np.searchsorted(levels, negatives, "right") > left
+            on_level = _at(levels, left, negatives)
             np.add.at(self._equal, left[on_level], 1)
             np.add.at(self._between, left[~on_level], 1)
             return
@@ -231,7 +248,9 @@ class NegativeCounts:
         for start in range(0, len(levels), _LEVEL_BLOCK):
             block = levels[start : start + _LEVEL_BLOCK]
             below = np.searchsorted(negatives, block, "left")
-            up_to = np.searchsorted(negatives, block, "right")
+            up_to = below.copy()
+            tied = np.flatnonzero(_at(negatives, below, block))
+            up_to[tied] = np.searchsorted(negatives, block[tied], "right")
             stop = start + len(block)
             self._equal[start:stop] += up_to - below
             self._between[start:stop] += below
@@ -487,6 +506,12 @@ def _checked(
 def _chunks(values: Float32s, truth: NDArray[np.generic]) -> Iterator[tuple[Float32s, NDArray[np.generic]]]:
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK], truth[start : start + _CHUNK]
+
+
+def _at(ordered: Float32s, places: NDArray[np.intp], values: Float32s) -> NDArray[np.bool_]:
+    """Whether ``values`` stand at the ``places`` of ``ordered``, (n,) with n > 0, where they would be inserted."""
+    found: NDArray[np.bool_] = ordered[np.minimum(places, len(ordered) - 1)] == values
+    return found
 
 
 def _distinct(scores: Float32s) -> tuple[Float32s, Int64s]:
