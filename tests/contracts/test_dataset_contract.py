@@ -298,7 +298,7 @@ class TestWrittenMiniatures:
 def png_labels(data: Dataset) -> list[int]:
     """The indices of labels that this module can write."""
     found = [i for i, item in enumerate(data.items) if item.label.suffix == ".png"]
-    return found or pytest.skip("its labels are MATLAB files, which have tests of their own")
+    return found or pytest.skip("its labels are no images, and have tests of their own")
 
 
 CLASS_MAPS = {

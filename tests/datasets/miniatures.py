@@ -537,6 +537,35 @@ def idd(root: Path, inner: str, ending: str) -> None:
         grey(base / f"gtFine/{split}/{frame}_gtFine_instancelevel3Ids.png", range(40), seed)
 
 
+IDD_LABELS = (
+    "road", "drivable fallback", "sidewalk", "non-drivable fallback", "person", "rider", "motorcycle", "bicycle",
+    "autorickshaw", "car", "truck", "bus", "vehicle fallback", "curb", "wall", "fence", "guard rail", "billboard",
+    "traffic sign", "traffic light", "pole", "obs-str-bar-fallback", "building", "bridge", "vegetation", "sky",
+)  # fmt: skip
+
+
+def idd_polygons(root: Path) -> None:
+    """The release: a file of polygons for each image, here a grid of squares below a small one that lies over them."""
+    base = root / "idd" / "IDD_Segmentation"
+    idd(root, "IDD_Segmentation", "png")
+    for path in sorted(base.glob("gtFine/*/*/*_gtFine_labellevel3Ids.png")):
+        corners = [(4 * (i % 8), 5 * (i // 8)) for i in range(len(IDD_LABELS))]
+        objects = [
+            {"label": name, "polygon": [[x, y], [x + 3, y], [x + 3, y + 4], [x, y + 4]], "deleted": 0}
+            for name, (x, y) in zip(IDD_LABELS, corners, strict=True)
+        ]
+        objects += [
+            {"label": "animal", "polygon": [[1, 1], [2.4, 1], [2.4, 2], [1, 2]]},
+            {"label": "sky", "polygon": [[0, 0], [31, 0], [31, 23], [0, 23]], "deleted": 1},
+            {"label": "license plate", "polygon": [[4, 0], [5, 0], [5, 1], [4, 1]], "deleted": 0},
+            {"label": "cargroup", "polygon": [[28, 20], [31, 20], [31, 23], [28, 23]]},
+        ]
+        whole = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": objects}
+        name = path.name.replace("labellevel3Ids.png", "polygons.json")
+        path.with_name(name).write_text(json.dumps(whole))
+        path.unlink()
+
+
 def mapillary_vistas(root: Path, labels: str) -> None:
     frames = [("training", "--NSVcUgfVhFd6uzkqHOOg"), ("training", "a0"), ("validation", "--BJs76vloEaiH-wppzWNA")]
     for seed, (part, name) in enumerate(frames):
@@ -646,7 +675,11 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
     "camvid_11": {"official": camvid_32},
     "mseg": {"archives": lambda r: mseg(r, "mseg_dataset"), "direct": lambda r: mseg(r, "")},
     "scannet": {"official": scannet},
-    "idd": {"archive": lambda r: idd(r, "IDD_Segmentation", "png"), "direct": lambda r: idd(r, "", "jpg")},
+    "idd": {
+        "archive": lambda r: idd(r, "IDD_Segmentation", "png"),
+        "direct": lambda r: idd(r, "", "jpg"),
+        "polygons": idd_polygons,
+    },
     **{
         name: {
             "first": lambda r: mapillary_vistas(r, "labels"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from datasets.base import IGNORE, DataError
 from datasets.cityscapes import TO_IDD
 from datasets.class_sets import CITYSCAPES_19, IDD_26
-from datasets.idd import IDD
-from tests.datasets.miniatures import MINIATURES, assert_one_sentence
+from datasets.idd import IDD, LEVEL_3_IDS
+from tests.datasets.miniatures import IDD_LABELS, MINIATURES, assert_one_sentence
 
 LEVEL_3 = """road 0, drivable fallback 1, sidewalk 2, non-drivable fallback 3, person 4, rider 5, motorcycle 6,
 bicycle 7, autorickshaw 8, car 9, truck 10, bus 11, vehicle fallback 12, curb 13, wall 14, fence 15, guard rail 16,
@@ -51,3 +53,67 @@ def test_hidden_labels_are_refused_not_scored(tmp_path):
 
 def test_counts():
     assert {name: split.count for name, split in IDD.splits.items()} == {"train": 6993, "val": 981}
+
+
+POLYGONS = "idd/IDD_Segmentation/gtFine/train/0/005506_gtFine_polygons.json"
+
+
+def drawn(root):
+    MINIATURES["idd"]["polygons"](root)
+    return IDD(root, "train", allow_partial=True)
+
+
+def test_polygons_are_drawn_over_each_other_in_their_order(tmp_path):
+    label = drawn(tmp_path).label(0)
+    ids = {name: i for i, name in enumerate(IDD_26.names)}
+    for i, name in enumerate(IDD_LABELS):
+        assert label[5 * (i // 8) + 4, 4 * (i % 8)] == ids[name]
+    assert label[1:3, 1:3].unique().tolist() == [ids["person"]], "animals are persons in level 3"
+    assert label[0, 0] == ids["road"], "what was deleted is not drawn"
+    assert label[:2, 4:6].unique().tolist() == [IGNORE], "a licence plate is void"
+    assert label[20:24, 28:32].unique().tolist() == [ids["car"]], "a group is what it is a group of"
+    assert label[16, 20] == IGNORE, "where no polygon is, is void"
+
+
+def test_labels_of_the_table_lead_to_the_classes_of_level_3():
+    joined = {
+        "parking": 1, "rail track": 3, "animal": 4, "caravan": 12, "trailer": 12, "train": 12, "polegroup": 20,
+        "tunnel": 23, "fallback background": 25, "unlabeled": 255, "ego vehicle": 255, "rectification border": 255,
+        "out of roi": 255, "license plate": 255,
+    }  # fmt: skip
+    assert {**{name: i for i, name in enumerate(IDD_LABELS)}, **joined} == LEVEL_3_IDS
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda whole: whole["objects"][0].update(label="unicorn"), "label 'unicorn' is none of the makers'"),
+        (lambda whole: whole.pop("imgWidth"), "no file of polygons: KeyError 'imgWidth'"),
+        (lambda whole: whole["objects"][0].update(polygon=[[1], [2]]), "cannot be decoded"),
+        (lambda whole: whole["objects"].append(3), "no file of polygons"),
+        (lambda whole: whole.update(imgWidth=7), "7x24"),
+    ],
+)
+def test_a_file_of_polygons_that_is_wrong_is_named(tmp_path, change, words):
+    drawn(tmp_path)
+    path = tmp_path / POLYGONS
+    whole = json.loads(path.read_text())
+    change(whole)
+    path.write_text(json.dumps(whole))
+    with pytest.raises(DataError) as caught:
+        IDD(tmp_path, "train", allow_partial=True)[0]
+    assert_one_sentence(str(caught.value), path, words, IDD.home)
+
+
+def test_sizes_of_polygons_are_compared_before_training(tmp_path):
+    data = drawn(tmp_path)
+    path = tmp_path / POLYGONS
+    path.write_text(path.read_text().replace('"imgWidth": 32', '"imgWidth": 31'))
+    with pytest.raises(DataError, match="31x24"):
+        data.check_files()
+
+
+def test_the_makers_label_files_come_before_their_polygons(tmp_path):
+    MINIATURES["idd"]["polygons"](tmp_path)
+    MINIATURES["idd"]["archive"](tmp_path)
+    assert {item.label.suffix for item in IDD(tmp_path, "train", allow_partial=True).items} == {".png"}

@@ -19,6 +19,7 @@ CONVERTED = {
     "pascal_context": ("official", ["trainval"]),
     "pascal_context_60": ("official", ["trainval"]),
     "pascal_voc_aug": ("sbd", ["VOCaug"]),
+    "idd": ("polygons", ["IDD_Segmentation/gtFine"]),
     "fishyscapes_static": ("archive", ["fs_val_v3", "../cityscapes"]),
     "fishyscapes_static_v2": ("direct", ["*_rgb.npz", "../cityscapes"]),
 }
@@ -81,7 +82,7 @@ def test_a_damaged_file_leaves_the_data_set_as_it_was(official):
         path
         for item in plugin(root, split).items
         for path in (item.label, item.image)
-        if path.suffix in (".mat", ".npz")
+        if path.suffix in (".mat", ".npz", ".json")
     )
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
