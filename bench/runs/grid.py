@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bench.common import interruption
 from bench.common.console import note
-from bench.common.errors import OutOfMemory, RankLost, RunFailed, UserError, describe_os_error, disk_is_full
+from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error, disk_is_full
 from bench.config.tables import RunConfig
 from bench.records.store import Store
 from bench.runs import execute as runs
@@ -58,11 +58,15 @@ def execute(
                 note(f"{run_id} failed: {describe_os_error(error)}")
             else:
                 runs.fail(store, config, str(error))
-        except RankLost:
+        except RankLost as error:
+            if error.__cause__ is not None:  # what this rank alone failed of
+                runs.fail(store, config, _reason(error.__cause__))
             raise
-        except (Exception, SystemExit) as error:  # a plugin may raise anything, and the grid goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything, and the grid goes on
             results.failed.append(run_id)
-            runs.fail(store, config, str(error) if isinstance(error, RunFailed) else located(error))
-            if isinstance(error, OutOfMemory) and config.ranks > 1:  # the others, who wait for this one, shall end too
-                raise
+            runs.fail(store, config, _reason(error))
     return results
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, RunFailed | UserError) else located(error)

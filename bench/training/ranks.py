@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import itertools
 import logging
 import os
 import socket
@@ -114,22 +116,34 @@ def most(fabric: Fabric, number: int) -> int:
 TRANSPORTS = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
 """By one of these words, in whatever case, a plain RuntimeError is known to come from what carries collectives."""
 
+TOGETHER = 5.0
+"""Seconds within which ranks fail that fail alike: they wait for each other at every step."""
+
 
 @contextmanager
 def watched(fabric: Fabric) -> Iterator[None]:
-    """Raise RankLost in place of what else comes of a rank that is gone; none leaves before all are done."""
+    """Raise RankLost in place of what else comes of a rank that is gone; none leaves before all are done.
+
+    A rank that fails where others do not raises it too, from what it failed of: they wait for it, and end when it does.
+    """
     if fabric.world_size == 1:
         yield
         return
     members: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(members, (socket.gethostname(), os.getpid()))
+    block = next(_BLOCKS)
     try:
         yield
         fabric.barrier()
-    except (RuntimeError, interruption.Interrupted) as error:
-        broken = isinstance(error, torch.distributed.DistError) or any(w in str(error).lower() for w in TRANSPORTS)
-        if isinstance(error, RuntimeError) and not broken:
-            raise
+    except (Exception, SystemExit, interruption.Interrupted) as error:
+        broken = isinstance(error, torch.distributed.DistError) or (
+            isinstance(error, RuntimeError) and any(word in str(error).lower() for word in TRANSPORTS)
+        )
+        if not broken and not isinstance(error, interruption.Interrupted):
+            if _all_fail(fabric, block):
+                raise
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise RankLost(f"rank {fabric.global_rank} of {fabric.world_size} failed alone ({told})") from error
         with interruption.held():  # the launcher's SIGTERM may come meanwhile
             gone = _gone(members, patient=broken)
             if not broken and not gone:
@@ -140,6 +154,24 @@ def watched(fabric: Fabric) -> Iterator[None]:
             text = text if fabric.global_rank == first else ""
             interruption.explain(text)
             raise RankLost(text) from None
+
+
+_BLOCKS = itertools.count()
+"""Of ``watched``, which all ranks enter as often."""
+
+
+def _all_fail(fabric: Fabric, block: int) -> bool:
+    """Whether all ranks come here within ``TOGETHER`` seconds. Collectives cannot tell, which others may wait in."""
+    store = torch.distributed.distributed_c10d._get_default_store()
+    failed = [f"bench/failed/{block}/{rank}" for rank in range(fabric.world_size)]
+    until = time.monotonic() + TOGETHER
+    with contextlib.suppress(RuntimeError):  # the first rank, which keeps the store, is gone
+        store.set(failed[fabric.global_rank], "")
+        while time.monotonic() < until:
+            if store.check(failed):
+                return True
+            time.sleep(0.01)
+    return False
 
 
 def _gone(members: Sequence[tuple[str, int]], patient: bool) -> list[int]:

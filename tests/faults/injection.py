@@ -126,7 +126,8 @@ class _AtImport(importlib.abc.MetaPathFinder):
 
 
 if __name__ == "__main__":
-    # SIGNAL import MODULE | SIGNAL call NAME NTH RANK | SIGNAL launcher NAME NTH RANK, then -- and bench's arguments
+    # SIGNAL import MODULE | SIGNAL call NAME NTH RANK | SIGNAL launcher NAME NTH RANK, then -- and bench's arguments.
+    # With 0 for a signal the call raises an error.
     import time
 
     from bench.common import interruption
@@ -137,6 +138,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests without it
 
     def strike_now() -> None:
+        if int(number) == 0:
+            raise ValueError("struck")
         os.kill(os.getppid() if kind == "launcher" else os.getpid(), int(number))
         while kind == "launcher" and interruption.received() is None:  # it is passed on
             time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ def two_ranks(command: list[str], struck: tuple) -> subprocess.CompletedProcess[
     number, *where = struck
     full = [*launcher, injection.__file__, str(int(number)), *map(str, where), "--", *command]
     environment = {**os.environ, "PYTHONPATH": str(Path(bench.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(full, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(full, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.long
@@ -54,3 +55,17 @@ def test_a_run_of_two_ranks_of_which_some_are_killed_ends_in_the_same_bits(data_
     ended = two_ranks(command, NEVER)
     assert ended.returncode == 0, ended.stderr
     assert numbers(results) == numbers(tmp_path / "whole")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_fails_alone_ends_a_grid_within_seconds_and_the_row_says_why(data_root, tmp_path, rank):
+    command = [*arguments("softmax", data_root, tmp_path), "--seed", "0", "--seed", "1"]
+    ended = two_ranks(command, (0, "call", TRAINING, 3, rank))
+    assert ended.returncode != 0
+    assert f"rank {rank} of 2 failed alone (struck)" in ended.stderr
+    (record,) = map(json.loads, (path.read_text() for path in (tmp_path / "records").glob("*.json")))
+    assert (record["status"], record["config"]["seed"]) == ("failed", 0)
+    assert "struck" in record["reason"]
+    assert two_ranks(command, NEVER).returncode == 0
+    assert {path.stem[-11:-9] for path in (tmp_path / "records").glob("*.json")} == {"s0", "s1"}

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from bench.common import interruption
 from bench.common.errors import RankLost, UserError
 from bench.training import ranks
 from methods.base import Collectives
+from tests.bench.training.processes import on_ranks
 
 
 def test_cuda_without_cuda_is_one_sentence(monkeypatch):
@@ -67,9 +69,35 @@ def test_only_the_first_rank_that_is_left_speaks(lost):
 
 
 def test_a_ranks_own_error_stays_its_own(lost, monkeypatch):
-    monkeypatch.setattr(ranks, "_runs", lambda pid: True)
+    monkeypatch.setattr(ranks, "_all_fail", lambda fabric, block: True)
     with pytest.raises(RuntimeError, match="shape"), ranks.watched(lost):
         raise RuntimeError("shape '[2]' is invalid")
+
+
+@pytest.mark.parametrize("failing", [{0}, {1}, {0, 1}])
+def test_a_rank_that_fails_alone_ends_all_and_ranks_that_fail_alike_go_on(tmp_path, monkeypatch, failing):
+    monkeypatch.setattr(ranks, "TOGETHER", 1.0)
+
+    def work(rank):
+        fabric = ranks.make_fabric("cpu", "32")
+        try:
+            with ranks.watched(fabric):
+                collectives = ranks.FabricCollectives(fabric)
+                if rank in failing:
+                    raise ValueError("no batch")
+                collectives.all_reduce_sum(torch.zeros(1))
+        except (ValueError, RankLost) as error:
+            return type(error).__name__, str(error)
+
+    began = time.monotonic()
+    ended = on_ranks(2, work, tmp_path)
+    assert time.monotonic() - began < 60
+    if len(failing) == 2:
+        assert ended == [("ValueError", "no batch")] * 2
+    else:
+        (alone,) = failing
+        assert ended[alone] == ("RankLost", f"rank {alone} of 2 failed alone (no batch)")
+        assert ended[1 - alone] == ("RankLost", f"rank {alone} of 2 is gone")
 
 
 def test_the_launchers_signal_does_not_take_the_name_away(lost, monkeypatch, capsys):
