@@ -44,10 +44,10 @@ def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
 
     def call(*arguments: str, results: Path | None = None) -> Result:
         extra: list[str] = []
-        if arguments[0] in ("run", "evaluate", "verify", "predict", "sample", "explain"):
+        if arguments[0] in ("run", "evaluate", "verify", "predict", "sample", "explain", "profile"):
             extra += ["--results", str(results or tmp_path / "results"), "--device", "cpu"]
         if (
-            arguments[0] in ("run", "evaluate", "verify", "pictures", "sample", "explain")
+            arguments[0] in ("run", "evaluate", "verify", "pictures", "sample", "explain", "profile")
             and "--data-root" not in arguments
         ):
             extra += ["--data-root", str(data_root)]

@@ -355,16 +355,10 @@ def _circumstances(record: Record) -> Iterator[str]:
         inference = record.inference_seconds
         yield cost + ("" if inference is None else f", {1000 * inference:.0f} ms a prediction")
         if training.bytes_a_step:
-            yield f"{environment.ranks} ranks, each of which hands the others {exchanged(training.bytes_a_step)} a step"
+            yield f"{environment.ranks} ranks, each of which hands the others {training.exchanged} a step"
     # Nothing of a method that is not installed, or that refuses its settings of then.
     with suppress(UserError), registry.methods.to_read(record.config.method_name) as method:
         yield command(record.config, method)
-
-
-def exchanged(sent: Mapping[str, int]) -> str:
-    """What a rank hands to the others in all, and for what."""
-    parts = ", ".join(f"{purpose} {count / 1e6:.3g}" for purpose, count in sorted(sent.items()))
-    return f"{sum(sent.values()) / 1e6:.3g} MB ({parts})"
 
 
 def _per_class(name: str, values: Mapping[str, float | None]) -> Iterator[str]:

@@ -14,10 +14,10 @@ from bench.commands.keeping import clean, ls, merge, pull, push
 from bench.commands.looking import cite, curve, explain, export, leaderboard, migrate, pictures, show
 from bench.commands.options import verbosity_options
 from bench.commands.plugins import check, doctor, list_, new
-from bench.commands.running import evaluate, predict, run, sample
+from bench.commands.running import evaluate, predict, profile, run, sample
 from bench.commands.sweeping import status, sweep
 
-RUNNING = (run, sweep, status, evaluate, predict, sample)
+RUNNING = (run, sweep, status, evaluate, predict, sample, profile)
 LOOKING = (leaderboard, export, curve, show, pictures, explain, cite, migrate)
 COMPARING = (compare, claims, verify)
 KEEPING = (ls, clean, merge, push, pull)

@@ -185,8 +185,10 @@ def devices(command: Callable[..., Any]) -> Callable[..., Any]:
     @device
     @wraps(command)
     def wrapper(*args: Any, device: str, devices: int | None, nodes: int, **kwargs: Any) -> Any:
-        if devices is not None or nodes > 1:  # for DDP's remark on parameters; torch reads it when it is imported
+        # Both are read when torch is imported; DDP remarks on parameters, and the profiler on each start.
+        if devices is not None or nodes > 1:
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         from bench.training import ranks
 
         ranks.declare(devices, nodes, device)

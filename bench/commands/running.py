@@ -12,7 +12,7 @@ from bench.commands.completion import named
 from bench.commands.looking import draw_curve
 from bench.commands.options import EXIT_FAILED, EXIT_USER, Command, Place, say, suggest
 from bench.common import verbosity
-from bench.common.errors import UserError
+from bench.common.errors import UserError, near
 
 if TYPE_CHECKING:
     from bench.report import predictions
@@ -240,3 +240,65 @@ def sample(
         say(f"two draws differ at {100 * mean:.2f} % of the pixels")
     for path in written:
         say(path)
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="METHOD|RUN")
+@click.option("--dataset", help="Data set that a method is trained on; a run has its own.")
+@click.option("--recipe", default="quick", help="A recipe's name, or a TOML file, for a method.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="As for `bench run`, for a method.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=5, help="Training steps and images that are timed.")
+@click.option("--out", type=Place(file_okay=False), help="Folder for Chrome traces of some of them.")
+@options.data_root
+@options.results
+@options.plugins
+@options.devices
+def profile(
+    name: str,
+    dataset: str | None,
+    recipe: str,
+    assignments: tuple[str, ...],
+    steps: int,
+    out: Path | None,
+    data_root: tuple[Path, ...],
+    results: Path,
+    device: str,
+) -> None:
+    """Show where a training step and a prediction of METHOD, or of a finished RUN, go: time and memory by part.
+
+    Nothing is kept but traces, which Perfetto or chrome://tracing shows.
+    """
+    from bench.common.console import console
+    from bench.config import grid as sweeps
+    from bench.model.weights import MODEL
+    from bench.plugins import registry
+    from bench.records.store import Store
+    from bench.report import profiles
+    from bench.runs import execute as runs
+    from bench.runs import plan as planning
+    from bench.runs import profiling
+    from bench.training import ranks
+
+    if name in registry.methods.names():
+        if dataset is None:
+            raise UserError(f"give the data set that {name} is to be trained on with --dataset")
+        method_class, model, features = registry.methods.get(name), None, None
+        registry.datasets.get(dataset)
+        found = sweeps.grid([method_class], dataset, recipe, (0,), [], assignments).runs
+        if len(found) > 1:
+            raise UserError("one configuration is profiled at a time; give each --set one value")
+        ((_, config),) = found
+    else:
+        store = Store(results)
+        if not store.matching(name):
+            raise UserError(f"there is no method or run {name!r}: {near(name, registry.methods.names())}")
+        if dataset is not None or assignments:
+            raise UserError("a run has its data set and settings; leave out --dataset and --set")
+        record = store.find(name)
+        config, model = record.config, runs.load(store, record)
+        method_class = registry.methods.get(config.method_name)
+        features = None if config.features is None else store.run_folder(config.features.run) / MODEL
+    planning.require_possible([config], ranks.accelerator_for(device))
+    seen = profiling.profile(method_class, config, data_root, device, steps, out, model, features)
+    if not console.quiet:  # on the first rank
+        profiles.show(seen)

@@ -7,7 +7,6 @@ label's resolution, so that windows and scales are averaged cheaply and a predic
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from bench.common.grid import Grid, upsample
 from bench.common.labels import UNLABELLED
 from bench.common.memory import within_memory
+from bench.common.parts import now
 from bench.config.tables import InferenceConfig
 from methods.base import Method, MethodError, Prediction
 from methods.capabilities import Diagnoses, Diagnosis, DrawsLabelMaps
@@ -126,20 +126,14 @@ class Predictor:
     @torch.no_grad()
     def __call__(self, image: Tensor) -> ImagePrediction:
         """Predict ``image`` (3, H, W) uint8."""
-        began = self._now()
+        began = now(self.device)
         size = self.config.network_size(*image.shape[-2:])
         with within_memory(f"the prediction of an image of {size[1]}x{size[0]}", LESS_AT_ONCE[self.config.mode]):
             whole = image.to(self.device).float().div_(255)[None]
             views = [self._view(whole, size, scale, mirror) for scale, mirror in self._views()]
             maps = self._average(views)
-        self.seconds.append(self._now() - began)
+        self.seconds.append(now(self.device) - began)
         return ImagePrediction(maps, size)
-
-    def _now(self) -> float:
-        """The time when the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
 
     @torch.no_grad()
     def sample(self, image: Tensor, count: int, generator: torch.Generator) -> Tensor:

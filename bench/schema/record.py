@@ -43,6 +43,12 @@ class Training(BaseModel):
     counted) and ``method``, with what the loop reports. Empty on one rank, and in older records."""
     final_losses: dict[str, float] = {}
 
+    @property
+    def exchanged(self) -> str:
+        """``bytes_a_step`` as it is printed."""
+        parts = ", ".join(f"{purpose} {count / 1e6:.3g}" for purpose, count in sorted(self.bytes_a_step.items()))
+        return f"{sum(self.bytes_a_step.values()) / 1e6:.3g} MB ({parts})"
+
 
 class DatasetInfo(BaseModel):
     """Which data a split was: number of images and a hash over names and sampled label bytes."""

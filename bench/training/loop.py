@@ -23,6 +23,7 @@ from bench.common import interruption
 from bench.common.console import ProgressBar, note, progress
 from bench.common.errors import OutOfMemory, RunFailed
 from bench.common.memory import largest, within_memory
+from bench.common.parts import part
 from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
 from bench.data.fingerprint import describe
@@ -56,7 +57,8 @@ class LossModule(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """The named loss terms of the batch, and what they observed."""
-        losses = self.method.losses(batch)
+        with part("loss"):
+            losses = self.method.losses(batch)
         if not isinstance(losses, Losses):
             raise MethodError(
                 f"losses of {self.method.name} returned a {type(losses).__name__}; let it return Losses(terms), from "
@@ -190,9 +192,9 @@ def _micro_batch(method: Method, context: Context, dataset: Dataset, config: Run
     def attempt(size: int) -> None:
         for _ in range(2):  # the optimiser's state is there from the first on
             observed = []
-            for part in (part for batch in taken for part in batch.split(size)):
+            for some in (some for batch in taken for some in batch.split(size)):
                 with fabric.autocast():
-                    terms, seen = module(part)
+                    terms, seen = module(some)
                 torch.stack([t.float() for t in terms.values()]).sum().backward()
                 observed.append(seen)
             optimiser.step()
@@ -263,27 +265,31 @@ def _optimise(
             for group in optimiser.param_groups:
                 group["lr"] = recipe.optimiser.lr * factor * group["factor"]
             context.step = step
-            taken = [part for _ in range(recipe.accumulate) for part in next(batches).split(at_once)]
+            with part("data"):
+                taken = [some for _ in range(recipe.accumulate) for some in next(batches).split(at_once)]
             # After the batches: starting their loader draws from the same generator, wherever a run resumes.
             torch.manual_seed(data.mix(config.seed, step, fabric.global_rank))
             values: dict[str, float] = {}
             observed = []
-            for part, batch in enumerate(taken):
-                last = part == parts - 1
+            for index, batch in enumerate(taken):
+                last = index == parts - 1
                 with fabric.no_backward_sync(wrapped, enabled=not last and fabric.world_size > 1):
                     terms, seen = wrapped(batch)
                     total = torch.stack([t.float() for t in terms.values()]).sum()
-                    fabric.backward(total / parts)
+                    with part("backward"):
+                        fabric.backward(total / parts)
                 observed.append(seen)
                 found = _numbers({**terms, "total": total}, context.collectives)
                 _require_finite({name: found[name] for name in terms}, step)
                 for name, value in found.items():
                     values[name] = values.get(name, 0.0) + value / parts
-            if recipe.optimiser.clip_norm is not None:
-                fabric.clip_gradients(wrapped, optimiser, max_norm=recipe.optimiser.clip_norm, error_if_nonfinite=False)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            with torch.no_grad():
+            with part("optimiser"):
+                clip = recipe.optimiser.clip_norm
+                if clip is not None:
+                    fabric.clip_gradients(wrapped, optimiser, max_norm=clip, error_if_nonfinite=False)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+            with torch.no_grad(), part("after_step"):
                 method.after_step(observed, context)
             seconds = before + time.monotonic() - began
             done = step + 1
