@@ -55,6 +55,59 @@ def test_they_are_fitted_to_its_network_as_it_is_with_its_data_recipe_and_seed(b
     assert all(f"| {name} | 1 |" in rows for name in ("softmax", "linear on softmax", "gmmseg on softmax"))
 
 
+READ_OUTS = ("linear", "gaussian", "mixture", "neighbours", "temperature")
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("segsort", ["clusters=9", "inference_clusters=9"]),
+        pytest.param("agmm", [], marks=pytest.mark.long),
+        pytest.param("gss", ["codec=patch", "samples=0", "hidden=32", "heads=2"], marks=pytest.mark.long),
+    ],
+)
+def test_every_read_out_reads_the_features_of_methods_that_put_more_than_a_layer_on_them(
+    bench, tmp_path, method, settings
+):
+    results = tmp_path / "results"
+    own = [word for setting in settings for word in ("--set", f"method.{setting}")]
+    assert bench("run", "--method", method, *SOURCE[3:], *SHORT, *own).exit_code == 0
+    source, trained = of(results, method)
+    fitted = [word for name in READ_OUTS for word in ("--method", name)]
+    outcome = bench("run", *fitted, "--features", source["run_id"], *SHORT[2:])
+    assert outcome.exit_code == 0, outcome.output
+    for name in READ_OUTS:
+        record, state = of(results, name)
+        assert (record["status"], record["training"]["steps"]) == ("complete", 0)
+        assert record["configuration"].startswith(f"{name} on {method}")
+        lent = "network.method." if name == "temperature" else ""
+        assert all(torch.equal(state[lent + key], tensor) for key, tensor in network(trained).items())
+    assert record["protocols"]["closed-set"]["targets"]["test"]["metrics"]["miou"] == pytest.approx(
+        source["protocols"]["closed-set"]["targets"]["test"]["metrics"]["miou"]
+    )
+
+
+def test_another_setting_of_a_read_out_is_another_fit_to_the_same_network_and_trains_nothing(
+    bench, results, monkeypatch
+):
+    source, trained = of(results, "softmax")
+    optimised = []
+    monkeypatch.setattr("bench.training.loop._optimise", lambda *_, **__: optimised.append(True))
+    outcome = bench(
+        "run", "--method", "linear", "--features", source["run_id"], *SHORT[2:], "--set", "method.l2=1e-5,0.1"
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert not optimised
+    runs = sorted((results / "runs").glob("*-linear-*"))
+    weak, strong = (load_file(run / "model.safetensors") for run in runs)
+    assert not torch.equal(weak["weight"], strong["weight"])
+    for state in (weak, strong):
+        assert all(torch.equal(state[name], tensor) for name, tensor in network(trained).items())
+    before = {run: (run / "model.safetensors").stat().st_mtime_ns for run in runs}
+    assert bench("run", "--method", "linear", "--features", source["run_id"], *SHORT[2:]).exit_code == 0
+    assert before == {run: (run / "model.safetensors").stat().st_mtime_ns for run in sorted(before)}
+
+
 def test_a_temperature_is_fitted_to_the_predictions_on_val_and_leaves_the_classes_as_they_are(bench, results, mini):
     source, trained = of(results, "softmax")
     outcome = bench("run", "--method", "temperature", "--features", source["run_id"], "--protocol", "closed-set")
