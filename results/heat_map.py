@@ -1,62 +1,83 @@
 """Features x read-outs as a picture: ``python -m results.heat_map`` draws ``readouts.png`` from the records.
 
 A row is the network of a method's runs, a column the way its features are read; "own" is the method itself.
+``python -m results.heat_map 450`` draws ``readouts-450.png``, of the runs of 450 steps in place of 3,600.
 """
 
 from __future__ import annotations
 
+import sys
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from bench.records.store import Store
-from results.summary import GMMSEG_ROW, ROOT, SOFTMAX_ROW, Row, Select, selector, values
+from results.summary import READ_OUTS, ROOT, TRAINED, Row, Select, fitted, selector, values
 
-READ_OUTS = ("linear", "gaussian", "mixture", "neighbours")
-TRAINED = (SOFTMAX_ROW, GMMSEG_ROW)
 ANOMALIES = "toyscapes/anomaly"
+STEPS = 3600
 
 
-def rows(trained: Row) -> list[Row]:
-    """The method itself, and each read-out of its features."""
-    return [trained, *(Row(name, name, {}, features=trained.method) for name in READ_OUTS)]
+class Panel(NamedTuple):
+    """A number of a run, and which way is better."""
 
-
-def number(select: Select, row: Row, protocol: str, target: str, metric: str, highest: bool) -> float:
-    """Mean over seeds in per cent, of anomalies by the best of the scores; NaN where nothing was measured."""
-    runs = select("toyscapes", row, name="settled", steps=3600)
-    readings = {*runs.loc[runs["protocol"] == protocol, "reading"]} if protocol == "anomaly" else {""}
-    found = [values(runs, protocol, target, metric, reading) for reading in readings]
-    means = [100 * fmean(seeds) for seeds in found if seeds]
-    return (max if highest else min)(means, default=float("nan"))
+    title: str
+    protocol: str
+    target: str
+    metric: str
+    highest: bool
 
 
 PANELS = (
-    ("mIoU ↑", "closed-set", "test", "miou", True),
-    ("anomalies, AUROC ↑", "anomaly", ANOMALIES, "auroc", True),
-    ("anomalies, AP ↑", "anomaly", ANOMALIES, "ap", True),
-    ("anomalies, FPR95 ↓", "anomaly", ANOMALIES, "fpr95", False),
-    ("ECE ↓", "calibration", "test", "ece", False),
+    Panel("mIoU ↑", "closed-set", "test", "miou", True),
+    Panel("anomalies, AUROC ↑", "anomaly", ANOMALIES, "auroc", True),
+    Panel("anomalies, AP ↑", "anomaly", ANOMALIES, "ap", True),
+    Panel("anomalies, FPR95 ↓", "anomaly", ANOMALIES, "fpr95", False),
+    Panel("ECE ↓", "calibration", "test", "ece", False),
 )
 
 
-def draw(select: Select) -> Figure:
-    """One panel for each metric; darker is better in all of them."""
-    figure = Figure(figsize=(13, 2.4), layout="constrained")
-    for axes, (title, protocol, target, metric, highest) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS):
-        table = np.array([[number(select, r, protocol, target, metric, highest) for r in rows(t)] for t in TRAINED])
-        worst, best = (np.nanmin, np.nanmax)[:: 1 if highest else -1]
+def number(select: Select, row: Row, steps: int, panel: Panel) -> float:
+    """Mean over seeds in per cent, of anomalies by the best of the scores; NaN where nothing was measured."""
+    runs = select("toyscapes", row, name="settled", steps=steps)
+    anomalies = panel.protocol == "anomaly"
+    readings = {*runs.loc[runs["protocol"] == "anomaly", "reading"]} if anomalies else {""}
+    found = [values(runs, panel.protocol, panel.target, panel.metric, reading) for reading in readings]
+    means = [100 * fmean(seeds) for seeds in found if seeds]
+    return (max if panel.highest else min)(means, default=float("nan"))
+
+
+def draw(select: Select, steps: int = STEPS) -> Figure:
+    """One panel for each metric, of what has been fitted after so many ``steps``; darker is better in all of them."""
+    groups = [[trained, *fitted(select, trained, steps)] for trained in TRAINED]
+    groups = [rows for rows in groups if len(rows) > 1]
+    ways = ["own", *(name for name in READ_OUTS if any(row.method == name for rows in groups for row in rows[1:]))]
+    panels = []
+    for panel in PANELS:
+        table = np.full((len(groups), len(ways)), np.nan)
+        for i, (own, *others) in enumerate(groups):
+            table[i, 0] = number(select, own, steps, panel)
+            for row in others:
+                table[i, ways.index(row.method)] = number(select, row, steps, panel)
+        if not np.isnan(table).all():
+            panels.append((panel, table))
+    figure = Figure(figsize=(13, 1.2 + 0.6 * len(groups)), layout="constrained")
+    for axes, (panel, table) in zip(figure.subplots(1, len(panels), sharey=True), panels):
+        worst, best = (np.nanmin, np.nanmax)[:: 1 if panel.highest else -1]
         goodness = (table - worst(table)) / (best(table) - worst(table))
         axes.imshow(goodness, cmap="Blues", aspect="auto", vmax=1.4)  # no darker than black text can be read on
         for (i, j), value in np.ndenumerate(table):
-            axes.text(j, i, f"{value:.1f}", ha="center", va="center", color="black")
-        axes.set_title(title, fontsize=10)
-        axes.set_xticks(range(1 + len(READ_OUTS)), ["own", *READ_OUTS], rotation=35, ha="right")
-        axes.set_yticks(range(len(TRAINED)), [row.title for row in TRAINED])
+            axes.text(j, i, "" if np.isnan(value) else f"{value:.1f}", ha="center", va="center", color="black")
+        axes.set_title(panel.title, fontsize=10)
+        axes.set_xticks(range(len(ways)), ways, rotation=35, ha="right")
+        axes.set_yticks(range(len(groups)), [rows[0].title for rows in groups])
     return figure
 
 
 if __name__ == "__main__":
-    figure = draw(selector(Store(ROOT / "results").records()))
-    figure.savefig(ROOT / "results" / "readouts.png", dpi=90, metadata={"Software": None})
+    steps = int(sys.argv[1]) if sys.argv[1:] else STEPS
+    figure = draw(selector(Store(ROOT / "results").records()), steps)
+    name = "readouts.png" if steps == STEPS else f"readouts-{steps}.png"
+    figure.savefig(ROOT / "results" / name, dpi=90, metadata={"Software": None})

@@ -44,8 +44,8 @@ class Row(NamedTuple):
     settings: Mapping[str, Any]
     readings: tuple[str, ...] = ("",)
     """The readings that a cell shows side by side; empty is the method's own prediction."""
-    features: str = ""
-    """The configuration's name of the runs on the networks of which these are fitted."""
+    features: Row | None = None
+    """The runs on the networks of which these are fitted."""
 
 
 SEGSORT = {"clusters": 64, "inference_clusters": 256}
@@ -58,6 +58,23 @@ SEGSORT_ROW = Row("SegSort", "segsort", SEGSORT)
 GMMSEG_ROW = Row("GMMSeg", "gmmseg", {})
 PAPERS_GMMSEG_ROW = Row("GMMSeg, the paper's density", "gmmseg", {"preset": "paper"})
 AGMM_ROW = Row("AGMM", "agmm", {})
+PATCHES_ROW = Row("GSS, patches", "gss", PATCH)
+TRAINED = (SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, PATCHES_ROW)
+READ_OUTS = ("linear", "gaussian", "mixture", "neighbours", "temperature")
+
+COSINES = {"class_norm": "temperature"}
+PROTOTYPES = {**COSINES, "estimate": "nothing"}
+LADDER = (
+    SOFTMAX_ROW,
+    Row("+ projection", "softmax", {"projection": 64}),
+    Row("+ unit features, one prototype a class", "gmmseg", {**PROTOTYPES, "aux_weight": 0.0, "components": 1}),
+    Row("+ five prototypes a class", "gmmseg", {**PROTOTYPES, "aux_weight": 0.0}),
+    Row("+ loss over components", "gmmseg", PROTOTYPES),
+    Row("+ estimated means", "gmmseg", {**COSINES, "estimate": "means"}),
+    Row("+ variances", "gmmseg", COSINES),
+    Row("+ LayerNorm over classes: GMMSeg", "gmmseg", {}),
+)
+"""The runs of ``ladder.sh``."""
 FEW_LABELS = ("scribbles", "points", "clicks-20")
 
 SEEDS = re.compile(r" \(n = 2\)|, n = 2")
@@ -73,19 +90,23 @@ def selector(records: Iterable[Record]) -> Select:
     runs = frame[frame["run_status"] == "complete"].drop_duplicates("run")
     known = [(run, _settings(run.config)) for run in rows(runs)]
 
-    def select(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> pd.DataFrame:
+    def found(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> list[str]:
         wanted = {"name": "quick", "class_balanced": False, **FULL[dataset], **recipe}
         settings = {**row.settings, **({"variant": "unsupervised"} if supervision == "none" else {})}
-        found = [
+        lenders = [] if row.features is None else found(dataset, row.features, supervision, **recipe)
+        return [
             run.run
             for run, own in known
             if (run.dataset, run.supervision, run.method, own) == (dataset, supervision, row.method, settings)
-            and (run.config.features.name if run.config.features else "") == row.features
+            and ((row.features is None) if run.config.features is None else run.config.features.run in lenders)
             and all(getattr(run.config.recipe, key) == value for key, value in wanted.items())
         ]
-        numbers = frame[frame["run"].isin(found)]
-        if numbers["seed"].nunique() < len(found):
-            raise ValueError(f"{dataset}, {row.title}: two records of one seed: {found}")
+
+    def select(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> pd.DataFrame:
+        runs = found(dataset, row, supervision, **recipe)
+        numbers = frame[frame["run"].isin(runs)]
+        if numbers["seed"].nunique() < len(runs):
+            raise ValueError(f"{dataset}, {row.title}: two records of one seed: {runs}")
         return numbers
 
     return select
@@ -98,7 +119,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
     preset = {"preset": own["preset"]} if "preset" in own else {}
     usual = flat(defaults.model_validate(preset).model_dump(mode="json"))
     usual |= {"preset": flat(defaults().model_dump(mode="json"))["preset"]} if preset else {}
-    return {k: v for k, v in own.items() if usual.get(k, v) != v and k not in NOT_OF_THE_FIGURE}
+    return {k: v for k, v in own.items() if (k not in usual or usual[k] != v) and k not in NOT_OF_THE_FIGURE}
 
 
 def values(
@@ -165,7 +186,7 @@ def overview(select: Select) -> list[list[str]]:
         AGMM_ROW,
         Row("GSS, autoencoder", "gss", {}),
         Row("GSS, autoencoder with FT-W", "gss", FT_W),
-        Row("GSS, patches", "gss", PATCH),
+        PATCHES_ROW,
     ]
     lines = [["", "Toyscapes, mIoU", "four shifted domains, harmonic mean", "anomalies, best AUROC", "CamVid, mIoU"]]
     lines[0] += ["on IDD-Lite, mIoU", "RoadObstacle21, best AP"]
@@ -179,16 +200,30 @@ def overview(select: Select) -> list[list[str]]:
 
 def settled(select: Select) -> list[list[str]]:
     """Toyscapes under the recipe ``settled``, all protocols."""
-    rows = [MAJORITY_ROW, SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, Row("GSS, patches", "gss", PATCH)]
-    return _under_settled(select, rows)
+    return _under_settled(select, [MAJORITY_ROW, *TRAINED])
 
 
-def readouts(select: Select) -> list[list[str]]:
-    """Read-outs fitted to the features of two methods' runs under ``settled``, beside those that were trained."""
-    fitted = ("linear", "gaussian", "mixture", "neighbours")
-    rows = [SOFTMAX_ROW, *(Row(f"{name} on softmax", name, {}, features="softmax") for name in fitted)]
-    rows += [GMMSEG_ROW, *(Row(f"{name} on GMMSeg", name, {}, features="gmmseg") for name in fitted)]
-    return _under_settled(select, rows)
+def fitted(select: Select, trained: Row, steps: int) -> list[Row]:
+    """The read-outs of which there are runs on the features of ``trained`` after so many ``steps`` of ``settled``."""
+    rows = [Row(f"{name} on {trained.title}", name, {}, features=trained) for name in READ_OUTS]
+    return [row for row in rows if not select("toyscapes", row, name="settled", steps=steps).empty]
+
+
+def readouts(select: Select, steps: int = 3600) -> list[list[str]]:
+    """Read-outs fitted to the features of methods' runs under ``settled``, beside the methods themselves."""
+    groups = [[trained, *fitted(select, trained, steps)] for trained in TRAINED]
+    return _under_settled(select, [row for group in groups if len(group) > 1 for row in group], steps)
+
+
+def readouts_short(select: Select) -> list[list[str]]:
+    """The same after an eighth of the steps."""
+    return readouts(select, steps=450)
+
+
+def ladder(select: Select) -> list[list[str]]:
+    """From softmax to GMMSeg, one ingredient a rung, as far as it has been run; nothing while only its ends have."""
+    measured = [row for row in LADDER if not select("toyscapes", row, name="settled", steps=450).empty]
+    return [line[:-2] for line in _under_settled(select, measured if len(measured) > 2 else [], steps=450)]
 
 
 def official(select: Select) -> list[list[str]]:
@@ -210,7 +245,7 @@ def budgets(select: Select) -> list[list[str]]:
     """All methods at two budgets under ``settled``, and at the shorter one from points, too."""
     shown = (("dense", 450), ("dense", 3600), ("points", 450))
     lines = [["", "450 steps, mIoU", "3,600 steps, mIoU", "450 steps from points, mIoU"]]
-    for row in (SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, Row("GSS, patches", "gss", PATCH)):
+    for row in TRAINED:
         found = (select("toyscapes", row, labels, name="settled", steps=steps) for labels, steps in shown)
         lines.append([row.title, *map(miou, found)])
     return lines
@@ -316,7 +351,7 @@ def calibration(select: Select) -> list[list[str]]:
         Row("GSS, autoencoder", "gss", {}),
         Row("the same, soft decode", "gss", {}, ("soft",)),
         Row("its auxiliary head", "gss", {}, ("auxiliary",)),
-        Row("GSS, patches", "gss", PATCH),
+        PATCHES_ROW,
         Row("the same, soft decode", "gss", PATCH, ("soft",)),
         Row("its auxiliary head", "gss", PATCH, ("auxiliary",)),
     ]
@@ -391,6 +426,8 @@ TABLES = (
     official,
     budgets,
     readouts,
+    readouts_short,
+    ladder,
     schedules,
     toyscapes,
     camvid,
@@ -400,9 +437,10 @@ TABLES = (
 
 
 def tables(records: Iterable[Record]) -> dict[str, list[str]]:
-    """The lines of every table by name."""
+    """The lines of every table by name, but of those without a row."""
     select = selector(records)
-    made = {table.__name__: markdown(table(select)) for table in TABLES}
+    lines = {table.__name__: table(select) for table in TABLES}
+    made = {name: markdown(table) for name, table in lines.items() if len(table) > 1}
     made["claims"] = markdown(claims())
     return made | {f"bounds {dataset}": bounds(dataset) for dataset in FULL}
 
