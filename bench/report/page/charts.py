@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from statistics import fmean
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,15 +18,14 @@ from bench.common.text import visible
 from bench.records.ledger import TRAINING, parts
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.leaderboard import curves
-from bench.report.leaderboard.columns import Column, metric
+from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.figures import per_class_svg, svg
 from bench.report.leaderboard.model import Cell, Row, Table
 from bench.report.leaderboard.views import OVERVIEW, title
 from bench.report.page import over_bins
-from bench.report.page.fields import Chart, Field, Line, around, drawing, label, shortened
+from bench.report.page.fields import Axis, Chart, Field, Line, around, drawing, label, shortened
 from bench.report.palette import style
-from bench.scoring.described import primary
 
 _MOST = 8
 """Columns of a figure of seeds."""
@@ -40,21 +38,14 @@ _GROUPS = 4
 """Groups of which speed is drawn against quality."""
 
 
-class HeatMap(NamedTuple):
-    """Numbers of networks (rows) by how their features are read (columns), the method itself first."""
-
-    title: str
-    read_outs: list[str]
-    rows: list[tuple[str, list[tuple[str, int]]]]
-    """Of each network the number as text, and how good it is among all, 0 to 100."""
-
-
 def of_table(table: Table, statistics: Statistics | None) -> Iterator[Chart]:
     """What the runs of a table's rows look like, seed by seed, class by class, bin by bin."""
     if any(cell.n for row in table.rows for cell in row.cells.values()):
         yield Chart("Seeds, means and intervals", seeds(table), (_INTERVALS,))
     if table.protocol != OVERVIEW and (figure := per_class_svg(table)):
         yield Chart("IoU of each class", Markup(figure))
+    if figure := over_targets(table):
+        yield Chart("Each target", figure, (_INTERVALS,))
     if statistics is not None and table.protocol != OVERVIEW:
         yield from over_bins.of_table(table, statistics)
 
@@ -132,6 +123,43 @@ def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
     return min(values), max(values)
 
 
+# Targets
+
+
+def over_targets(table: Table) -> Markup:
+    """Of the first metric that several targets have the mean on each, with its interval; empty where there is none.
+
+    Conditions of weather are such targets. What lies far behind is left out.
+    """
+    by_metric: dict[str, list[Column]] = defaultdict(list)
+    for column in table.shown:
+        if column.target and column.metric.better:
+            by_metric[column.metric.key].append(column)
+    columns = next((found for found in by_metric.values() if len(found) > 1), [])
+    rows = [row for row in table.rows if any(_has(row, column) for column in columns)][:_MOST]
+    if not rows:
+        return Markup()
+    told = columns[0].metric
+    unit, sign = (100, " (%)") if told.percent else (1, "")
+    ends = _ends([row.cells[column.key] for column in columns for row in rows if _has(row, column)])
+    y = around(told.heading + sign, unit * np.array(ends))
+    lines = []
+    for i, row in enumerate(rows):
+        aside = 0.6 * ((i + 0.5) / len(rows) - 0.5)  # bars beside each other
+        found = [(x + aside, estimate(row.cells[c.key])) for x, c in enumerate(columns) if _has(row, c)]
+        points = np.array([(x, unit * one.value, unit * one.low, unit * one.high) for x, one in found])
+        x, means, low, high = points[(points[:, 1] >= y.low) & (points[:, 1] <= y.high)].T
+        lines.append(Line(label(row), row.method, x, means, (low, high)))
+    targets = [column.target for column in columns]
+    one_dataset = len({target.partition("/")[0] for target in targets}) == 1
+    names = tuple(target.partition("/")[2] or target if one_dataset else target for target in targets)
+    return drawing(table.title, [Field(Axis("", -0.5, len(names) - 0.5, names), y, lines, joined=False)])
+
+
+def _has(row: Row, column: Column) -> bool:
+    return column.key in row.cells and row.cells[column.key].n > 0
+
+
 # Over all runs
 
 
@@ -174,42 +202,3 @@ def _speeds(frame: pd.DataFrame) -> Iterator[Chart]:
         axes = around("images a second in training", speeds), around("mIoU (%)", mious)
         name = f"Speed and quality: {title(members['config'].iloc[0])}"
         yield Chart(name, drawing(name, [Field(*axes, dots, joined=False)]), (f"on {hardware}",))
-
-
-def heat_maps(frame: pd.DataFrame) -> Iterator[HeatMap]:
-    """Of each group in which features were read out: by what each protocol is judged on, the best of several scores."""
-    frame = frame[(frame["run_status"] == "complete") & (frame["part"] == "") & frame["value"].notna()]
-    frame = frame[(frame["direction"] != "") & (frame["target"] != "")]
-    frame = frame.assign(features=[variant.features for variant in frame["variant"]])
-    for _, group in parts(frame, "group"):
-        networks = [name for name in dict.fromkeys(group["features"]) if name]
-        for protocol, of_protocol in parts(group[group["features"] != ""], "protocol", sort=True):
-            for key in primary(str(protocol))[:1]:
-                judged = group[(group["protocol"] == protocol) & (group["metric"] == key)]
-                targets = judged.loc[judged["headline"], "target"] if judged["headline"].any() else judged["target"]
-                if targets.empty or of_protocol.empty:
-                    continue
-                yield _heat_map(judged[judged["target"] == targets.iloc[0]], networks, str(protocol), key)
-
-
-def _heat_map(numbers: pd.DataFrame, networks: Sequence[str], protocol: str, key: str) -> HeatMap:
-    told = metric(key, protocol)
-    best = max if told.better == "higher" else min
-    read_outs = sorted({*numbers.loc[numbers["features"] != "", "method"]})
-
-    def mean(network: str, read_out: str) -> float:
-        own = (numbers["features"] == "") & (numbers["configuration"] == network)
-        runs = numbers[(numbers["features"] == network) & (numbers["method"] == read_out) if read_out else own]
-        return best((fmean(found["value"]) for _, found in parts(runs, ["configuration", "reading"])), default=np.nan)
-
-    table = np.array([[mean(network, read_out) for read_out in ("", *read_outs)] for network in networks])
-    low, high = np.nanmin(table), np.nanmax(table)
-    good = (table - low if told.better == "higher" else high - table) / (high - low or 1.0)
-    texts = [
-        [("–", 0) if np.isnan(value) else (told.text(value), round(100 * share)) for value, share in zip(*row)]
-        for row in zip(table, good)
-    ]
-    target = numbers["target"].iloc[0]
-    return HeatMap(
-        f"{title(numbers['config'].iloc[0])}: {told.heading} on {target}", ["own", *read_outs], [*zip(networks, texts)]
-    )

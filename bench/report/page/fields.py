@@ -20,8 +20,8 @@ from bench.report.palette import style
 
 Floats = NDArray[np.float64]
 
-_SIDE, _LEFT, _TOP, _LOW = 250, 46, 24, 42
-"""Pixels of a field, and of what is around it."""
+_SIDE, _LEFT, _RIGHT, _TOP, _LOW = 250, 46, 14, 24, 42
+"""Pixels of a field at least, and of what is around it."""
 _MARKS = {
     "o": "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0",
     "s": "m-3-3h6v6h-6z",
@@ -53,12 +53,15 @@ class Axis(NamedTuple):
     name: str
     low: float = 0.0
     high: float = 1.0
+    places: tuple[str, ...] = ()
+    """Names of 0, 1, ... in place of round numbers."""
 
     @property
-    def ticks(self) -> list[tuple[float, float]]:
-        """Round numbers from one end to the other, and how far along each is."""
-        found = _round_numbers(self.low, self.high)
-        return [(tick, share) for tick, share in zip(found, self.shares(found)) if -1e-9 <= share <= 1 + 1e-9]
+    def ticks(self) -> list[tuple[str, float]]:
+        """Texts from one end to the other, and how far along each is."""
+        found = np.arange(len(self.places), dtype=float) if self.places else _round_numbers(self.low, self.high)
+        texts = self.places or [f"{tick:.6g}" for tick in found]
+        return [(text, share) for text, share in zip(texts, self.shares(found)) if -1e-9 <= share <= 1 + 1e-9]
 
     def shares(self, values: Floats) -> Floats:
         """How far along the axis each of ``values`` is, 0 to 1."""
@@ -82,6 +85,8 @@ class Line(NamedTuple):
     method: str
     x: Floats
     y: Floats
+    spans: tuple[Floats, Floats] | None = None
+    """Low and high ends of bars through the points."""
 
 
 class Field(NamedTuple):
@@ -95,13 +100,19 @@ class Field(NamedTuple):
     joined: bool = True
     """Whether points are a line; else each is a mark."""
 
+    @property
+    def width(self) -> int:
+        """In pixels: names of places have room."""
+        return max(_SIDE, sum(7 * len(name) + 16 for name in self.x.places))
+
 
 def drawing(title: str, fields: Sequence[Field]) -> Markup:
     """``fields`` side by side; a line of one label is the same in all."""
     methods = {line.label: line.method for field in fields for line in field.lines}
+    lefts = [_LEFT + sum(_LEFT + one.width + _RIGHT for one in fields[:i]) for i in range(len(fields) + 1)]
     below = _TOP + _SIDE + _LOW
-    width, height = (_LEFT + _SIDE + 14) * len(fields), below + 20 * len(methods)
-    drawn = [part for i, field in enumerate(fields) for part in _field(field, _LEFT + (_LEFT + _SIDE + 14) * i)]
+    width, height = lefts[-1] - _LEFT, below + 20 * len(methods)
+    drawn = [part for field, left in zip(fields, lefts) for part in _field(field, left)]
     for i, (label, method) in enumerate(methods.items()):
         y = below + 8 + 20 * i
         drawn.append(f'<path d="M{_LEFT} {y}h24" stroke="{style(method).colour}" stroke-width="2"/>')
@@ -113,25 +124,30 @@ def drawing(title: str, fields: Sequence[Field]) -> Markup:
 
 
 def _field(field: Field, left: int) -> Iterator[str]:
-    bottom, grid = _TOP + _SIDE, ""
-    for tick, share in field.x.ticks:
-        across = round(left + _SIDE * share)
+    width, bottom, grid = field.width, _TOP + _SIDE, ""
+    for text, share in field.x.ticks:
+        across = round(left + width * share)
         grid += f"M{across} {bottom}v-{_SIDE}"
-        yield f'<text x="{across}" y="{bottom + 15}" text-anchor="middle">{tick:.6g}</text>'
-    for tick, share in field.y.ticks:
+        yield f'<text x="{across}" y="{bottom + 15}" text-anchor="middle">{_escaped(text)}</text>'
+    for text, share in field.y.ticks:
         down = round(bottom - _SIDE * share)
-        grid += f"M{left} {down}h{_SIDE}"
-        yield f'<text x="{left - 5}" y="{down + 4}" text-anchor="end">{tick:.6g}</text>'
+        grid += f"M{left} {down}h{width}"
+        yield f'<text x="{left - 5}" y="{down + 4}" text-anchor="end">{text}</text>'
     yield f'<path d="{grid}" stroke="currentColor" opacity=".15"/>'
     yield f'<text x="{left}" y="13">{_escaped(field.y.name)}</text>'
-    yield f'<text x="{left + _SIDE / 2:.0f}" y="{bottom + 31}" text-anchor="middle">{_escaped(field.x.name)}</text>'
+    yield f'<text x="{left + width / 2:.0f}" y="{bottom + 31}" text-anchor="middle">{_escaped(field.x.name)}</text>'
     if field.dotted:
         first, last = (bottom - _SIDE * field.y.shares(np.array(end)) for end in field.dotted)
-        yield f'<path d="M{left} {first:.1f}L{left + _SIDE} {last:.1f}" stroke="currentColor" stroke-dasharray="2 3"/>'
+        yield f'<path d="M{left} {first:.1f}L{left + width} {last:.1f}" stroke="currentColor" stroke-dasharray="2 3"/>'
     for i, line in enumerate(field.lines):
-        x, y = left + _SIDE * field.x.shares(line.x), bottom - _SIDE * field.y.shares(line.y)
+        x, y = left + width * field.x.shares(line.x), bottom - _SIDE * field.y.shares(line.y)
+        colour = style(line.method).colour
+        if line.spans is not None:
+            low, high = (bottom - _SIDE * field.y.shares(ends).clip(0, 1) for ends in line.spans)
+            bars = "".join(f"M{a:.0f} {b:.1f}V{c:.1f}" for a, b, c in zip(x, low, high))
+            yield f'<path d="{bars}" stroke="{colour}" stroke-width="2" opacity=".6"/>'
         if field.joined:
-            yield _path(x, y, style(line.method).colour)
+            yield _path(x, y, colour)
             shift = (i + 0.5) / len(field.lines)  # lines do not have their marks at one place
             places = np.unique(((np.arange(_ON_A_LINE) + shift) * len(x) / _ON_A_LINE).astype(int))
             x, y = x[places], y[places]

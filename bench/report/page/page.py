@@ -31,9 +31,10 @@ from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.model import Row, Table, slug
 from bench.report.leaderboard.supervision import PROTOCOL as BY_SUPERVISION
 from bench.report.leaderboard.views import OVERVIEW
-from bench.report.page import charts, claims
+from bench.report.page import charts, claims, heat
 from bench.report.page.details import details
 from bench.report.page.fields import Chart
+from bench.report.page.heat import HeatMap
 from bench.report.panels import Panels
 from bench.schema.record import Record
 from bench.scoring.described import shown
@@ -59,8 +60,8 @@ class View:
 
     id: str
     title: str
-    tables: list[tuple[str, Table, list[Chart]]] = field(default_factory=list)
-    """Each with its anchor and its charts."""
+    tables: list[tuple[str, Table, list[Chart], list[HeatMap]]] = field(default_factory=list)
+    """Each with its anchor, its charts and the numbers of its classes."""
 
 
 def page(
@@ -91,7 +92,7 @@ def page(
             icons=claims.ICONS,
             views=_views(tables, statistics),
             charts=[*charts.of_runs(runs)],
-            heat_maps=[*charts.heat_maps(runs)],
+            heat_maps=[*heat.of_read_outs(runs)],
             panels=(fitting := _fitting(panels)),
             without_room=[one for one in panels if one not in fitting],
             details=details((row for table in tables for row in table.rows), records),
@@ -105,7 +106,7 @@ def page(
 
 def section(table: Table) -> str:
     """``table`` as a part of the page."""
-    source = '{% from "table.html.j2" import section %}{{ section(table, table.slug, [], {}, false) }}'
+    source = '{% from "table.html.j2" import section %}{{ section(table, table.slug, [], [], {}, false) }}'
     return _environment().from_string(source).render(table=layout.condensed(table))
 
 
@@ -124,7 +125,8 @@ def _views(tables: Sequence[Table], statistics: Statistics | None) -> list[View]
         if name not in found:
             found[name] = View(_anchor(f"view-{slug(name)}", taken), _NAMES.get(name) or shown(name).title)
         anchor = _anchor(table.slug or "table", taken)
-        found[name].tables.append((anchor, layout.condensed(table), [*charts.of_table(table, statistics)]))
+        classes = [*heat.of_classes(table)] if name != OVERVIEW else []
+        found[name].tables.append((anchor, layout.condensed(table), [*charts.of_table(table, statistics)], classes))
     return [*found.values()]
 
 

@@ -13,13 +13,14 @@ from bench.records.ledger import ledger
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.samples import Samples
 from bench.report.leaderboard import build
-from bench.report.page import charts, over_bins, page
+from bench.report.page import charts, heat, over_bins, page
 from bench.report.page.fields import Axis, Field, Line, around, drawing
 from bench.report.palette import style
+from bench.schema.record import ProtocolResult, Scores
 from bench.scoring.protocols import ClosedSet
 from bench.scoring.protocols.anomaly import Anomaly
 from bench.scoring.protocols.risk_coverage import BINS, RiskCoverage
-from tests.bench.report.leaderboard.conftest import Bench, closed_set, confusions
+from tests.bench.report.leaderboard.conftest import Bench, closed_set, confusions, info
 
 
 def test_every_seed_of_every_row_is_a_dot_and_every_mean_a_line(tables):
@@ -91,8 +92,8 @@ def test_features_by_read_outs_is_a_mean_over_seeds_and_best_is_strongest():
 
     records = [run("softmax", 0, 0.5), run("softmax", 1, 0.6), run("linear", 0, 0.8, "softmax")]
     records += [run("gaussian", 0, 0.3, "softmax")]
-    (found,) = charts.heat_maps(ledger(records))
-    assert found.read_outs == ["own", "gaussian", "linear"]
+    (found,) = heat.of_read_outs(ledger(records))
+    assert found.columns == ["own", "gaussian", "linear"]
     assert found.rows == [("softmax", [("55.00", 50), ("30.00", 0), ("80.00", 100)])]
 
 
@@ -169,3 +170,36 @@ def test_fields_put_every_point_where_its_axes_say():
     assert [text.text for text in drawn.findall("text")][-1] == "<softmax>"
     assert x.low <= 3
     assert x.high >= 11
+
+
+def test_targets_of_one_metric_stand_side_by_side_with_an_interval_for_every_method(tables):
+    (table, *_) = [table for table in tables if table.protocol == "anomaly"]
+    drawn = ElementTree.fromstring(charts.over_targets(table))
+    targets = {column.target for column in table.shown if column.target}
+    assert targets <= {text.text for text in drawn.findall("text")}
+    bars = [path.get("d") for path in drawn.findall("path") if path.get("opacity") == ".6"]
+    assert [bar.count("M") for bar in bars] == [len(targets)] * len(table.rows)
+    (closed, *_) = [table for table in tables if table.protocol == "closed-set"]
+    assert not charts.over_targets(closed), "one target is in the table"
+
+
+def test_conditions_of_one_data_set_are_called_by_their_names():
+    targets = {f"acdc/{name}": Scores(dataset=info("acdc", name), metrics={"miou": 0.4}) for name in ("fog", "night")}
+    bench = Bench()
+    found = ProtocolResult(version="1", targets=targets, summary={"harmonic_mean": 0.4})
+    records = [bench.record("softmax", seed, protocols={"cross-domain": found}) for seed in (0, 1)]
+    (table,) = build(records, bench.statistics, published="none")
+    texts = [text.text for text in ElementTree.fromstring(charts.over_targets(table)).findall("text")]
+    assert texts[:2] == ["fog", "night"]
+
+
+def test_every_class_has_its_number_on_every_target_that_has_classes(tables):
+    (table, *_) = [table for table in tables if table.protocol == "closed-set" and table.rows]
+    (found,) = heat.of_classes(table)
+    assert (found.title, found.corner) == ("IoU (%) on test", "Method")
+    assert found.columns == ["road", "traffic sign"]
+    assert found.rows == [
+        ("gmmseg", [("70.00", 100), ("25.00", 0)]),
+        ("segsort", [("60.00", 78), ("25.00", 0)]),
+        ("softmax", [("50.00", 56), ("25.00", 0)]),
+    ]
