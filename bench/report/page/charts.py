@@ -17,6 +17,7 @@ from bench.common.errors import UserError
 from bench.common.text import visible
 from bench.records.ledger import TRAINING, parts
 from bench.report.comparing.bootstrap import Estimate
+from bench.report.comparing.rank_changes import RankChanges, rank_changes
 from bench.report.leaderboard import curves
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.comparison import Statistics
@@ -44,6 +45,8 @@ def of_table(table: Table, statistics: Statistics | None) -> Iterator[Chart]:
         yield Chart("Seeds, means and intervals", seeds(table), (_INTERVALS,))
     if table.protocol != OVERVIEW and (figure := per_class_svg(table)):
         yield Chart("IoU of each class", Markup(figure))
+    for found in rank_changes([table]):
+        yield over_protocols(found)
     if figure := over_targets(table):
         yield Chart("Each target", figure, (_INTERVALS,))
     if statistics is not None and table.protocol != OVERVIEW:
@@ -123,7 +126,20 @@ def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-# Targets
+# Protocols and targets
+
+
+def over_protocols(changes: RankChanges) -> Chart:
+    """The rank of each method under each protocol."""
+    ranks, most = np.array([*changes.ranks.values()], float), len(changes.methods)
+    names = tuple(changes.ranks)
+    x = Axis("", -0.5, len(names) - 0.5, names)
+    y = Axis("rank", most + 0.5, 0.5, ("", *map(str, range(1, most + 1))))
+    methods = enumerate(changes.methods.items())
+    lines = [Line(label, method, np.arange(len(names), dtype=float), ranks[:, i]) for i, (label, method) in methods]
+    known = [f"{name} {tau:.2f}" for name, tau in changes.tau.items() if tau is not None and name != names[0]]
+    note = f"Kendall's tau with the order under {names[0]}: {', '.join(known)}."
+    return Chart("Ranks over protocols", drawing(changes.title, [Field(x, y, lines)]), (note,) if known else ())
 
 
 def over_targets(table: Table) -> Markup:

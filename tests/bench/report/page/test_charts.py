@@ -12,7 +12,7 @@ import pytest
 from bench.records.ledger import ledger
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.samples import Samples
-from bench.report.leaderboard import build
+from bench.report.leaderboard import View, build
 from bench.report.page import charts, heat, over_bins, page
 from bench.report.page.fields import Axis, Field, Line, around, drawing
 from bench.report.palette import style
@@ -203,3 +203,14 @@ def test_every_class_has_its_number_on_every_target_that_has_classes(tables):
         ("segsort", [("60.00", 78), ("25.00", 0)]),
         ("softmax", [("50.00", 56), ("25.00", 0)]),
     ]
+
+
+def test_ranks_over_protocols_are_drawn_the_best_at_the_top_and_say_how_alike_the_orders_are(records):
+    table = next(one for one in build(records, lambda run_id, under: {}, View(), published="none") if one.rows)
+    (chart,) = [chart for chart in charts.of_table(table, None) if chart.title == "Ranks over protocols"]
+    drawn = ElementTree.fromstring(chart.figure)
+    lines = {path.get("d") for path in drawn.findall("path") if path.get("transform")}
+    assert len(lines) == len(table.rows) == 3
+    heights = {text.text: int(text.get("y")) for text in drawn.findall("text") if text.text in ("1", "2", "3")}
+    assert heights["1"] < heights["2"] < heights["3"]
+    assert chart.notes[0].startswith("Kendall's tau with the order under ")
