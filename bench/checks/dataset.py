@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.checks.method import ContractViolation
 from bench.common.errors import UserError
+from bench.common.labels import histogram
 from bench.plugins import registry
 from bench.scoring.protocols.targets import require_fit
 from datasets.base import IGNORE, UNLABELLED, ClassMap, Dataset, Roots
@@ -107,7 +108,9 @@ def _split(dataset_class: type[Dataset], root: Roots, split: str) -> str:
     dataset.check_files()
     counts, read = np.zeros(256, dtype=np.int64), np.unique(np.linspace(0, len(ids) - 1, READ).astype(int))
     for index in read:
-        counts += np.bincount(dataset[int(index)].label.numpy().ravel(), minlength=256)
+        label = dataset[int(index)].label.numpy()
+        _require(label.dtype == np.uint8, f"label {ids[index]} is {label.dtype}, not uint8")
+        counts += histogram(label)
     names = ("in-distribution", "anomaly") if dataset.task == "anomaly" else dataset.classes.names
     named = {**dict(zip(names, counts)), "unlabelled": counts[UNLABELLED], "void": counts[IGNORE]}
     shares = [f"{name} {count / counts.sum():.1%}" for name, count in named.items() if count]

@@ -21,6 +21,7 @@ from torchvision.transforms import v2 as transforms
 from torchvision.transforms.v2 import functional as TF
 
 from bench.common import files
+from bench.common.labels import histogram
 from bench.config.tables import AugmentationConfig, InferenceConfig, Recipe
 from bench.model.predictor import resize_labels
 from bench.schema.record import DatasetInfo
@@ -126,8 +127,8 @@ def _offset(size: int, box: int) -> int:
 
 def _largest_share(label: Tensor) -> float:
     """Of the annotated pixels, the unlabelled ones being no class; 1 for a crop without any, which teaches least."""
-    counts = torch.bincount(label.flatten(), minlength=256)[:UNLABELLED]
-    return float(counts.max() / counts.sum()) if counts.any() else 1.0
+    counts = histogram(label.numpy())[:UNLABELLED]
+    return max(counts) / sum(counts) if any(counts) else 1.0
 
 
 class TrainingSet(TorchDataset[Example | DataError]):
@@ -152,9 +153,11 @@ class TrainingSet(TorchDataset[Example | DataError]):
             maps = [] if self.regions is None else [self.regions.of(index, sample)]
         except DataError as error:
             return error
-        present = torch.bincount(sample.label.flatten(), minlength=256)[: len(self.dataset.classes)] > 0
+        present = torch.tensor(histogram(sample.label.numpy())[: len(self.dataset.classes)]) > 0
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix(self.seed, number))
+            torch.default_generator.manual_seed(
+                mix(self.seed, number)
+            )  # of this device alone: all take ten times as long
             image, label, *maps = self.augmentation(sample.image, sample.label, *maps)
         return Example(image, label, present, sample.id, *maps)
 
@@ -269,7 +272,7 @@ def class_presence(
     except files.Damaged as error:
         note(f"{error}: the classes in the images are indexed again")
     rows = [
-        np.bincount(dataset.label(i).numpy().ravel(), minlength=256)[: len(dataset.classes)] > 0
+        np.array(histogram(dataset.label(i).numpy())[: len(dataset.classes)]) > 0
         for i in progress(range(len(dataset)), "indexing classes", len(dataset))
     ]
     presence = np.stack(rows)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from bench.common.console import progress
+from bench.common.labels import histogram
 from bench.data.fingerprint import describe
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item, Roots
 from datasets.integrity import reason
@@ -91,8 +91,8 @@ def look(dataset: Dataset, item: Item) -> Look:
 
 
 def _counts(label: np.ndarray) -> dict[int, int]:
-    if label.dtype == np.uint8:  # unlike NumPy, Pillow counts without Python's lock, which the other threads want
-        return {raw: count for raw, count in enumerate(Image.fromarray(label).histogram()) if count}
+    if label.dtype == np.uint8:
+        return {raw: count for raw, count in enumerate(histogram(label)) if count}
     return {int(raw): int(count) for raw, count in zip(*np.unique(label, return_counts=True))}
 
 

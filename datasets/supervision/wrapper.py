@@ -22,6 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from bench.common import files
 from bench.common.console import progress_bar, remark
+from bench.common.labels import histogram
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
 from datasets.loading import follow_parent
 from datasets.supervision import cache, official
@@ -108,7 +109,7 @@ class SparseDataset(Dataset):
         """(256,) pixels of each label in at most ``images`` images, evenly spaced."""
         counts = np.zeros(256, dtype=np.int64)
         for index in np.unique(np.linspace(0, len(self) - 1, min(len(self), images)).round().astype(int)):
-            counts += np.bincount(self.label(int(index)).numpy().ravel(), minlength=256)
+            counts += histogram(self.label(int(index)).numpy())
         return counts
 
 

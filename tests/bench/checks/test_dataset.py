@@ -73,6 +73,7 @@ def test_toyscapes_mini_passes(data_root):
 BACK = ClassMap.by_name(CITYSCAPES_19, CLASSES, {"road": "a"})
 BEYOND = ClassMap("two", "cityscapes-19", (0, 19))
 BROKEN = {
+    "label type": ({"label": lambda self, index: Dataset.label(self, index).long()}, "split train", "int64, not uint8"),
     "name": ({"name": "Not-A-Name"}, "facts", "identifier"),
     "classes": ({"classes": ClassSet("one", ("a",), ((0, 0, 0),))}, "facts", "1 classes"),
     "unknown split": ({"eval_splits": ("test",)}, "facts", "eval_splits names 'test'"),
