@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from bench.data.batches import Whole, describe, reader
+from bench.data.fingerprint import describe
 from bench.data.preparation import prepare
+from bench.data.reading import read_ahead
 from bench.plugins import registry
 from datasets.archives import ArchivedPath, unpacked
 from datasets.base import DataError, list_files
@@ -72,9 +74,9 @@ def opened(root):
 def test_no_process_shares_the_handle_of_another(ade20k):
     data = opened(ade20k)
     data[0]  # so that this process has one
-    found = list(reader(Whole(data), workers=2))
-    assert [sample.id for sample in found] == [item.id for item in data.items]
-    assert all(torch.equal(sample.image, data[i].image) for i, sample in enumerate(found))
+    for found in (list(read_ahead(data)), list(DataLoader(data, batch_size=None, num_workers=2))):
+        assert [sample.id for sample in found] == [item.id for item in data.items]
+        assert all(torch.equal(sample.image, data[i].image) for i, sample in enumerate(found))
     if hasattr(os, "fork"):
         own = data.items[0].image.read_bytes()
         held = zip_handles()
