@@ -99,7 +99,7 @@ def entry(name: str, store: Store | None = None) -> Entry:
 
     if name in (classes := architectures()):
         return Entry(partial(_architecture, name, classes[name]), partial(_architecture_facts, name, classes[name]))
-    known = [name for kind in registry.KINDS for name in kind.names()] + config.recipe_names() + [*classes]
+    known = [*(name for kind in registry.KINDS for name in kind.names()), *config.recipe_names(), *classes]
     raise UserError(
         f"there is no method, data set, protocol, recipe, architecture or run {name!r}: {near(name, known)}; "
         f"{registry.FROM_A_FILE}"

@@ -5,12 +5,14 @@ Later sources win: the recipe file, its table for the data set, ``--config FILE`
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -308,9 +310,17 @@ class RunConfig(Part):
         return f"{Path(weights).name}@{self.encoder_weights_hash[:8]}"
 
 
-def recipe_names() -> list[str]:
+@cache
+def recipe_names() -> tuple[str, ...]:
     """The recipes that come with the suite."""
-    return sorted(p.name[:-5] for p in resources.files("bench.config.recipes").iterdir() if p.name.endswith(".toml"))
+    names = (path.name for path in resources.files("bench.config.recipes").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+@cache
+def _recipe(name: str) -> dict[str, Any]:
+    """The tables of a recipe that comes with the suite: read once, for a page or a sweep asks for it with every run."""
+    return tomllib.loads(resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text())
 
 
 def recipe_tables(name: str, dataset: str) -> dict[str, Any]:
@@ -321,7 +331,7 @@ def recipe_tables(name: str, dataset: str) -> dict[str, Any]:
     if name.endswith(".toml"):
         tables = read_toml(Path(name))
     elif name in recipe_names():
-        tables = tomllib.loads(resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text())
+        tables = copy.deepcopy(_recipe(name))
     else:
         raise UserError(f"unknown recipe {name!r}: {near(name, recipe_names())}, or give the path of a .toml file")
     for key in ("recipe", "network", "method"):

@@ -294,3 +294,9 @@ def test_none_can_be_swept_beside_other_words():
         ["method.variance=none,uniform,pred_weighted"],
     )
     assert [run.method["variance"] for _, run in made.runs] == ["none", "uniform", "pred_weighted"]
+
+
+def test_a_recipe_that_was_changed_after_it_was_read_is_read_as_it_is():
+    first = config.recipe_tables("quick", "camvid")
+    first["recipe"]["optimiser"]["lr"] = 7
+    assert config.recipe_tables("quick", "camvid")["recipe"]["optimiser"]["lr"] != 7
