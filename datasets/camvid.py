@@ -84,3 +84,15 @@ class CamVid(Dataset):
             for name, path in images.items()
             if name.lower().startswith(drive)
         ]
+
+
+class CamVid7(CamVid):
+    """CamVid in the classes of IDD-Lite by ``TO_IDD_LITE``, on which models of IDD-Lite are scored."""
+
+    name = "camvid_7"
+    title = "CamVid in IDD-Lite's classes"
+    classes = IDD_LITE_7
+    cross_domain = ()
+    anomaly = ()
+    folder_name = CamVid.name
+    raw_ids: ClassVar = {**dict(enumerate(TO_IDD_LITE.table)), 11: IGNORE}

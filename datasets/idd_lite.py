@@ -26,6 +26,7 @@ class IDDLite(Dataset):
     splits: ClassVar = {"train": Split(1403), "val": Split(204)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers"}
+    cross_domain = (Target("camvid_7", "test"),)
     anomaly = (
         Target("road_obstacle_21", "val"),
         Target("fishyscapes_lost_and_found", "val"),

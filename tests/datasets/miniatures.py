@@ -671,6 +671,7 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
     },
     "street_hazards": {"official": street_hazards},
     "bdd_anomaly": {"10k": bdd_anomaly},
+    "camvid_7": {"png": lambda r: camvid(r, "png")},
     "camvid_32": {"official": camvid_32},
     "camvid_11": {"official": camvid_32},
     "mseg": {"archives": lambda r: mseg(r, "mseg_dataset"), "direct": lambda r: mseg(r, "")},

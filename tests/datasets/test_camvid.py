@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.scoring.protocols.cross_domain import CrossDomain
 from datasets.base import IGNORE
-from datasets.camvid import TO_IDD_LITE, CamVid
+from datasets.camvid import TO_IDD_LITE, CamVid, CamVid7
 from datasets.class_sets import CAMVID_11, IDD_LITE_7
+from datasets.idd_lite import IDDLite
 from tests.datasets.miniatures import MINIATURES, ids_map, photo
 from tests.datasets.real import decode_all, open_real
 
@@ -84,3 +86,12 @@ def test_real_drives():
     assert drives["val"] == {"0016E5"}
     assert drives["test-seq05vd"] == {"Seq05VD"}
     assert drives["test-0001tp"] == {"0001TP"}
+
+
+def test_models_of_idd_lite_are_scored_on_it_in_their_classes(root):
+    assert CrossDomain.targets(IDDLite) == [("camvid_7", "test")]
+    eleven, seven = (plugin(root, "test", allow_partial=True) for plugin in (CamVid, CamVid7))
+    own = eleven.label(0).long()
+    table = torch.tensor([*TO_IDD_LITE.table, IGNORE])
+    assert torch.equal(seven.label(0).long(), table[torch.where(own == IGNORE, 11, own)])
+    assert {*seven.label(0).unique().tolist()} == {*range(7), IGNORE}
