@@ -167,7 +167,7 @@ def _run(record: Record, content: _Content) -> dict[str, Any]:
         "method_version": config.method_version,
         "configuration": record.configuration,
         "seed": config.seed,
-        "variant": Variant.of(config),
+        "variant": Variant.of(config, record.configuration),
         "config": config,
         "without_labels": record.supervision.get("without_labels") or {},
     }

@@ -1,8 +1,14 @@
-"""What people call a configuration: the method, and the settings that tell it from the method's others beside it."""
+"""What people call a configuration: in full by all settings that are not defaults, and in short for tables.
+
+Short names are the method and the words among these settings: ``gss (codec=patch, hidden=128)`` is ``gss-patch``. They
+are the same wherever the configuration is shown. Only where two rows of a table would be called alike, the settings in
+which they differ stand in brackets.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +18,10 @@ from bench.config.tables import RunConfig
 from bench.plugins import registry
 
 NAMED_SETTINGS = 3
-"""A label names all settings in which a method's rows differ if they are at most this many."""
+"""A label names all settings in which rows of one short name differ if they are at most this many."""
+
+_WORD = re.compile(r"(?<!region_maps)=(?!(?:true|false|null)\b)([A-Za-z][\w-]*)(?=[,)])")
+"""A setting's value that is a word, neither a number nor a switch, a file or a hash."""
 
 PARTIAL = " on partial data"
 """After the name of runs that accepted fewer images than a data set's release has."""
@@ -34,20 +43,23 @@ class Variant:
     """Whether fewer images than a data set's release has were accepted."""
     features: str = ""
     """Of the run, by its configuration's name, on the network of which it was fitted, if that was not trained."""
+    words: tuple[str, ...] = field(default=(), compare=False)
+    """Of its settings, in its short name."""
 
     @classmethod
-    def of(cls, config: RunConfig) -> Variant:
-        """The variant that a run of ``config`` is of."""
+    def of(cls, config: RunConfig, configuration: str = "") -> Variant:
+        """The variant that a run of ``config`` is of; ``configuration`` is what a record calls it."""
         regions = {} if config.regions_hash is None else {"region_maps": config.regions_hash[:8]}
         files = {key: f"{config.method[key]}@{digest[:8]}" for key, digest in config.method_files.items()}
         settings, partial = {**config.method, **files, **regions}, config.data.allow_partial
         features = "" if config.features is None else config.features.name
         keys = tuple(flat(settings))
-        return cls(config.method_name, config.method_version, canonical(settings), keys, partial, features)
+        words = tuple(_WORD.findall(configuration.partition(" on ")[0]))
+        return cls(config.method_name, config.method_version, canonical(settings), keys, partial, features, words)
 
-    def called(self, parts: str) -> str:
-        """The method with the ``parts`` of its settings that tell it, and what else a row must not leave out."""
-        label = f"{self.method} ({parts})" if parts else self.method
+    def called(self, parts: str = "") -> str:
+        """The short name with the ``parts`` of its settings that tell it, and what else a row must not leave out."""
+        label = "-".join([self.method, *self.words]) + (f" ({parts})" if parts else "")
         return label + (f" on {self.features}" if self.features else "") + PARTIAL * self.partial
 
 
@@ -84,18 +96,18 @@ class Naming:
     """How the rows of a table are called."""
 
     label: dict[Variant, str]
-    """The method's name, and the settings that tell a variant from the method's others in the table."""
+    """The short name, and the settings that tell a variant from others of that name in the table."""
     notes: list[str]
     """The settings in which variants differ and which their labels leave out."""
 
 
 def named(variants: Iterable[Variant]) -> Naming:
     """Names for the ``variants`` that stand beside each other, all different."""
-    by_method: dict[str, list[Variant]] = defaultdict(list)
+    by_name: dict[str, list[Variant]] = defaultdict(list)
     for variant in sorted(set(variants), key=lambda v: (v.method, v.features, v.version, v.config, v.partial)):
-        by_method[variant.method].append(variant)
+        by_name[variant.called()].append(variant)
     naming = Naming({}, [])
-    for method, members in by_method.items():
+    for name, members in by_name.items():
         settings = {v: flat(json.loads(v.config)) for v in members}
         if len({v.version for v in members}) > 1:
             settings = {v: {"version": v.version, **found} for v, found in settings.items()}
@@ -107,7 +119,7 @@ def named(variants: Iterable[Variant]) -> Naming:
             parts = _listed(found, telling)
             naming.label[variant] = variant.called(parts)
             if rest := _listed(found, [k for k in varying if k not in telling]):
-                naming.notes.append(f"{naming.label[variant]} differs from other rows of {method} also in {rest}")
+                naming.notes.append(f"{naming.label[variant]} differs from other rows of {name} also in {rest}")
     return naming
 
 

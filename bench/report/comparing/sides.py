@@ -117,7 +117,9 @@ def called(entries: pd.DataFrame, name: str) -> pd.DataFrame:
     if entries.loc[of_a_run, "run"].nunique() == 1:
         return entries[of_a_run]
     pattern = ".*".join(map(re.escape, name.split("*")))
-    ways = [entries[column] == name for column in ("configuration", "label", "method")]
+    # A short name without a word is a method's: it may be several configurations.
+    labels = entries["label"].where(entries["label"] != entries["method"])
+    ways = [column == name for column in (entries["configuration"], labels, entries["method"])]
     ways.append(entries["configuration"].str.fullmatch(pattern))
     entries = entries.assign(way=np.select(ways, range(len(ways)), len(ways)))
     way = entries.groupby(["group", "variant"], sort=False)["way"].transform("min")

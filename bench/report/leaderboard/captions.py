@@ -14,6 +14,7 @@ from bench.report.leaderboard.labels import BASELINE, Labels, labels_of
 from bench.report.leaderboard.model import Cell, Table
 from bench.report.leaderboard.selection import sentence
 from bench.report.leaderboard.statistics import MIN_IMAGES
+from bench.report.leaderboard.views import recipe_in_words
 from bench.scoring.described import shown
 
 _SEEDED = "Derived labels are drawn from each run's seed, so the spread over seeds is also that of the labels."
@@ -31,7 +32,7 @@ def facts_of(runs: pd.DataFrame, protocol: str) -> dict[str, str]:
         "labels": labels_of(runs).text if group["supervision"] else "",
         "network": f"{group['architecture']}/{group['encoder']}",
         "encoder weights": group["weights"] if known else f"{group['weights']} ({group['weights_hash'][:8]})",
-        "recipe": f"{group['recipe']} ({group['recipe_hash']})",
+        "recipe": f"{recipe_in_words(group['config'])} ({group['recipe_hash']})",
         "inference": group["inference"],
         "protocol": protocol,
         "ranks": str(group["ranks"]) if group["ranks"] != 1 else "",
@@ -48,6 +49,13 @@ def _few(values: set[str], limit: int = 4) -> str:
 
 
 # How to read the numbers
+
+
+def legend(runs: pd.DataFrame) -> list[str]:
+    """What the short names among the labels of ``runs`` stand for."""
+    found = {run.label: run.configuration for run in rows(runs) if run.variant.words}
+    told = "; ".join(f"{label} is {configuration}" for label, configuration in sorted(found.items()))
+    return [f"Short names: {told}."] if told else []
 
 
 def common_rules(tables: Sequence[Table], resamples: int) -> list[str]:
@@ -128,7 +136,7 @@ def rules_by_supervision(
         seeds = f"{cell.n} seed{'s' if cell.n > 1 else ''}"
         rules.append(f"Upper line: {BASELINE} from dense labels, {100 * cell.mean:.2f}{spread} ({seeds}).")
     if primary is not None and primary.labels is not None:
-        rules.append(f"Rows are ordered by mIoU from {primary.labels.kind} labels.")
+        rules.append(f"By supervision, rows are ordered by mIoU from {primary.labels.kind} labels.")
     rules += [f"{seen.kind}: {seen.text}." for seen in labels if seen.text]
     return rules + [_SEEDED] * any(seen.seeded for seen in labels) + _partial(numbers)
 

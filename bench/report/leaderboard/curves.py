@@ -160,7 +160,8 @@ def _panel(setting: str, measure: Metric, place: Place, found: pd.DataFrame, inc
     runs = {line: dict(parts(of_line, "x")) for line, of_line in parts(found, "line")}
     settings = {line: json.loads(line) for line in runs}
     drawn = [line for line, by_x in runs.items() if len(by_x) > 1]
-    title, labels = _words(place, {line: settings[line] for line in drawn or runs})
+    short = {line: _short_name(by_x.values()) for line, by_x in runs.items()}
+    title, labels = _words(place, {line: settings[line] for line in drawn or runs}, short)
     lines = [Line(labels[line], settings[line]["method_name"], _points(runs[line])) for line in drawn]
     left_out = []
     for line, by_x in sorted(runs.items()):
@@ -249,8 +250,16 @@ def _points(by_x: Mapping[str, pd.DataFrame]) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: _order(point.x)))
 
 
-def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
-    """A title of what all lines share, and for each line its method and what tells it from the others."""
+def _short_name(frames: Iterable[pd.DataFrame]) -> tuple[str, ...]:
+    """The words of the short name that all runs of a line share."""
+    of_runs = [variant.words for found in frames for variant in found["variant"]]
+    return tuple(word for word in of_runs[0] if all(word in words for words in of_runs))
+
+
+def _words(
+    place: Place, lines: Mapping[str, Mapping[str, Any]], short: Mapping[str, tuple[str, ...]]
+) -> tuple[str, dict[str, str]]:
+    """A title of what all lines share, and for each line its ``short`` name and what tells it from the others."""
 
     def varies(key: str, among: Sequence[Mapping[str, Any]]) -> bool:
         return len({canonical(line.get(key)) for line in among}) > 1
@@ -258,7 +267,8 @@ def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, d
     everyone = list(lines.values())
     labels = {}
     for name, own in lines.items():
-        kin = [line for line in everyone if line["method_name"] == own["method_name"]]
+        called = (own["method_name"], *short[name])
+        kin = [line for key, line in lines.items() if (line["method_name"], *short[key]) == called]
         of_method = ("method.", "method_version")
         # A preset first: where it tells lines apart, the settings that it makes need not be named.
         keys = sorted({key for line in kin for key in line} - {"method_name"}, key=lambda k: (k != _PRESET, k))
@@ -266,7 +276,7 @@ def _words(place: Place, lines: Mapping[str, Mapping[str, Any]]) -> tuple[str, d
         if len(telling) > NAMED_SETTINGS:
             telling = fewest_that_tell(kin, telling)
         parts = [f"{key.removeprefix('method.')}={_text(own[key])}" for key in telling if key in own]
-        labels[name] = own["method_name"] + (f" ({', '.join(parts)})" if parts else "")
+        labels[name] = "-".join(called) + (f" ({', '.join(parts)})" if parts else "")
     first = everyone[0]
     named = ("data.supervision", "network.architecture", "network.encoder", "recipe.name")
     shared = [_text(first[key]) for key in named if key in first and not varies(key, everyone)]

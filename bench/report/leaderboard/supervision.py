@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.records.ledger import GROUP, parts, rows
 from bench.records.naming import Variant, flat, named
-from bench.report.leaderboard.captions import facts_of, rules_by_supervision
+from bench.report.leaderboard.captions import facts_of, legend, rules_by_supervision
 from bench.report.leaderboard.columns import Column, ColumnKey, metric
 from bench.report.leaderboard.comparison import rank, ranked_cells, sort_rows
 from bench.report.leaderboard.labels import BASELINE, Labels, labels_of
@@ -78,7 +78,7 @@ def _table(numbers: pd.DataFrame, version: str, places: Sequence[pd.DataFrame]) 
     primary = max(ranked, key=lambda column: len(ranked_cells(table, column)), default=None)
     if primary is not None:
         sort_rows(table, [primary])
-    table.rules = rules_by_supervision(labels, primary, upper, numbers)
+    table.rules = rules_by_supervision(labels, primary, upper, numbers) + legend(runs)
     table.notes = [
         f"{naming.label[variant]} from no labels was trained with {settings} and is compared with its own counterpart "
         "that has labels and otherwise the same settings"

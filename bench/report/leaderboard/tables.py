@@ -22,6 +22,7 @@ from bench.report.leaderboard import statistics as stats
 from bench.report.leaderboard.captions import (
     common_rules,
     facts_of,
+    legend,
     notes_on_seeds,
     notes_on_targets,
     notes_on_versions,
@@ -131,6 +132,7 @@ def _finished(tables: list[Table], frame: pd.DataFrame, view: View, published: F
             table.rules = [*common_rules([table], resamples), *table.rules]
     else:
         common = common_rules(tables, resamples)
+        common += _shared_rules(across)
     if view.overviews:
         tables, of_protocols = in_order(tables)
         common += of_protocols
@@ -139,10 +141,20 @@ def _finished(tables: list[Table], frame: pd.DataFrame, view: View, published: F
             del table.rows[view.top :]
     tables += across
     if common:
-        tables.append(Table("How to read these tables", "rules", {}, rules=common))
+        tables.append(Table("How to read these tables", "rules", {}, rules=[*dict.fromkeys(common)]))
     if published == "all" and entries:
         tables.append(Table("Published figures", "published", {}, published=entries))
     return tables
+
+
+def _shared_rules(tables: Sequence[Table]) -> list[str]:
+    """The rules that all of several ``tables`` have, and no longer say themselves."""
+    if len(tables) < 2:
+        return []
+    shared = [rule for rule in tables[0].rules if all(rule in table.rules for table in tables)]
+    for table in tables:
+        table.rules = [rule for rule in table.rules if rule not in shared]
+    return shared
 
 
 def _tables_of_group(members: pd.DataFrame, bootstraps: Bootstraps, view: View) -> list[Table]:
@@ -233,6 +245,7 @@ def _table(
         notes += compare(table, bootstraps)
     table.notes = list(dict.fromkeys(notes))
     table.rules = rules_of(table, primary if not view.overviews else [], labels_of(runs), whole)
+    table.rules += legend(used) if not view.overviews else []
     sort_rows(table, primary)
     return table
 

@@ -87,7 +87,7 @@ def _distance(configuration: str, runs: pd.DataFrame) -> tuple[object, ...]:
 
 def short_names(variants: Iterable[Variant]) -> dict[Variant, str]:
     """Names for one configuration a method."""
-    return {variant: variant.called("") for variant in variants}
+    return {variant: variant.called() for variant in variants}
 
 
 def one_score(candidates: Sequence[Row]) -> list[Row]:
@@ -146,22 +146,33 @@ def _under(protocol: str, key: ColumnKey) -> ColumnKey:
 
 
 def _settings_of(runs: pd.DataFrame) -> str:
-    found = dict.fromkeys(rows(runs[["method", "configuration"]]))
-    told = [(r.method, r.configuration.partition("(")[2].partition(")")[0]) for r in found]
-    return "; ".join(f"{method} {settings}" for method, settings in told if settings)
+    found = dict.fromkeys((run.variant.called(), run.configuration) for run in rows(runs))
+    told = [(name, configuration.partition("(")[2].partition(")")[0]) for name, configuration in found]
+    return "; ".join(f"{name} {settings}" for name, settings in told if settings)
 
 
 def title(config: RunConfig) -> str:
     """Data set, labels, and the schedule with what a run's recipe has besides the one of that name."""
-    recipe, words = config.recipe, []
-    if recipe.name in recipe_names():
-        usual = _usual_content(recipe.name, config.data.name)
-        changed = {key: value for key, value in _content(recipe).items() if usual.get(key) != value}
-        words = [key.replace("_", "-") if value is True else f"{key}={value}" for key, value in changed.items()]
     labels = "" if config.data.supervision == "dense" else f" from {config.data.supervision}"
-    return ", ".join(
-        [f"{config.data.name}{labels}: {recipe.steps:,} step{'s' * (recipe.steps > 1)} ({recipe.name})", *words]
-    )
+    return ", ".join([f"{config.data.name}{labels}: {_steps(config)} ({config.recipe.name})", *_changes(config)])
+
+
+def recipe_in_words(config: RunConfig) -> str:
+    """Its name, its length, and what it has besides the recipe of that name."""
+    return ", ".join([config.recipe.name, _steps(config), *_changes(config)])
+
+
+def _steps(config: RunConfig) -> str:
+    return f"{config.recipe.steps:,} step{'s' * (config.recipe.steps > 1)}"
+
+
+def _changes(config: RunConfig) -> list[str]:
+    recipe = config.recipe
+    if recipe.name not in recipe_names():
+        return []
+    usual = _usual_content(recipe.name, config.data.name)
+    changed = {key: value for key, value in _content(recipe).items() if usual.get(key) != value}
+    return [key.replace("_", "-") if value is True else f"{key}={value}" for key, value in changed.items()]
 
 
 @cache

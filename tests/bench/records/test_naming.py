@@ -4,7 +4,7 @@ import pytest
 
 from bench.config import tables as config
 from bench.plugins import registry
-from bench.records.naming import name
+from bench.records.naming import Variant, name, named
 
 
 def made(method, **settings):
@@ -40,3 +40,35 @@ def test_a_name_tells_files_by_their_content():
 def test_what_is_not_installed_or_refuses_the_settings_is_called_by_all_of_them(method):
     changed = made("softmax").model_copy(update={"method_name": method, "method": {"gone": 1, "table": {"key": "x"}}})
     assert name(changed) == f"{method} (gone=1, table.key=x)"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "short"),
+    [
+        ("gmmseg", "gmmseg"),
+        ("gmmseg (preset=paper)", "gmmseg-paper"),
+        ("gmmseg (preset=paper, components=3)", "gmmseg-paper"),
+        ("gss (version 2, codec=patch, hidden=128, heads=4, samples=0)", "gss-patch"),
+        ("gss (version 2, variant=ft-w, inverse_training=predictions, window_depth=1)", "gss-ft-w-predictions"),
+        ("gmmseg (mem_correct_only=false)", "gmmseg"),
+        ("segsort (region_maps=abcdef01, clusters=64)", "segsort"),
+        ("softmax (bank=a.npz@12345678)", "softmax"),
+        ("linear on gss (codec=patch)", "linear"),
+    ],
+)
+def test_a_short_name_has_the_words_among_the_settings_and_no_numbers_switches_files_or_hashes(configuration, short):
+    config = made("softmax").model_copy(update={"method_name": short.partition("-")[0]})
+    assert Variant.of(config, configuration).called() == short
+
+
+def test_a_short_name_is_the_same_whatever_stands_beside_it():
+    patch = made("gss", codec="patch")
+    variants = [Variant.of(config, name(config)) for config in (patch, made("gss"), made("gmmseg", preset="paper"))]
+    assert {*named(variants).label.values()} == {"gmmseg-paper", "gss", "gss-patch"}
+    assert [*named(variants[:1]).label.values()] == ["gss-patch"]
+
+
+def test_settings_stand_in_brackets_only_where_two_would_be_called_alike():
+    configs = [made("gss", codec="patch", samples=samples) for samples in (2, 3)] + [made("gss", samples=3)]
+    variants = [Variant.of(config, name(config)) for config in configs]
+    assert {*named(variants).label.values()} == {"gss-patch (samples=2)", "gss-patch (samples=3)", "gss"}

@@ -114,6 +114,11 @@ def test_several_configurations_of_a_name_are_left_out_with_a_sentence(results, 
     assert "name one of them" in sentence
 
 
+def test_a_configuration_is_found_by_its_short_name(results, records):
+    (pair,) = compared(results([records["paper"], records["softmax"]]), "gmmseg-paper", "softmax")
+    assert [[runs.a for runs in found] for found in pair.runs.values()] == [[records["paper"].run_id]]
+
+
 def made_other(records):
     other = records["plain"]
     other.configuration = "gmmseg (components=7)"

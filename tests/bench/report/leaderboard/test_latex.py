@@ -113,7 +113,7 @@ def test_the_network_is_named_once_in_the_captions(bench, make):
 
 
 def test_long_settings_are_spelled_out_below_the_rows(bench, make):
-    configs = [{"an_option": f"value_{i}", "another_option": i, "dim": 64} for i in (1, 2)]
+    configs = [{"an_option": f"{i}_value", "another_option": i, "dim": 64} for i in (1, 2)]
     table = anomaly_table(bench, make, scores=1, configs=configs)
     text = render(table, "tex")
     (first, second) = sorted({row.label for row in table.rows})

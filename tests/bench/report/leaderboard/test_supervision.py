@@ -154,7 +154,7 @@ class TestUnsupervisedShare:
 
     def test_other_settings_are_no_counterpart(self, bench):
         (table,) = across(bench, self.records(bench, clusters=10))
-        label = "segsort (clusters=25, variant=unsupervised)"
+        label = "segsort-unsupervised"
         assert number(table, label, "none").mean == 0.38
         assert number(table, label, "none", "share_of_own_dense") is None
         assert number(table, label, "none", "share_of_upper_line").mean == pytest.approx(0.38 / 0.6)

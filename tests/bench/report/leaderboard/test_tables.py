@@ -128,13 +128,15 @@ def test_protocol_versions_never_share_a_table_and_are_warned_of(bench, make):
 def test_configurations_are_rows_with_what_tells_them_apart(bench):
     records = [
         bench.record("gmmseg", config={"dim": 64, "em": {"k": 5}, "reduce": "max"}),
+        bench.record("gmmseg", config={"dim": 64, "em": {"k": 7}, "reduce": "max"}),
         bench.record("gmmseg", config={"dim": 64, "em": {"k": 3}, "reduce": "logsumexp"}),
         bench.record("softmax"),
     ]
     (table,) = tables(bench, records)
     assert {r.label for r in table.rows} == {
-        "gmmseg (em.k=5, reduce=max)",
-        "gmmseg (em.k=3, reduce=logsumexp)",
+        "gmmseg-max (em.k=5)",
+        "gmmseg-max (em.k=7)",
+        "gmmseg-logsumexp",
         "softmax",
     }
 
@@ -144,27 +146,21 @@ def test_of_many_settings_a_label_names_the_fewest_that_tell_and_a_note_the_rest
         return {"zebra": codec, "variant": variant, "images": 2, "samples": 4, "alpha": 1} | rest
 
     records = [
-        bench.record("gss", config=config("vqvae", "ff")),
-        bench.record("gss", config=config("patch", "ff")),
-        bench.record("gss", config=config("vqvae", "ft", samples=0, alpha=2, images=1)),
-        bench.record("gss", config=config("vqvae", "ft", samples=0, alpha=3)),
+        bench.record("gss", config=config(8, 1)),
+        bench.record("gss", config=config(9, 1)),
+        bench.record("gss", config=config(8, 2, samples=0, alpha=2, images=1)),
+        bench.record("gss", config=config(8, 2, samples=0, alpha=3)),
     ]
     (table,) = tables(bench, records)
     # In the order in which the method declares its settings, whatever order the labels of others would take.
     assert {r.label for r in table.rows} == {
-        "gss (zebra=vqvae, alpha=1)",
-        "gss (zebra=patch, alpha=1)",
-        "gss (zebra=vqvae, alpha=2)",
-        "gss (zebra=vqvae, alpha=3)",
+        "gss (zebra=8, alpha=1)",
+        "gss (zebra=9, alpha=1)",
+        "gss (zebra=8, alpha=2)",
+        "gss (zebra=8, alpha=3)",
     }
-    assert (
-        "gss (zebra=vqvae, alpha=2) differs from other rows of gss also in variant=ft, images=1, samples=0"
-        in table.notes
-    )
-    assert (
-        "gss (zebra=patch, alpha=1) differs from other rows of gss also in variant=ff, images=2, samples=4"
-        in table.notes
-    )
+    assert "gss (zebra=8, alpha=2) differs from other rows of gss also in variant=2, images=1, samples=0" in table.notes
+    assert "gss (zebra=9, alpha=1) differs from other rows of gss also in variant=1, images=2, samples=4" in table.notes
 
 
 def test_method_versions_are_rows_and_warned_of(bench):

@@ -56,8 +56,8 @@ def test_each_method_stands_once_in_the_form_nearest_to_its_defaults_however_goo
 def test_a_method_without_runs_of_its_defaults_is_shown_with_what_it_was_set_to(bench, tables):
     record = bench.record("gss", config={}).model_copy(update={"configuration": "gss (codec=patch)"})
     overview, _ = tables([record])
-    assert labels(overview) == ["gss"]
-    assert overview.facts["settings that are not defaults"] == "gss codec=patch"
+    assert labels(overview) == ["gss-patch"]
+    assert overview.facts["settings that are not defaults"] == "gss-patch codec=patch"
 
 
 def test_of_two_versions_the_newer_is_shown(bench, tables):
@@ -156,3 +156,36 @@ def test_views_that_are_built_together_are_those_built_apart_and_read_a_side_fil
     assert any(cell.difference for row in together[0][0].rows for cell in row.cells.values())
     for view, tables in zip(views, together, strict=True):
         assert list(map(repr, tables)) == list(map(repr, build(records, bench.statistics, view)))
+
+
+def test_short_names_are_said_in_full_below_the_tables_that_have_them(bench, tables):
+    records = [
+        bench.record("gmmseg", config={"preset": name}).model_copy(update={"configuration": f"gmmseg (preset={name})"})
+        for name in ("paper", "official")
+    ]
+    (table,) = tables([*records, bench.record("softmax", config={})], EVERYTHING)
+    assert {*labels(table)} == {"gmmseg-paper", "gmmseg-official", "softmax"}
+    assert (
+        "Short names: gmmseg-official is gmmseg (preset=official); gmmseg-paper is gmmseg (preset=paper)."
+        in table.rules
+    )
+
+
+def test_recipes_of_one_name_are_told_apart_in_words_in_every_title(bench, tables):
+    recipes = [{"name": "quick"}, {"name": "quick", "steps": 1800}, {"name": "quick", "class_balanced": True}]
+    found = tables([bench.record(recipe=recipe, config={}) for recipe in recipes], EVERYTHING)
+    told = sorted(table.title.partition(", recipe ")[2].partition(" (")[0] for table in found)
+    assert any("1,800 steps" in text for text in told)
+    assert any("class-balanced" in text for text in told)
+
+
+def test_what_all_tables_by_supervision_say_is_said_once(bench, tables):
+    records = [
+        bench.record("softmax", data={"name": data, "supervision": kind}, config={})
+        for data in ("camvid", "toyscapes")
+        for kind in ("dense", "points")
+    ]
+    made = tables(records)
+    rule = "Shares are of mean mIoU"
+    assert sum(rule in text for table in made for text in table.rules) == 1
+    assert rule in " ".join(made[-1].rules)
