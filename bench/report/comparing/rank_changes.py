@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bench.report.leaderboard.comparison import ranked_cells
@@ -47,11 +48,17 @@ def _of(table: Table) -> RankChanges | None:
         return None
     ranks = numbers.rank(method="min").astype(int)
     ranks = ranks.sort_values(ranks.columns[0], kind="stable")
-    tau = numbers.corrwith(numbers[numbers.columns[0]], method="kendall")
     method = {row.label: row.method for row in table.rows}
     return RankChanges(
         table.title,
         {label: method[label] for label in ranks.index.tolist()},
         {name: ranks[name].tolist() for name in ranks.columns.tolist()},
-        {name: None if math.isnan(value) else value for name, value in zip(tau.index.tolist(), tau.tolist())},
+        {name: _tau(ranks[ranks.columns[0]], ranks[name]) for name in ranks.columns.tolist()},
     )
+
+
+def _tau(one: pd.Series, other: pd.Series) -> float | None:
+    """Kendall's tau-b; None where all tie. Here: SciPy's takes a fifteenth of the page's time to import."""
+    a, b = (np.sign(np.subtract.outer(ranks.to_numpy(), ranks.to_numpy())) for ranks in (one, other))
+    pairs = math.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / pairs) if pairs else None
