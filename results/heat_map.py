@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.records.store import Store
+from bench.report.page.heat import goodness
 from results.summary import READ_OUTS, ROOT, TRAINED, Row, Select, fitted, selector, values
 
 ANOMALIES = "toyscapes/anomaly"
@@ -65,9 +66,8 @@ def draw(select: Select, steps: int = STEPS) -> Figure:
             panels.append((panel, table))
     figure = Figure(figsize=(13, 1.2 + 0.6 * len(groups)), layout="constrained")
     for axes, (panel, table) in zip(figure.subplots(1, len(panels), sharey=True), panels):
-        worst, best = (np.nanmin, np.nanmax)[:: 1 if panel.highest else -1]
-        goodness = (table - worst(table)) / (best(table) - worst(table))
-        axes.imshow(goodness, cmap="Blues", aspect="auto", vmax=1.4)  # no darker than black text can be read on
+        # No darker than black text can be read on.
+        axes.imshow(goodness(table, panel.highest), cmap="Blues", aspect="auto", vmax=1.4)
         for (i, j), value in np.ndenumerate(table):
             axes.text(j, i, "" if np.isnan(value) else f"{value:.1f}", ha="center", va="center", color="black")
         axes.set_title(panel.title, fontsize=10)
