@@ -243,9 +243,16 @@ def sample(
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="METHOD|RUN")
-@click.option("--dataset", help="Data set that a method is trained on; a run has its own.")
-@click.option("--recipe", default="quick", help="A recipe's name, or a TOML file, for a method.")
+@click.argument("name", metavar="METHOD|RUN", shell_complete=named("method", "run"))
+@click.option(
+    "--dataset", help="Data set that a method is trained on; a run has its own.", shell_complete=named("dataset")
+)
+@click.option(
+    "--recipe",
+    default="quick",
+    help="A recipe's name, or a TOML file, for a method.",
+    shell_complete=named("recipe", "file"),
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="As for `bench run`, for a method.")
 @click.option("--steps", type=click.IntRange(1, 1000), default=5, help="Training steps and images that are timed.")
 @click.option("--out", type=Place(file_okay=False), help="Folder for Chrome traces of some of them.")

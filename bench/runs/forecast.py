@@ -21,7 +21,7 @@ class Forecast(NamedTuple):
     steps: int
     """0 for a run that is trained."""
     minutes: float | None
-    """Of training and scoring; None where no finished run is like it."""
+    """Of training and scoring, or of training where ``basis`` says so; None where no finished run tells."""
     megabytes: float | None
     """Peak memory of training; None likewise."""
     basis: str
@@ -33,7 +33,10 @@ class Forecast(NamedTuple):
         if not self.steps:
             return f"{self.run}: {self.state}"
         if self.minutes is None or self.megabytes is None:
-            return f"{self.run}: {self.state}, {self.steps:,} steps; no finished run here is like it"
+            return (
+                f"{self.run}: {self.state}, {self.steps:,} steps; no finished run here has its network, "
+                "`bench profile` times a few steps"
+            )
         return (
             f"{self.run}: {self.state}, {self.steps:,} steps, about {self.minutes:.0f} min and "
             f"{self.megabytes / 1000:.1f} GB, {self.basis}"
@@ -68,24 +71,45 @@ def _forecast(
         return Forecast(run_id, "finished" if asked <= made[0].protocols.keys() else "to be scored", 0, 0.0, 0.0, "")
     state = "in part" if (store.run_folder(run_id) / CHECKPOINT).exists() and not force else "new"
     alike = [record for record in records if _costs_alike(record.config, config)]
-    own = [record for record in alike if record.config.method_name == config.method_name]
-    basis = [record for record in own or alike if record.environment.hardware == here] or own or alike
+    comparable = alike or [record for record in records if _same_network(record.config, config)]
+    own = [record for record in comparable if record.config.method_name == config.method_name]
+    basis = [record for record in own or comparable if record.environment.hardware == here] or own or comparable
     if not basis:
         return Forecast(run_id, state, steps, None, None, "")
-    minutes = median(_minutes(record, steps) for record in basis)
-    megabytes = median(record.training.peak_memory_mb for record in basis if record.training is not None)
+    minutes = median(_training_minutes(record, config) + _scoring_minutes(record) * bool(alike) for record in basis)
+    megabytes = median(_megabytes(record, config) for record in basis)
     hardware = {record.environment.hardware or record.environment.device for record in basis}
     if own:
         source = "its own finished runs"
     else:
         source = "runs of " + ", ".join(sorted({record.config.method_name for record in basis}))
+    if not alike:
+        source = f"the pixels of {source} with other data or batches, without scoring,"
     return Forecast(run_id, state, steps, minutes, megabytes, f"by {source} on {' and '.join(sorted(hardware))}")
 
 
-def _minutes(record: Record, steps: int) -> float:
+def _training_minutes(record: Record, config: RunConfig) -> float:
+    """What a finished run took for as many steps on as many pixels."""
     assert record.training is not None
-    scoring = sum(result.seconds or 0.0 for result in record.protocols.values())
-    return (record.training.seconds * steps / max(record.training.steps, 1) + scoring) / 60
+    share = config.recipe.steps / max(record.training.steps, 1)
+    return record.training.seconds / 60 * share * _pixels(config.recipe) / _pixels(record.config.recipe)
+
+
+def _scoring_minutes(record: Record) -> float:
+    return sum(result.seconds or 0.0 for result in record.protocols.values()) / 60
+
+
+def _megabytes(record: Record, config: RunConfig) -> float:
+    """What a finished run took at its peak, were its network to hold as many pixels at once."""
+    assert record.training is not None
+    here, there = config.recipe, record.config.recipe
+    return record.training.peak_memory_mb * (_pixels(here) * there.accumulate) / (_pixels(there) * here.accumulate)
+
+
+def _pixels(recipe: Recipe) -> int:
+    """Of a step."""
+    height, width = recipe.augmentation.crop
+    return recipe.batch_size * recipe.accumulate * height * width
 
 
 def _costs_alike(known: RunConfig, config: RunConfig) -> bool:
@@ -96,3 +120,9 @@ def _costs_alike(known: RunConfig, config: RunConfig) -> bool:
         return recipe.batch_size, recipe.accumulate, recipe.micro_batch, recipe.augmentation.crop, recipe.precision
 
     return (known.data.name, known.network, *pixels(one)) == (config.data.name, config.network, *pixels(two))
+
+
+def _same_network(known: RunConfig, config: RunConfig) -> bool:
+    """Whether both compute the same network in the same arithmetic, so that pixels tell what a step costs."""
+    one, two = known.recipe, config.recipe
+    return (known.network, one.precision, one.micro_batch) == (config.network, two.precision, two.micro_batch)

@@ -48,9 +48,23 @@ def test_runs_on_the_same_hardware_count_where_there_are_any(finished, tmp_path)
         assert named in forecast.basis
 
 
+def test_runs_of_the_same_network_tell_by_their_pixels_where_none_is_alike(bench, finished):
+    (record,) = Store(finished).records()
+    recipe = record.config.recipe
+    larger = recipe.model_copy(update={"batch_size": 8 * recipe.batch_size, "accumulate": 3, "steps": 1000})
+    (forecast,) = forecasts([record.config.model_copy(update={"recipe": larger})], Store(finished), "")
+    per_step = record.training.seconds / record.training.steps / 60
+    assert forecast.minutes == pytest.approx(1000 * 24 * per_step)
+    assert forecast.megabytes == pytest.approx(8 * record.training.peak_memory_mb)
+    assert "by the pixels of its own finished runs with other data or batches, without scoring," in forecast.sentence
+    other = ("run", "--method", "softmax", *SHORT, "--encoder", "resnet18", "--dry-run")
+    line, _ = lines(bench(*other, results=finished))
+    assert line.endswith("no finished run here has its network, `bench profile` times a few steps")
+
+
 def test_it_makes_nothing(bench, tmp_path):
     new, _ = lines(bench("run", "--method", "softmax", *SHORT, "--dry-run"))
-    assert "no finished run here is like it" in new
+    assert "no finished run here has its network" in new
     assert not (tmp_path / "results").exists()
 
 
