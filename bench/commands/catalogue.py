@@ -259,12 +259,12 @@ def _architecture_facts(name: str, architecture: type) -> dict[str, Any]:
     from bench.model.network import decoder_options
 
     text = inspect.getdoc(architecture) or ""
-    paper = re.search(r"https?://arxiv\S+", text)
+    paper = re.search(r"^\.\. \w+: (http\S+)", text, re.MULTILINE)
     return {
         "kind": "architecture",
         "name": name,
         "documentation": "\n\n".join(textwrap.fill(part, 116) for part in _paragraphs(architecture)),
-        "paper": paper and paper[0],
+        "paper": paper and paper[1],
         "options": {
             key: {"type": _kind(p.annotation), "default": p.default, "description": _of_argument(key, text)}
             for key, p in decoder_options(architecture).items()
@@ -284,7 +284,7 @@ def _first_sentence(text: str) -> str:
 
 def _of_argument(name: str, docstring: str) -> str:
     """What a docstring of Google's style says of an argument, on one line."""
-    found = re.search(rf"^    {name}:(.*(?:\n {{5,}}.*)*)", docstring, re.MULTILINE)
+    found = re.search(rf"^    {name}:(.*(?:\n+ {{5,}}.*)*)", docstring, re.MULTILINE)
     return plain(" ".join(found[1].split())) if found else ""
 
 

@@ -58,8 +58,9 @@ def forecasts(
 def total(plan: Sequence[Forecast]) -> str:
     """How many runs would be made, and how long those would take of which that is known."""
     to_make = [forecast for forecast in plan if forecast.steps]
-    minutes = sum(forecast.minutes or 0.0 for forecast in to_make)
-    return f"in all {len(to_make)} run{'s' * (len(to_make) != 1)} to make, about {minutes:.0f} min of what is known"
+    known = [forecast.minutes for forecast in to_make if forecast.minutes is not None]
+    time = f", about {sum(known):.0f} min of what is known" * bool(known)
+    return f"in all {len(to_make)} run{'s' * (len(to_make) != 1)} to make{time}"
 
 
 def _forecast(

@@ -127,3 +127,6 @@ def test_an_architecture_is_shown_in_clean_text():
     for page in (text, call("show", "dpt").stdout, call("list", "architectures").stdout):
         assert not {"`", "*"} & {*page}
         assert "FPN_" not in page
+    page = call("show", "unetplusplus").stdout
+    assert page.endswith("Paper: https://arxiv.org/abs/1807.10165\n"), "not what the options cite"
+    assert "Accepts the following types: - " in page, "an option's list is part of its meaning"
