@@ -19,7 +19,7 @@ import platform
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -53,8 +53,14 @@ def write(path: Path, *content: Content | str) -> None:
 
     Folders are made. Raises OSError naming ``path``. A signal waits until it is written.
     """
+    with interruption.held():
+        write_as_made(path, content)
+
+
+def write_as_made(path: Path, content: Iterable[Content | str]) -> None:
+    """``write`` what is made while it is written, which a signal ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with naming(path), _alone(path.with_name(f".{path.name}.part")) as file, interruption.held():
+    with naming(path), _alone(path.with_name(f".{path.name}.part")) as file:
         temporary = Path(file.name)
         try:
             file.truncate(0)
@@ -215,10 +221,26 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check(path: Path, expected: str) -> None:
+    """Raises Damaged if the SHA-256 of a file is not ``expected``, FileNotFoundError if there is none."""
+    if path.exists() and not path.is_file():
+        raise Damaged(path, "it is no regular file")
+    try:
+        found = file_digest(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(path, f"it cannot be read: {error.strerror}") from None
+    _require_same(path, found, expected)
+
+
 def read_checked(path: Path, expected: str) -> bytes:
     """The bytes of a file. Raises Damaged if their SHA-256 is not ``expected``, FileNotFoundError if there is none."""
     content = read(path)
-    found = digest(content)
+    _require_same(path, digest(content), expected)
+    return content
+
+
+def _require_same(path: Path, found: str, expected: str) -> None:
     if found != expected:
         raise Damaged(path, f"its SHA-256 is {found[:8]}..., not {expected[:8]}...")
-    return content

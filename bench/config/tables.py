@@ -174,6 +174,9 @@ class Recipe(Part):
     augmentation: AugmentationConfig = AugmentationConfig()
     inference: InferenceConfig = InferenceConfig()
     workers: int = Field(1, ge=0, le=256, description="processes that load images; 0 loads between the steps")
+    decode_once: bool = Field(
+        False, description="keep the decoded training images in one file of the cache: for small sets, 4 bytes a pixel"
+    )
     checkpoint_every: int = Field(100, ge=1, le=MAX_COUNT, description="steps between training checkpoints")
     log_every: int = Field(10, ge=1, le=MAX_COUNT, description="steps between rows of the log")
     logger: Literal["csv", "tensorboard"] = Field("csv", description="where the losses go, in the run's folder")
@@ -229,7 +232,7 @@ class FeatureSource(Part):
     """What makes predictions of the network's features, for a method that reads those."""
 
 
-NOT_OF_THE_RESULT = ("workers", "checkpoint_every", "log_every", "logger", "description")
+NOT_OF_THE_RESULT = ("workers", "decode_once", "checkpoint_every", "log_every", "logger", "description")
 """Keys of a recipe that cannot change a result: how it is loaded, logged, saved and described."""
 
 

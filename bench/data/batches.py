@@ -23,6 +23,7 @@ from torchvision.transforms.v2 import functional as TF
 from bench.common import files
 from bench.common.labels import histogram
 from bench.config.tables import AugmentationConfig, InferenceConfig, Recipe
+from bench.data.decoded import Decoded
 from bench.model.predictor import resize_labels
 from bench.schema.record import DatasetInfo
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset
@@ -135,7 +136,7 @@ class TrainingSet(TorchDataset[Example | DataError]):
     """Augmented examples of a data set, addressed by (sample number, index)."""
 
     def __init__(
-        self, dataset: Dataset, augmentation: Augmentation, seed: int, regions: RegionMaps | None = None
+        self, dataset: Dataset | Decoded, augmentation: Augmentation, seed: int, regions: RegionMaps | None = None
     ) -> None:
         self.dataset = dataset
         self.augmentation = augmentation
@@ -225,7 +226,7 @@ def collate(examples: Sequence[Example | DataError]) -> Batch | DataError:
 
 
 def training_batches(
-    dataset: Dataset,
+    dataset: Dataset | Decoded,
     recipe: Recipe,
     seed: int,
     device: torch.device,

@@ -26,6 +26,7 @@ from bench.common.memory import largest, within_memory
 from bench.common.parts import part
 from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
+from bench.data.decoded import decoded
 from bench.data.fingerprint import describe
 from bench.data.whole_images import whole_batches, whole_label_maps
 from bench.model.predictor import LESS_AT_ONCE
@@ -107,14 +108,14 @@ def train(
     is_trained = not issubclass(method_class, NotTrained)
     prepare = partial(_prepared, method_class, config, dataset, device, cache, features)
     if recipe.micro_batch == "auto" and is_trained and not checkpoint.path.exists():
-        checkpoint.micro_batch = _micro_batch(*prepare(ONE_RANK), dataset, config, fabric)
+        checkpoint.micro_batch = _micro_batch(*prepare(ONE_RANK), dataset, config, fabric, plugins)
     if device.type == "cuda":  # else the peak of a run is at least that of those before it in a grid
         torch.cuda.reset_peak_memory_stats(device)
     method, context = prepare(FabricCollectives(fabric) if fabric.world_size > 1 else ONE_RANK)
     parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
     seconds, losses, sent = 0.0, dict[str, float](), dict[str, int]()
     if is_trained:
-        batches = partial(_batches, dataset, config, fabric, context)
+        batches = partial(_batches, dataset, config, fabric, context, plugins)
         seconds, losses, sent = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
     method.eval()
     if after_training is not None:
@@ -176,7 +177,14 @@ def _prepared(
     return method, context
 
 
-def _micro_batch(method: Method, context: Context, dataset: Dataset, config: RunConfig, fabric: Fabric) -> int:
+def _micro_batch(
+    method: Method,
+    context: Context,
+    dataset: Dataset,
+    config: RunConfig,
+    fabric: Fabric,
+    plugins: Mapping[str, str],
+) -> int:
     """How many images of a rank can pass at once: the most that fit every rank, of those that share it evenly.
 
     Whole steps of ``method``, which is then thrown away, find it: each rank for itself, since one that ran out of
@@ -184,7 +192,7 @@ def _micro_batch(method: Method, context: Context, dataset: Dataset, config: Run
     """
     recipe = config.recipe
     alone = config.model_copy(update={"recipe": recipe.model_copy(update={"workers": 0})})
-    batches = _batches(dataset, alone, fabric, context, 0)
+    batches = _batches(dataset, alone, fabric, context, plugins, 0)
     taken = [next(batches) for _ in range(recipe.accumulate)]
     optimiser = make_optimiser(method, recipe.optimiser)
     module = LossModule(method).train()
@@ -211,13 +219,23 @@ def _micro_batch(method: Method, context: Context, dataset: Dataset, config: Run
     return found
 
 
-def _batches(dataset: Dataset, config: RunConfig, fabric: Fabric, context: Context, first_step: int) -> Iterator[Batch]:
+def _batches(
+    dataset: Dataset,
+    config: RunConfig,
+    fabric: Fabric,
+    context: Context,
+    plugins: Mapping[str, str],
+    first_step: int,
+) -> Iterator[Batch]:
     """This rank's training batches from ``first_step`` on."""
-    presence = None
+    presence, samples = None, dataset
+    if config.recipe.decode_once:
+        with fabric.rank_zero_first():
+            samples = decoded(dataset, (config.data, plugins), context.cache, context.progress, note)
     if config.recipe.class_balanced:
         presence = data.class_presence(dataset, describe(dataset), context.cache, context.progress, note)
     return data.training_batches(
-        dataset,
+        samples,
         config.recipe,
         config.seed,
         fabric.device,

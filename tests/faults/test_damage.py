@@ -28,6 +28,7 @@ from bench.common.errors import UserError
 from bench.common.tensors import serialised
 from bench.config import tables as config
 from bench.data import batches as data
+from bench.data.decoded import decoded as decode_once
 from bench.data.fingerprint import describe
 from bench.model import weights as models
 from bench.plugins import registry
@@ -267,6 +268,16 @@ def kinds(run_config, store, record, fabric, mini, notes, tmp_path, monkeypatch,
         read()
         return Kind(next(cache.glob("presence-*")), read, notes)
 
+    def decoded(ending: str) -> Callable[[], Kind]:
+        def made() -> Kind:
+            def read():
+                return [tuple(map(torch.Tensor.tolist, s[:2])) for s in decode_once(mini, "", cache, bar, told)]
+
+            read()
+            return Kind(next(cache.glob(f"decoded-*.{ending}")), read, notes)
+
+        return made
+
     def rendering(name: str) -> Callable[[], Kind]:
         def made() -> Kind:
             place = tmp_path / "toyscapes" / "val"
@@ -293,11 +304,22 @@ def kinds(run_config, store, record, fabric, mini, notes, tmp_path, monkeypatch,
     named = (checkpoint, model, unfinished, unfinished_statistics, statistics, codec, quality, prior)
     named += (labels_read, labels_opened, fraction, presence, prediction)
     pictures = {"image": "images/0001.png", "label": "labels/0001.png", "manifest": "complete.json"}
-    return {make.__name__: make for make in named} | {name: rendering(place) for name, place in pictures.items()}
+    kinds = {make.__name__: make for make in named} | {name: rendering(place) for name, place in pictures.items()}
+    return kinds | {f"decoded_{ending}": decoded(ending) for ending in ("bin", "index")}
 
 
 KINDS = ["checkpoint", "model", "unfinished", "unfinished_statistics", "statistics", "prediction"]
-MADE_AGAIN = ["codec", "quality", "prior", "labels_read", "labels_opened", "fraction", "presence"]
+MADE_AGAIN = [
+    "codec",
+    "quality",
+    "prior",
+    "labels_read",
+    "labels_opened",
+    "fraction",
+    "presence",
+    "decoded_bin",
+    "decoded_index",
+]
 MADE_AGAIN += ["image", "label", "manifest"]
 
 

@@ -143,6 +143,7 @@ def test_method_configuration_is_validated_and_completed():
 def test_fingerprint_changes_with_the_result_and_not_with_the_logging():
     base = build().fingerprint()
     assert build("recipe.workers=1", "recipe.log_every=3", "recipe.checkpoint_every=1").fingerprint() == base
+    assert build("recipe.decode_once=true").fingerprint() == base
     for change in ("recipe.steps=5", "network.encoder=resnet18", "recipe.inference.flip=true"):
         assert build(change).fingerprint() != base
     assert build(seed=1).fingerprint() != base

@@ -167,3 +167,12 @@ def test_ddp_finds_the_terms_and_what_was_observed_passes_through(process_group,
         for one, two in zip(plain.parameters(), wrapped.parameters(), strict=True):
             assert (one.grad is None) == (two.grad is None)
             assert one.grad is None or torch.equal(one.grad, two.grad)
+
+
+def test_images_that_are_decoded_once_train_the_same_weights(mini, fabric, tmp_path):
+    digests = {
+        train(build(f"recipe.decode_once={once}"), mini, fabric, tmp_path / once).digest for once in ("true", "false")
+    }
+    assert len(digests) == 1
+    assert len([*(tmp_path / "true" / "cache").glob("decoded-*")]) == 2
+    assert not [*(tmp_path / "false" / "cache").glob("decoded-*")]
