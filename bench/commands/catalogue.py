@@ -25,6 +25,7 @@ from bench.config import tables as config
 from bench.config.command import command
 from bench.plugins import registry
 from bench.records.store import Store
+from bench.report.circumstances import costs, surroundings
 from bench.schema.record import Record
 
 if TYPE_CHECKING:
@@ -344,18 +345,9 @@ def _run_facts(record: Record) -> dict[str, Any]:
 
 def _circumstances(record: Record) -> Iterator[str]:
     """When, where, for how long and by which command a run was made."""
-    environment, training = record.environment, record.training
-    threads = "" if environment.threads is None else f", {environment.threads} thread{'s' * (environment.threads > 1)}"
-    commit = f"commit {environment.commit or 'unknown'}" + " with changes" * bool(environment.dirty)
-    yield f"{record.created}, {commit}, {environment.hardware or environment.device}{threads}"
-    if training is not None:
-        cost = (
-            f"{training.steps:,} steps in {training.seconds / 60:.1f} min, {training.parameters / 1e6:.2f} M parameters"
-        )
-        inference = record.inference_seconds
-        yield cost + ("" if inference is None else f", {1000 * inference:.0f} ms a prediction")
-        if training.bytes_a_step:
-            yield f"{environment.ranks} ranks, each of which hands the others {training.exchanged} a step"
+    made = surroundings(record.environment)
+    yield f"{record.created}, commit {made['commit']}, {made['hardware']}"
+    yield from dict(costs(record)).values()
     # Nothing of a method that is not installed, or that refuses its settings of then.
     with suppress(UserError), registry.methods.to_read(record.config.method_name) as method:
         yield command(record.config, method)

@@ -15,9 +15,10 @@ from bench.common.errors import UserError
 from bench.config.command import command
 from bench.plugins import registry
 from bench.report import citation
+from bench.report.circumstances import costs, surroundings
 from bench.report.leaderboard.model import Row
 from bench.report.leaderboard.views import title
-from bench.schema.record import Environment, Record
+from bench.schema.record import Record
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,12 @@ def _block(configuration: str, records: Sequence[Record], commands: Mapping[str,
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
-    training = record.training
     yield "run", record.run_id
     yield "finished", record.created
-    yield from _circumstances(record.environment, "")
+    yield from surroundings(record.environment).items()
     if record.scoring_environment is not None:
-        yield from _circumstances(record.scoring_environment, " of scoring")
-    if training is not None:
-        yield "training", f"{training.steps:,} steps in {training.seconds / 60:.1f} min"
-        yield "parameters", f"{training.parameters:,}"
+        yield from ((f"{name} of scoring", text) for name, text in surroundings(record.scoring_environment).items())
+    yield from costs(record)
     hashes = {
         "fingerprint": record.fingerprint,
         "training data (SHA-256)": record.data and (record.data.content or record.data.fingerprint),
@@ -101,14 +99,6 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
         **{f"{name} (SHA-256)": digest for name, digest in record.plugins.items()},
     }
     yield from ((name, digest) for name, digest in hashes.items() if digest)
-
-
-def _circumstances(made: Environment, of: str) -> Iterator[tuple[str, str]]:
-    yield f"commit{of}", (made.commit or "unknown") + " with changes" * bool(made.dirty)
-    yield f"hardware{of}", f"{made.hardware or made.device} ({made.device}), {made.platform}".removesuffix(", ")
-    yield f"processes and threads{of}", f"{made.ranks}, {'unknown' if made.threads is None else made.threads}"
-    packages = {"python": made.python, **made.packages}
-    yield f"software{of}", ", ".join(f"{name} {version}" for name, version in packages.items() if version)
 
 
 def _commands(records: Iterable[Record]) -> dict[str, str]:
