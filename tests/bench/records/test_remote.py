@@ -72,7 +72,7 @@ def test_a_curve_of_a_url_is_drawn_where_out_says(url, tmp_path):
 def test_runs_of_a_url_are_listed_by_their_records(finished, url):
     outcome = call("ls", url, "--json")
     assert outcome.exit_code == 0, outcome.output
-    assert {json.loads(line)["run"] for line in outcome.stdout.splitlines()} == {*Store(finished)._ids()}
+    assert {run["run"] for run in json.loads(outcome.stdout)} == {*Store(finished)._ids()}
 
 
 def test_runs_of_a_url_are_merged_with_their_models(finished, url, tmp_path):
