@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.commands import options
-from bench.commands.options import EXIT_FAILED, Command, Place, load_plugins, say, suggest
+from bench.commands.options import EXIT_FAILED, Command, Place, load_plugins, say, say_json, suggest
 
 
 @click.command(cls=Command)
@@ -113,7 +113,8 @@ def sweep(
 
 @click.command(cls=Command)
 @options.results_argument
-def status(results: Path) -> None:
+@options.json_option
+def status(results: Path, as_json: bool) -> None:
     """Say of every run of RESULTS and its sweeps whether it is queued, running, stale, interrupted, done or failed."""
     from bench.common.errors import UserError
     from bench.records.store import Store
@@ -124,6 +125,9 @@ def status(results: Path) -> None:
     states = [state(store, run) for run in sorted(runs_of(store) | plan.kept(store))]
     if not states:
         raise UserError(f"there is no run in {results}; make one with `bench run`")
+    if as_json:
+        say_json([{"run": found.run, "state": found.state, "progress": found.progress} for found in states])
+        return
     for found in states:
         if found.state not in ("done", "queued"):
             say(": ".join(filter(None, (f"{found.run} {found.state}", found.progress))))

@@ -84,6 +84,7 @@ def test_results_and_problems_stay_after_q(finished, tmp_path):
     ("arguments", "kind"),
     [
         (["ls", "RESULTS"], list),
+        (["status", "RESULTS"], list),
         (["list", "protocols"], list),
         (["show", "gmmseg"], dict),
         (["show", "camvid"], dict),
