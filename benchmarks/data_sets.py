@@ -1,18 +1,21 @@
-"""Reading data sets: two threads of ``bench data verify`` against one, the loader against decoding, and memory.
+"""Reading data sets: threads of ``bench data verify``, reading ahead, images that are decoded once, and memory.
 
 python benchmarks/data_sets.py
 
 Makes ``--images`` images of 480x360 with labels, as JPEG and PNG. All sides take turns, and the least of ``--rounds``
-counts. For the threads time is elapsed, so that two of them show nothing on a machine that is busy with other
-programs. For the loader, which scoring reads through, it is processor time of its one process, which bounds what it
-gives, against *decoding* the same samples one after another without it. Memory is what ``verify`` holds at its peak
-beyond what was held before, for all images and for a tenth of them.
+counts, of the time that passed and of what this process computed. On a machine that is busy with other programs only
+the second means something; it is what a second thread adds to it that bounds what two can give.
+
+- *verify* with one thread and with two.
+- *decoding* samples one after another, against *reading ahead*, as scoring does.
+- *examples* for training, decoded and augmented one after another, against ``recipe.decode_once``.
+
+Memory is what ``verify`` holds at its peak beyond what was held before, for all images and for a tenth of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +26,11 @@ import torch
 from common import peak_above
 from PIL import Image
 
-from bench.data import batches, verification
+from bench.config.tables import Recipe
+from bench.data import verification
+from bench.data.batches import Augmentation, TrainingSet
+from bench.data.decoded import Decoded, decoded
+from bench.data.reading import read_ahead
 from datasets.base import Dataset
 from datasets.camvid import CamVid
 
@@ -54,29 +61,29 @@ def decode(dataset: Dataset) -> None:
         dataset[index]
 
 
-def load(dataset: Dataset) -> None:
-    for _ in batches.whole_samples(dataset):
+def read(dataset: Dataset) -> None:
+    for _ in read_ahead(dataset):
         pass
 
 
-def processor(who: int) -> float:
-    """Seconds that this process, or those that it has started and that have ended, have computed."""
-    used = resource.getrusage(who)
-    return used.ru_utime + used.ru_stime
+def augment(samples: Dataset | Decoded) -> None:
+    recipe = Recipe()
+    examples = TrainingSet(samples, Augmentation(recipe.augmentation, recipe.inference), 0)
+    for index in range(len(samples)):
+        examples[index, index]
 
 
-Side = tuple[Callable[[], None], Callable[[], float]]
-"""What is timed, and the clock."""
+CLOCKS = (time.monotonic, time.process_time)
 
 
-def least(sides: dict[str, Side], rounds: int) -> dict[str, float]:
-    """Seconds of each side, the least of ``rounds``."""
-    seconds = {name: float("inf") for name in sides}
+def least(sides: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Seconds that passed and that were computed in each side, the least of ``rounds``."""
+    seconds = {name: [float("inf")] * len(CLOCKS) for name in sides}
     for _ in range(rounds):
-        for name, (side, clock) in sides.items():
-            began = clock()
+        for name, side in sides.items():
+            began = [clock() for clock in CLOCKS]
             side()
-            seconds[name] = min(seconds[name], clock() - began)
+            seconds[name] = [min(s, clock() - b) for s, clock, b in zip(seconds[name], CLOCKS, began)]
     return seconds
 
 
@@ -95,16 +102,23 @@ def main() -> None:
         few, all_ = (peak_above(lambda root=root: verify(root, 2), cpu) for root in (small, large))  # type: ignore[misc]
         print(f"memory of verify: {few / 1e6:.1f} MB for {options.images // 10} images, {all_ / 1e6:.1f} MB for all")
         dataset = CamVid(large, "train", allow_partial=True)
-        sides: dict[str, Side] = {
-            "one thread": (lambda: verify(large, 1), time.monotonic),
-            "two threads": (lambda: verify(large, 2), time.monotonic),
-            "decoding": (lambda: decode(dataset), lambda: processor(resource.RUSAGE_SELF)),
-            "loader": (lambda: load(dataset), lambda: processor(resource.RUSAGE_CHILDREN)),
+        once = decoded(dataset, None, Path(folder, "cache"), lambda items, *_: items, print)
+        sides = {
+            "verify, one thread": lambda: verify(large, 1),
+            "verify, two threads": lambda: verify(large, 2),
+            "decoding": lambda: decode(dataset),
+            "reading ahead": lambda: read(dataset),
+            "examples": lambda: augment(dataset),
+            "examples, decoded once": lambda: augment(once),
         }
         seconds = least(sides, options.rounds)
-    print(f"verify of {options.images} images: two threads {seconds['one thread'] / seconds['two threads']:.2f}x one")
-    print(f"the loader gives {seconds['decoding'] / seconds['loader']:.0%} of what decoding alone does")
-    print(", ".join(f"{name} {1e3 * value / options.images:.2f} ms an image" for name, value in seconds.items()))
+    for slow, fast in zip([*seconds][::2], [*seconds][1::2]):
+        elapsed, computed = (a / b for a, b in zip(seconds[slow], seconds[fast]))
+        print(f"{fast}: {elapsed:.2f} times as many images a second as {slow}, {computed:.2f} times as many of a core")
+    for name, (elapsed, computed) in seconds.items():
+        print(
+            f"{name}: {1e3 * elapsed / options.images:.2f} ms an image, {1e3 * computed / options.images:.2f} computed"
+        )
 
 
 if __name__ == "__main__":
