@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from datasets.base import Item, Split
+from datasets.base import Item, Split, Submission
 from datasets.cityscapes_labels import CityscapesLabels, frames_below
 
 CONDITIONS = {"fog": 100, "night": 106, "rain": 100, "snow": 100}
@@ -34,6 +34,7 @@ class ACDC(CityscapesLabels):
     eval_splits = ("val", *(f"val-{condition}" for condition in CONDITIONS))
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions at https://acdc.vision.ee.ethz.ch"}
+    submission = Submission(training_ids=True)
     home = "https://acdc.vision.ee.ethz.ch (registration; rgb_anon_trainvaltest.zip, gt_trainval.zip)"
     licence = "non-commercial, after registration"
     layout = (

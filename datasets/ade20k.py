@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from datasets.base import IGNORE, Dataset, Item, Split, Target, list_files
+from datasets.base import IGNORE, Dataset, Item, Split, Submission, Target, list_files
 from datasets.class_sets import ADE_150
 
 _FOLDERS = {"train": "training", "val": "validation"}
@@ -26,7 +26,8 @@ class ADE20K(Dataset):
     classes = ADE_150
     splits: ClassVar = {"train": Split(20210), "val": Split(2000)}
     selection_split = None
-    withheld: ClassVar = {"test": "use split 'val'"}
+    withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers' server"}
+    submission = Submission()
     anomaly = (Target("ade_ood", "test"),)
     home = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
     licence = "annotations BSD-3-Clause; images for non-commercial research"

@@ -103,6 +103,18 @@ class Target:
     """From the source's classes to the target's; None for anomaly targets and for equal sets."""
 
 
+@dataclass(frozen=True)
+class Submission:
+    """What the server that has a data set's hidden labels takes: for each image a PNG of ids, of the image's size."""
+
+    file: str = "{name}.png"
+    """Where, {name} being the image's without its ending and ``_leftImg8bit``, {folder} that of its folder."""
+    training_ids: bool = False
+    """Whether these are the ids; else they are those of the label files."""
+    palette: bool = False
+    """Whether the classes' colours belong in the file."""
+
+
 class Item(NamedTuple):
     """The files of one image."""
 
@@ -157,6 +169,8 @@ class Dataset(ABC):
     Models trained on it are scored here across domains on the headline of ``eval_splits``, and on all splits of the
     anomaly task. The map is None for equal classes and where only anomalies are scored.
     """
+    submission: ClassVar[Submission | None] = None
+    """For data sets with a server that scores hidden labels from label images."""
     components: ClassVar[ComponentSizes | None] = None
     """For anomaly sets with a benchmark that also scores connected components."""
     home: ClassVar[str] = ""
@@ -198,9 +212,10 @@ class Dataset(ABC):
     def _enter(self, root: Roots, split: str) -> None:
         """Choose the root. Raises DataError for a split that there is not, or that has no labels."""
         if split in self.withheld:
+            how = f", which `bench predict --format server --dataset {self.name}` writes" if self.submission else ""
             raise DataError(
                 f"{self.name}: the labels of split {split!r} are not published, so nothing can be measured "
-                f"on it here; {self.withheld[split]}"
+                f"on it here; {self.withheld[split]}{how}"
             )
         if split not in self.splits:
             raise DataError(f"{self.name} has no split {split!r}; its splits are {', '.join(self.splits)}")
@@ -278,6 +293,20 @@ class Dataset(ABC):
         if self.raw_ids is not None:
             return self.raw_ids
         return {**{i: i for i in range(len(self.classes))}, IGNORE: IGNORE}
+
+    @classmethod
+    def official_ids(cls) -> Mapping[int, int]:
+        """The id that label files, or its server, have for each training id, ``IGNORE`` where they have it too.
+
+        Of several raw ids that mean the same it is the first in ``raw_ids``.
+        """
+        if cls.raw_ids is None or (cls.submission is not None and cls.submission.training_ids):
+            return {**{i: i for i in range(len(cls.classes))}, IGNORE: IGNORE}
+        ids: dict[int, int] = {}
+        for raw, training in cls.raw_ids.items():
+            if raw >= 0:
+                ids.setdefault(training, raw)
+        return ids
 
     def __len__(self) -> int:
         return len(self.items)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from datasets.base import Dataset, Item, Split, list_files
+from datasets.base import Dataset, Item, Split, Submission, list_files
 from datasets.class_sets import CITYSCAPES_19
 
 
@@ -24,7 +24,8 @@ class BDD100K(Dataset):
     classes = CITYSCAPES_19
     splits: ClassVar = {"train": Split(7000), "val": Split(1000)}
     selection_split = None
-    withheld: ClassVar = {"test": "use split 'val'"}
+    withheld: ClassVar = {"test": "use split 'val', or submit predictions at https://eval.ai"}
+    submission: ClassVar[Submission | None] = Submission()
     home = "https://bdd-data.berkeley.edu (registration, 10K Images and Segmentation)"
     licence = "educational, research and not-for-profit use, under the makers' own licence"
     layout = (

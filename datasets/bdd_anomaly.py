@@ -37,6 +37,7 @@ class BDDAnomaly(BDD100K):
         "test": Split(810, task="anomaly", note="720 frames of BDD100K's train and 90 of its val"),
     }
     withheld: ClassVar = {}
+    submission = None
     anomaly = (Target("bdd_anomaly", "test"),)
     citation = (
         "Hendrycks et al.: Scaling out-of-distribution detection for real-world settings. ICML 2022; Yu et al.: "

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from datasets.base import ClassMap, Item, Split, Target
+from datasets.base import ClassMap, Item, Split, Submission, Target
 from datasets.cityscapes_labels import CityscapesLabels, frames_below
 from datasets.class_sets import CAMVID_11, CITYSCAPES_19, IDD_26, IDD_LITE_7
 
@@ -98,6 +98,7 @@ class Cityscapes(CityscapesLabels):
     splits: ClassVar = {"train": Split(2975), "val": Split(500)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions at https://www.cityscapes-dataset.com"}
+    submission = Submission()
     cross_domain = (
         Target("camvid", "test", TO_CAMVID),
         Target("idd_lite", "val", TO_IDD_LITE),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from datasets.base import Item, Split
+from datasets.base import Item, Split, Submission
 from datasets.cityscapes_labels import CityscapesLabels, frames_below
 
 
@@ -26,6 +26,7 @@ class DarkZurich(CityscapesLabels):
     train_split = None
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers' server"}
+    submission = Submission(training_ids=True)
     home = "https://www.trace.ethz.ch/publications/2019/GCMA_UIoU/ (Dark_Zurich_val_anon.zip)"
     licence = "non-commercial"
     layout = (

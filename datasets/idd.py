@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.base import IGNORE, Dataset, Item, Split, list_files
+from datasets.base import IGNORE, Dataset, Item, Split, Submission, list_files
 from datasets.class_sets import IDD_26
 from datasets.conversion import Conversion, label_png
 
@@ -53,6 +53,7 @@ class IDD(Dataset):
     splits: ClassVar = {"train": Split(6993), "val": Split(981)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers"}
+    submission = Submission("{folder}/{name}_gtFine_labellevel3Ids.png")
     home = "https://idd.insaan.iiit.ac.in (registration, IDD Segmentation part I; the name is unconfirmed)"
     licence = "research use after registration (unconfirmed)"
     layout = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from datasets.base import Dataset, Item, Split, list_files
+from datasets.base import Dataset, Item, Split, Submission, list_files
 from datasets.cityscapes_labels import LABEL_IDS
 from datasets.class_sets import CITYSCAPES_19
 
@@ -28,6 +28,7 @@ class KITTISemantics(Dataset):
     eval_splits = ("training",)
     selection_split = None
     withheld: ClassVar = {"testing": "use split 'training', or submit predictions to https://www.cvlibs.net"}
+    submission = Submission()
     home = "https://www.cvlibs.net/datasets/kitti/eval_semseg.php (registration, data_semantics.zip)"
     licence = "CC BY-NC-SA 3.0"
     layout = "training/image_2/NUMBER_10.png with training/semantic/NUMBER_10.png"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from datasets.base import IGNORE, Dataset, Item, Split, list_files
+from datasets.base import IGNORE, Dataset, Item, Split, Submission, list_files
 from datasets.class_sets import CITYSCAPES_19, class_set
 
 MAPILLARY_65 = class_set(
@@ -123,7 +123,8 @@ class MapillaryVistas(Dataset):
     classes = MAPILLARY_65
     splits: ClassVar = {"train": Split(18000), "val": Split(2000)}
     selection_split = None
-    withheld: ClassVar = {"test": "use split 'val'"}
+    withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers' server"}
+    submission: ClassVar[Submission | None] = Submission()
     home = "https://www.mapillary.com/dataset/vistas (registration)"
     licence = "CC BY-NC-SA"
     layout = (
@@ -150,6 +151,8 @@ class MapillaryVistas19(MapillaryVistas):
     name = "mapillary_vistas_19"
     title = "Mapillary Vistas in Cityscapes' classes"
     classes = CITYSCAPES_19
+    withheld: ClassVar = {"test": "use split 'val'"}
+    submission = None  # its server scores all classes
     raw_ids: ClassVar = {
         **dict.fromkeys(range(66), IGNORE),
         **{

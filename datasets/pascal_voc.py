@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from datasets.base import DataError, Dataset, Item, Split, list_files
+from datasets.base import DataError, Dataset, Item, Split, Submission, list_files
 from datasets.class_sets import VOC_21
 from datasets.conversion import Conversion, label_png
 from datasets.matlab_labels import MatlabLabels
@@ -36,6 +36,7 @@ class PascalVOC(Dataset):
     splits: ClassVar = {"train": Split(1464), "val": Split(1449)}
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions to the VOC server"}
+    submission = Submission("results/VOC2012/Segmentation/comp6_test_cls/{name}.png", palette=True)
     home = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCtrainval_11-May-2012.tar)"
     licence = "research use; images under the terms of Flickr"
     layout = (

@@ -27,7 +27,9 @@ class RoadAnomaly21(Dataset):
     eval_splits = ()
     selection_split = None
     components = ComponentSizes(predicted=500, labelled=100)  # the benchmark's anomaly track
-    withheld: ClassVar = {"test": "use split 'val', or submit scores at https://segmentmeifyoucan.com"}
+    withheld: ClassVar = {
+        "test": "use split 'val', or submit to https://segmentmeifyoucan.com what `bench predict --format hdf5` writes"
+    }
     home = "https://segmentmeifyoucan.com/datasets (dataset_AnomalyTrack.zip, https://zenodo.org/record/5270237)"
     licence = "research use; credits of the images in the archive"
     layout = (

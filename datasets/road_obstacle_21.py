@@ -22,7 +22,7 @@ from datasets.class_sets import ANOMALY
 LEFT_OUT = frozenset({19, *range(21, 30)})
 """Numbers of the validation frames that the reference code leaves out."""
 
-_SERVER = "use split 'val', or submit scores at https://segmentmeifyoucan.com"
+_SERVER = "use split 'val', or submit to https://segmentmeifyoucan.com what `bench predict --format hdf5` writes"
 
 
 class RoadObstacle21(Dataset):

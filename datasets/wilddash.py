@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from datasets.base import Dataset, Item, Split, list_files
+from datasets.base import Dataset, Item, Split, Submission, list_files
 from datasets.cityscapes_labels import LABEL_IDS
 from datasets.class_sets import CITYSCAPES_19
 
@@ -27,6 +27,7 @@ class WildDash(Dataset):
     train_split = None
     selection_split = None
     withheld: ClassVar = {"test": "use split 'val', or submit predictions at https://wilddash.cc"}
+    submission = Submission()
     home = "https://wilddash.cc (registration, wd_val_01.zip)"
     licence = "research, after registration"
     layout = "wd_val_01/NAME.png with wd_val_01/NAME_labelIds.png"

@@ -174,11 +174,14 @@ def evaluate(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["png", "npz", "hdf5"]),
+    type=click.Choice(["png", "npz", "hdf5", "server"]),
     default="png",
-    help="npz: logits and scores as arrays; hdf5: scores in SegmentMeIfYouCan's layout.",
+    help="npz: logits and scores as arrays; hdf5: scores in SegmentMeIfYouCan's layout; server: official ids.",
 )
-@click.option("--dataset", help="For hdf5: SegmentMeIfYouCan's name of the images' data set, such as AnomalyTrack-all.")
+@click.option(
+    "--dataset",
+    help="For server: the data set with hidden labels. For hdf5: SegmentMeIfYouCan's name, such as AnomalyTrack-all.",
+)
 @options.results
 @options.plugins
 @options.device
@@ -196,8 +199,8 @@ def predict(
     from bench.report import predictions
     from bench.runs import execute as runs
 
-    if (dataset is None) == (form == "hdf5"):
-        raise UserError("--format hdf5 and --dataset NAME, SegmentMeIfYouCan's name of the images, go together")
+    if (dataset is None) == (form in ("hdf5", "server")):
+        raise UserError("--format hdf5 or server and --dataset NAME, that of the images' data set, go together")
     store = Store(results)
     record = store.find(run_name)
     method = runs.load(store, record)

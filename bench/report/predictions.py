@@ -21,11 +21,13 @@ from bench.plugins import registry
 from bench.records.store import compressed
 from bench.report.pictures import heat, overlay, png, read_image, score_map
 from bench.schema.record import Record
+from bench.scoring.protocols.cross_domain import Mapping
+from bench.scoring.protocols.targets import cross_domain
 from bench.training import ranks
-from datasets.base import ClassSet
+from datasets.base import IGNORE, ClassSet, Dataset, Submission
 from methods.base import Method
 
-Format = Literal["png", "npz", "hdf5"]
+Format = Literal["png", "npz", "hdf5", "server"]
 Files = Iterator[tuple[str, files.Content]]
 """Names, which may hold folders, and contents."""
 
@@ -74,8 +76,11 @@ def predict(
     - ``npz``: ``NAME.npz`` with ``classes`` (H, W) uint8, ``logits`` (C, H, W) and every anomaly score (H, W), float32.
     - ``hdf5``: ``METHOD@SCORE/DATASET/NAME.hdf5`` with ``value`` (H, W) float32 for every anomaly score, which is where
       SegmentMeIfYouCan's evaluator looks below its ``anomaly_p``; ``dataset`` is its name of the images' data set.
+    - ``server``: a PNG of ids, named and numbered as the server takes it that has the hidden labels of ``dataset``, to
+      which the classes of training are mapped as under the cross-domain protocol.
 
-    Raises UserError where two images would be written to the same files, or h5py is not installed.
+    Raises UserError where two images would be written to the same files, h5py is not installed, or ``dataset`` has no
+    such server or other classes.
     """
     contents: Callable[[Predicted], Files] = _arrays
     if form == "png":
@@ -85,7 +90,9 @@ def predict(
         _require_h5py()
         folder = f"{method.name}@{{}}/{names.require('--dataset', dataset)}"
         contents = partial(_score_files, folder=folder)
-    named = _named(images, form)
+    elif form == "server":
+        contents = partial(_submission, dataset=_served(dataset), mapping=_mapping(record, dataset))
+    named = _named(images, form, dataset)
     fabric = ranks.make_fabric(device, record.config.recipe.precision)
     predictor = Predictor(method.to(fabric.device), record.config.recipe.inference, fabric.device)
     for path, name in progress(list(zip(images, named)), "predicting", len(images)):
@@ -95,9 +102,15 @@ def predict(
             yield out / file
 
 
-def _named(images: Sequence[Path], form: Format) -> list[str]:
+def _named(images: Sequence[Path], form: Format, dataset: str) -> list[str]:
     """A name for each image: its file's, and its folder's before it where that is needed and the reader allows it."""
-    if form == "hdf5":
+    if form == "server":
+        file = _served(dataset)[1].file
+        named = [
+            file.format(name=path.stem.removesuffix(CITYSCAPES_SUFFIX), folder=path.absolute().parent.name)
+            for path in images
+        ]
+    elif form == "hdf5":
         named = [path.stem.removesuffix(CITYSCAPES_SUFFIX) for path in images]
     else:
         stems = [path.stem for path in images]
@@ -135,6 +148,41 @@ def _score_files(found: Predicted, folder: str) -> Files:
             # Theirs are float16, in which log-densities overflow or tie; what reads them takes any float.
             file.create_dataset("value", data=values, compression="gzip", shuffle=True)
         yield f"{folder.format(score)}/{found.name}.hdf5", buffer.getbuffer()
+
+
+def _served(name: str) -> tuple[type[Dataset], Submission]:
+    """The data set of that name and what its server takes. Raises UserError if no server takes label images."""
+    dataset = registry.datasets.get(name)
+    if dataset.submission is None:
+        known = [name for name in registry.datasets.names() if registry.datasets.get(name).submission is not None]
+        raise UserError(
+            f"data set {name} has no server that takes label images; those that have are {', '.join(known)}"
+        )
+    return dataset, dataset.submission
+
+
+def _mapping(record: Record, name: str) -> Mapping:
+    """From the classes of training to those of a data set. Raises UserError where these differ and no map is known."""
+    source, target = registry.datasets.get(record.config.data.name), registry.datasets.get(name)
+    class_map = next((t.class_map for t in cross_domain(source) if t.dataset == name), None)
+    if class_map is None and source.classes.names != target.classes.names:
+        raise UserError(
+            f"no class map leads from {source.name} to {name}; name a data set with the classes of training"
+        )
+    return Mapping(class_map, source.classes, target.classes)
+
+
+def _submission(found: Predicted, dataset: tuple[type[Dataset], Submission], mapping: Mapping) -> Files:
+    plugin, submission = dataset
+    classes = mapping.predict(found.logits)[0].cpu() if mapping.is_given else found.classes
+    official = plugin.official_ids()
+    table = np.array([official[i] for i in range(mapping.size)] + [official.get(IGNORE, IGNORE)], np.uint8)
+    image = Image.fromarray(table[classes.numpy()])
+    if submission.palette:
+        colours = np.zeros((256, 3), np.uint8)  # all of them: with fewer, Pillow writes fewer bits a pixel
+        colours[table[: mapping.size]] = plugin.classes.colours
+        image.putpalette(colours.tobytes())
+    yield found.name, png(image)
 
 
 def _require_h5py() -> None:

@@ -21,6 +21,7 @@ from bench.config import tables as config
 from bench.plugins import registry
 from bench.records.store import Store
 from bench.schema.record import DatasetInfo, Environment, ProtocolResult, Record, Scores, Training
+from datasets.base import Submission
 from tests.faults import injection
 
 QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recipe.steps=2")
@@ -278,6 +279,43 @@ def test_predict_refuses_what_the_other_evaluator_would_not_find(bench, finished
     run_id = records(finished)[0]["run_id"]
     paths = [str(tmp_path / image) for image in images]
     assert_sentence(bench("predict", run_id, *paths, *form, "--out", str(tmp_path / "out"), results=finished), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_predict_writes_label_images_as_the_server_with_the_hidden_labels_takes_them(
+    bench, finished, tmp_path, monkeypatch
+):
+    mini = registry.datasets.get("toyscapes_mini")
+    monkeypatch.setattr(mini, "raw_ids", {3 * i: i for i in range(len(mini.classes))})
+    monkeypatch.setattr(mini, "submission", Submission("{folder}/{name}_ids.png", palette=True))
+    image = tmp_path / "town" / "a_leftImg8bit.png"
+    image.parent.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
+    run_id = next(r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg")
+    out = tmp_path / "out"
+    form = ("--format", "server", "--dataset", "toyscapes_mini", "--out", str(out))
+    outcome = bench("predict", run_id, str(image), *form, results=finished)
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stdout.split() == [str(out / "town" / "a_ids.png")]
+    assert bench("predict", run_id, str(image), "--out", str(out), results=finished).exit_code == 0
+    with Image.open(out / "town" / "a_ids.png") as submitted, Image.open(out / "a_leftImg8bit_classes.png") as classes:
+        np.testing.assert_array_equal(np.asarray(submitted), 3 * np.asarray(classes))
+        assert submitted.mode == "P"
+        assert tuple(submitted.getpalette()[9:12]) == mini.classes.colours[1]
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (["--format", "server"], "--dataset NAME"),
+        (["--format", "server", "--dataset", "camvid"], "no server that takes label images"),
+        (["--format", "server", "--dataset", "ade20k"], "no class map leads from toyscapes_mini to ade20k"),
+        (["--format", "server", "--dataset", "cityscapse"], "cityscapes"),
+    ],
+)
+def test_predict_refuses_servers_that_would_not_take_it(bench, finished, tmp_path, form, said):
+    run_id = records(finished)[0]["run_id"]
+    assert_sentence(bench("predict", run_id, "a.png", *form, "--out", str(tmp_path / "out"), results=finished), said)
     assert not (tmp_path / "out").exists()
 
 
