@@ -30,14 +30,16 @@ SUMS = "images"
 
 
 class FishyscapesStatic(Dataset):
-    """Fishyscapes Static, the thirty public validation frames of version 3."""
+    """Fishyscapes Static, version 3: objects blended in with care, and frames without an anomaly among the thirty."""
 
     version: ClassVar[int] = 3
 
     name = "fishyscapes_static"
     title = "Fishyscapes Static"
     classes = ANOMALY
-    splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 3")}
+    splits: ClassVar = {
+        "val": Split(30, task="anomaly", note="some with a pasted object of a known class, or with none")
+    }
     train_split = None
     eval_splits = ()
     selection_split = None
@@ -114,20 +116,20 @@ class FishyscapesStatic(Dataset):
 
 
 class FishyscapesStaticV1(FishyscapesStatic):
-    """Fishyscapes Static, the thirty public validation frames of version 1."""
+    """Fishyscapes Static, version 1: objects pasted as they are."""
 
     version = 1
     archives: ClassVar = {"fs_val_v1.zip": "79fb134419c83f2f20b575955efa9d20"}
     name = "fishyscapes_static_v1"
     title = "Fishyscapes Static v1"
-    splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 1")}
+    splits: ClassVar = {"val": Split(30, task="anomaly", note="objects pasted as they are")}
 
 
 class FishyscapesStaticV2(FishyscapesStatic):
-    """Fishyscapes Static, the thirty public validation frames of version 2."""
+    """Fishyscapes Static, version 2: as version 1, but with the objects blended in."""
 
     version = 2
     archives: ClassVar = {"fs_val_v2.zip": "5088c63497927200d935c41d54b1cb23"}
     name = "fishyscapes_static_v2"
     title = "Fishyscapes Static v2"
-    splits: ClassVar = {"val": Split(30, task="anomaly", note="the public validation frames of version 2")}
+    splits: ClassVar = {"val": Split(30, task="anomaly", note="as version 1, but with the objects blended in")}
