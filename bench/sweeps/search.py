@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, product, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.common.console import note
 from bench.common.errors import UserError, near
 from bench.config.tables import parse_value, split_assignment
 from bench.plugins import registry
@@ -26,9 +27,9 @@ class Trial(NamedTuple):
 
     settings: dict[str, Setting]
     runs: list[Planned]
-    """One for each seed."""
+    """One for each seed; none where the settings do not go together."""
     value: float | None
-    """Mean of the metric over the seeds; None where a run failed."""
+    """Mean of the metric over the seeds; None where a run failed or there is none."""
 
 
 class Study:
@@ -68,7 +69,7 @@ class Study:
         for first in range(0, self.search.trials, self.search.round):
             asked = [self._study.ask() for _ in range(first, min(first + self.search.round, self.search.trials))]
             tried = [{key: _suggested(trial, key, of) for key, of in self.search.settings.items()} for trial in asked]
-            made = [self._runs(settings) for settings in tried]
+            made = [self._possible(settings) for settings in tried]
             yield [*chain.from_iterable(made)]
             if not all(store.record_path(run.run).exists() for runs in made for run in runs):
                 return
@@ -98,6 +99,14 @@ class Study:
             f"{self.metric.text(best.value)} on {self.split} ({runs})"
         )
 
+    def _possible(self, settings: dict[str, Setting]) -> list[Planned]:
+        """The runs under ``settings``; none where these exclude each other, which each by itself did not show."""
+        try:
+            return self._runs(settings)
+        except UserError as error:
+            note(f"a trial is left out: {error}")
+            return []
+
     def _runs(self, settings: dict[str, Setting]) -> list[Planned]:
         runs = [*runs_of(self.cell, self.sweep.protocols, settings)]
         if len(runs) != len({*self.cell.seeds}):
@@ -105,7 +114,7 @@ class Study:
         return runs
 
     def _value(self, store: Store, runs: Sequence[Planned]) -> float | None:
-        values = []
+        values: list[float] = []
         for run in runs:
             record = store.read(run.run)
             result = None if record is None else record.protocols.get(self.search.protocol)
@@ -114,7 +123,7 @@ class Study:
             if value is None:
                 return None
             values.append(value)
-        return sum(values) / len(values)
+        return sum(values) / len(values) if values else None
 
 
 def studies(sweep: Sweep, search: Search) -> list[Study]:

@@ -132,6 +132,19 @@ def test_a_trial_that_failed_counts_as_one_without_a_value(grid, tmp_path, recor
     assert study.best.settings["recipe.optimiser.lr"] <= 0.01
 
 
+def test_settings_that_exclude_each_other_are_a_trial_without_a_value(grid, folder):
+    head = GRID.partition("[search]")[0].replace("majority", "gmmseg")
+    ranges = 'settings."method.memory" = { low = 20, high = 100 }\nsettings."method.push" = { low = 1, high = 100 }\n'
+    grid.write_text(f"{head}[search]\ntrials = 8\nround = 2\n{ranges}")
+    study = folder.search(grid)
+    impossible = [trial for trial in study.trials if not trial.runs]
+    assert len(study.trials) == 8
+    assert 0 < len(impossible) < 8
+    assert {trial.value for trial in impossible} == {None}
+    assert all(trial.settings["method.push"] > trial.settings["method.memory"] for trial in impossible)
+    assert study.best.settings["method.push"] <= study.best.settings["method.memory"]
+
+
 def test_a_metric_of_which_less_is_better_is_made_small(grid):
     grid.write_text(
         GRID.replace('["closed-set"]', '["closed-set", "calibration"]').replace(
