@@ -47,7 +47,7 @@ def context(device: torch.device, steps: int, step: int) -> Context:
         collectives=Collectives(),
         cache=Path(),
         label_maps=lambda: iter(()),
-        images=lambda: iter(()),
+        images=lambda first=0, every=1: iter(()),
     )
 
 

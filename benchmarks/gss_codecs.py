@@ -208,7 +208,7 @@ def training_step(arguments: argparse.Namespace) -> None:
         collectives=Collectives(),
         cache=Path(),
         label_maps=lambda: iter(()),
-        images=lambda: iter(()),
+        images=lambda first=0, every=1: iter(()),
     )
     tokens = method.codec.encode(labels)
 

@@ -64,7 +64,7 @@ class Trainer:
         self.batch, self.precision, self.step = batch, precision, 0
         self.context = Context(
             device=device, seed=0, steps=STEPS, step=0, collectives=Collectives(), cache=cache,
-            label_maps=lambda: iter(batch.labels.cpu()), images=lambda: iter([batch]),
+            label_maps=lambda: iter(batch.labels.cpu()), images=lambda first=0, every=1: iter([batch][first::every]),
         )  # fmt: skip
         with torch.no_grad():
             self.method.prepare(self.context)

@@ -17,6 +17,7 @@ and evaluation elsewhere need nothing from the method. A method never asks how m
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -191,6 +192,13 @@ class Collectives:
         return mean * (count * self.world_size / self.all_reduce_sum(count).clamp(min=1))
 
 
+class Images(Protocol):
+    """Training images in their order, from the first with each call."""
+
+    def __call__(self, first: int = 0, every: int = 1) -> Iterator[Batch]:
+        """Each ``every``-th from ``first`` on; the others are not read."""
+
+
 @dataclass
 class Context:
     """What the harness lends a method around training; a method keeps none of it."""
@@ -206,11 +214,16 @@ class Context:
     """A folder that outlives the run, for what is fitted once per dataset and settings."""
     label_maps: Callable[[], Iterator[Tensor]]
     """Iterate over the training label maps (H, W) int64, whole and not augmented, at inference scale."""
-    images: Callable[[], Iterator[Batch]]
+    images: Images
     """Iterate over the training images with labels, whole, not augmented, one per batch, at inference scale."""
     progress: Progress = field(default=lambda items, description, total: items)
     note: Callable[[str], None] = field(default=lambda text: None)
     """Tell the user one line."""
+
+    def share(self) -> Iterator[tuple[int, Batch]]:
+        """This rank's part of ``images``, which alone it reads, each with its place among all."""
+        rank, ranks = self.collectives.rank, self.collectives.world_size
+        return zip(itertools.count(rank, ranks), self.images(rank, ranks))
 
 
 class Method(nn.Module, ABC):

@@ -56,6 +56,7 @@ class Gaussian(ReadOut):
             counts += member.sum(0)
             sums += member.t() @ x
             products += ((member[:, :, None] * x[:, None, :]).flatten(1).t() @ x).view_as(products)
+        counts, sums, products = map(context.collectives.all_reduce_sum, (counts, sums, products))
         mean, covariance = gaussians(counts, sums, products, shared=self.config.covariance == "shared")
         factor = torch.linalg.cholesky(covariance)
         identity = torch.eye(channels, dtype=torch.float64).expand_as(factor)

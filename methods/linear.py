@@ -42,7 +42,7 @@ class Linear(ReadOut):
 
     def finish(self, context: Context) -> None:
         """Draw cells of each class and solve."""
-        found = sample(self.labelled(context), len(self.classes), PER_CLASS, context.seed)
+        found = sample(self.labelled(context), len(self.classes), PER_CLASS, context.seed, context.collectives)
         if not len(found.labels):
             return
         weights = found.stands_for[found.labels]

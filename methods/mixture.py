@@ -73,7 +73,7 @@ class Mixture(ReadOut):
 
     def finish(self, context: Context) -> None:
         """Draw cells of each class and fit all mixtures at once, on standardised features."""
-        found = sample(self.labelled(context), len(self.classes), PER_CLASS, context.seed)
+        found = sample(self.labelled(context), len(self.classes), PER_CLASS, context.seed, context.collectives)
         if not len(found.labels):
             return
         cells = found.features.double()

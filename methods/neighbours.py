@@ -51,7 +51,7 @@ class Neighbours(ReadOut):
 
     def finish(self, context: Context) -> None:
         """Draw the cells that are kept."""
-        found = sample(self.labelled(context), len(self.classes), PER_CLASS, context.seed)
+        found = sample(self.labelled(context), len(self.classes), PER_CLASS, context.seed, context.collectives)
         kept = len(found.labels)
         if kept:
             self.features[:kept] = F.normalize(found.features, dim=1)

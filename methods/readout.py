@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.base import Context, Method, downsample_labels
+from methods.base import ONE_RANK, Collectives, Context, Method, downsample_labels
 from methods.capabilities import NotTrained
 
 CHUNK = 1 << 14
@@ -27,11 +27,8 @@ class ReadOut(NotTrained, Method):
     """A method that is fitted once to labelled cells of the network's dense features."""
 
     def labelled(self, context: Context) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features (n, D) float32 and classes (n,) int64 of the labelled cells of each training image, on the CPU.
-
-        All ranks read the same images and so fit alike.
-        """
-        for batch in context.progress(context.images(), f"fitting {self.name}", None):
+        """Features (n, D) float32 and classes (n,) int64 of the labelled cells of a rank's images, each on the CPU."""
+        for _, batch in context.progress(context.share(), f"fitting {self.name}", None):
             dense = self.network(batch.images).dense.float()
             labels = downsample_labels(batch.labels, (dense.shape[-2], dense.shape[-1]))
             known = labels < len(self.classes)
@@ -59,26 +56,52 @@ class Sample(NamedTuple):
         return self.counts / torch.bincount(self.labels, minlength=len(self.counts)).clamp(min=1)
 
 
-def sample(cells: Iterable[tuple[Tensor, Tensor]], num_classes: int, per_class: int, seed: int) -> Sample:
+def sample(
+    cells: Iterable[tuple[Tensor, Tensor]],
+    num_classes: int,
+    per_class: int,
+    seed: int,
+    collectives: Collectives = ONE_RANK,
+) -> Sample:
     """Draw up to ``per_class`` of each class's ``cells``, features (n, D) and labels (n,), for memory of twice as many.
 
-    Each cell draws a key, and those with the smallest stay: a uniform sample in random order, in one pass.
+    Each cell draws a key, and those with the smallest stay: a uniform sample in random order, in one pass. Ranks take
+    turns, image by image, at the keys that one would draw, and all have the sample that one would have.
     """
     generator = torch.Generator().manual_seed(seed)
     counts = torch.zeros(num_classes, dtype=torch.int64)
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     size = 0
-    for features, labels in cells:
+    for features, labels, number in _in_turn(cells, collectives):
+        keys = [torch.rand(n, dtype=torch.float64, generator=generator) for n in number]
         counts += torch.bincount(labels, minlength=num_classes)
-        kept.append((features, labels, torch.rand(len(labels), dtype=torch.float64, generator=generator)))
+        kept.append((features, labels, keys[collectives.rank]))
         size += len(labels)
         if size > 2 * num_classes * per_class:
             kept = [_smallest(kept, per_class)]
             size = len(kept[0][1])
     if not kept:
         return Sample(torch.empty(0, 0), torch.empty(0, dtype=torch.int64), counts)
-    features, labels, _ = _smallest(kept, per_class)
-    return Sample(features, labels, counts)
+    everywhere = [collectives.gather_rows(part) for part in _smallest(kept, per_class)]
+    features, labels, _ = _smallest([(everywhere[0], everywhere[1], everywhere[2])], per_class)
+    return Sample(features, labels, collectives.all_reduce_sum(counts))
+
+
+def _in_turn(
+    cells: Iterable[tuple[Tensor, Tensor]], collectives: Collectives
+) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+    """The ``cells`` of each image, with how many cells the image of each rank has; none where another has one more."""
+    images = iter(cells)
+    features, labels = torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
+    while True:
+        image = next(images, None)
+        features, labels = (features[:0], labels[:0]) if image is None else image
+        told = collectives.all_gather(torch.tensor([-1 if image is None else len(labels), features.shape[1]]))
+        most, channels = told.amax(dim=0).tolist()
+        if most < 0:
+            return
+        # A rank that never had an image learns here how many channels there are.
+        yield features if len(features) else torch.empty(0, channels), labels, told[:, 0].clamp(min=0).tolist()
 
 
 def _smallest(kept: list[tuple[Tensor, Tensor, Tensor]], per_class: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -35,13 +35,13 @@ class Temperature(ReadsPredictions, Method):
 
     def finish(self, context: Context) -> None:
         """Draw pixels of each class and fit; without any the temperature stays 1."""
-        found = sample(self._labelled(context), len(self.classes), PER_CLASS, context.seed)
+        found = sample(self._labelled(context), len(self.classes), PER_CLASS, context.seed, context.collectives)
         if len(found.labels):
             self.temperature.fill_(best_temperature(found.features, found.labels, found.stands_for[found.labels]))
 
     def _labelled(self, context: Context) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits (n, C) float32 and classes (n,) int64 of each image's labelled pixels, enlarged as they are scored."""
-        for batch in context.progress(context.images(), f"fitting {self.name}", None):
+        for _, batch in context.progress(context.share(), f"fitting {self.name}", None):
             labels = batch.labels
             logits = upsample(self.network(batch.images).dense, (labels.shape[-2], labels.shape[-1]))
             known = labels < len(self.classes)

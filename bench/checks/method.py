@@ -138,7 +138,8 @@ class Subject:
         batches = [self.batch(100 + i, batch=1) for i in range(3)]
         return Context(
             device=torch.device("cpu"), seed=0, steps=STEPS, step=step, collectives=Collectives(), cache=self.folder,
-            label_maps=lambda: (b.labels[0] for b in batches), images=lambda: iter(copy.deepcopy(batches)),
+            label_maps=lambda: (b.labels[0] for b in batches),
+            images=lambda first=0, every=1: iter(copy.deepcopy(batches[first::every])),
         )  # fmt: skip
 
     def prepared(self, seed: int = 0) -> Method:

@@ -21,11 +21,14 @@ def whole_label_maps(dataset: Dataset, inference: InferenceConfig) -> Iterator[T
 
 
 def whole_batches(
-    dataset: Dataset, inference: InferenceConfig, device: torch.device, method: Method
+    dataset: Dataset, inference: InferenceConfig, device: torch.device, method: Method, first: int = 0, every: int = 1
 ) -> Iterator[Batch]:
-    """Training images with labels, whole and not augmented, one per batch, at the scale of inference."""
+    """Training images with labels, whole and not augmented, one per batch, at the scale of inference.
+
+    Of them each ``every``-th from ``first`` on.
+    """
     predictor = Predictor(method, inference, device)
-    for sample in read_ahead(dataset):
+    for sample in read_ahead(dataset, range(first, len(dataset), every)):
         yield whole_batch(sample, predictor)
 
 

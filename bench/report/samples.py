@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def of_nothing(store: Store, record: Record, root: Roots, count: int, seed: int,
         collectives=Collectives(),
         cache=store.cache,
         label_maps=lambda: whole_images.whole_label_maps(dataset, config.recipe.inference),
-        images=lambda: whole_images.whole_batches(dataset, config.recipe.inference, fabric.device, method),
+        images=partial(whole_images.whole_batches, dataset, config.recipe.inference, fabric.device, method),
         progress=progress,
         note=note,
     )

@@ -88,7 +88,7 @@ def take(
         collectives=FabricCollectives(fabric) if fabric.world_size > 1 else Collectives(),
         cache=cache,
         label_maps=lambda: iter(()),
-        images=lambda: iter(()),
+        images=lambda first=0, every=1: iter(()),
         progress=progress,
         note=note,
     )

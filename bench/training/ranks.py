@@ -38,6 +38,8 @@ class FabricCollectives(Collectives):
 
     def __init__(self, fabric: Fabric) -> None:
         self.rank, self.world_size = fabric.global_rank, fabric.world_size
+        self.device = fabric.device
+        """By which the ranks talk; tensors on another are taken there and back."""
         self.group: Any = torch.distributed.new_group()
         self.purpose = "method"
         self.bytes = Counter[str]()
@@ -51,12 +53,12 @@ class FabricCollectives(Collectives):
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """Sum over ranks."""
-        result: Tensor = _Sum.apply(tensor, self)
+        result: Tensor = _Sum.apply(tensor.to(self.device), self).to(tensor.device)
         return result
 
     def all_gather(self, tensor: Tensor) -> Tensor:
         """Stack in rank order."""
-        result: Tensor = _Gathered.apply(tensor, self)
+        result: Tensor = _Gathered.apply(tensor.to(self.device), self).to(tensor.device)
         return result
 
     def sum_in_place(self, tensor: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, get_args
@@ -129,13 +128,10 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
         Images are clustered whole, as in prediction; labels only name the clusters. A cluster without any labelled
         pixel gives no prototype. Raises MethodError if no prototype remains.
         """
-        collectives = context.collectives
-        rank, ranks = collectives.rank, collectives.world_size
-        images = context.progress(context.images(), "building the prototype bank", None)
-        share = itertools.islice(enumerate(images), rank, None, ranks)
+        share = context.progress(context.share(), "building the prototype bank", None)
         parts = [self._bank_rows(batch, index) for index, batch in share]
         threshold = self.config.purity_threshold
-        self.bank.build(parts, threshold, collectives)
+        self.bank.build(parts, threshold, context.collectives)
         if not len(self.bank):
             raise MethodError(
                 "no training segment can enter segsort's prototype bank: label some training pixels"

@@ -69,7 +69,7 @@ def live(method_class: type[Method], settings: Mapping[str, Any], folder: Path, 
         return Context(
             device=device, seed=0, steps=2, step=step, collectives=Collectives(), cache=folder,
             label_maps=lambda: (contract.make_batch(seed, size=SIZE, batch=1).labels[0] for seed in range(2)),
-            images=lambda: (batch_on(device, seed, images=1) for seed in range(2)),
+            images=lambda first=0, every=1: (batch_on(device, seed, images=1) for seed in range(first, 2, every)),
         )  # fmt: skip
 
     with torch.no_grad():

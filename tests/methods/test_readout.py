@@ -54,3 +54,13 @@ def test_no_more_than_twice_the_sample_and_one_image_is_held(monkeypatch):
     sample(parts(*cells([3000, 3000])), 2, 10, seed=0)
     assert len(held) > 10
     assert max(held) <= 2 * 2 * 10 + 37
+
+
+@pytest.mark.parametrize("images", [1, 4, 5])
+def test_ranks_that_read_a_part_each_draw_the_sample_of_one(two_ranks, images):
+    features, labels = cells([40, 400, 0, 90])
+    every = list(parts(features, labels, -(-len(labels) // images)))
+    assert len(every) == images
+    expected = sample(every, 4, 20, seed=0)
+    for found in two_ranks(lambda ranks: sample(every[ranks.rank :: 2], 4, 20, 0, ranks)):
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -1,5 +1,7 @@
 """Whole images and label maps."""
 
+from types import SimpleNamespace
+
 import torch
 
 from methods.softmax import Softmax
@@ -25,3 +27,26 @@ def test_methods_see_whole_label_maps_at_the_scale_of_inference(mini, fabric, tm
     config = config.model_copy(update={"recipe": config.recipe.model_copy(update={"inference": inference})})
     train(config, mini, fabric, tmp_path / "run", Curious)
     assert {labels.shape for labels in seen} == {(24, 48)}
+
+
+def test_a_rank_reads_its_share_and_no_other_image(mini, fabric, tmp_path):
+    read = []
+
+    class Watched(type(mini)):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    watched = Watched(mini.roots, "train")
+
+    class Curious(Softmax):
+        name = "curious"
+
+        def finish(self, context):
+            read.clear()
+            context.collectives = SimpleNamespace(rank=1, world_size=3)
+            for place, batch in context.share():
+                assert batch.ids == (watched.items[place].id,)
+
+    train(build("recipe.steps=1", "recipe.workers=0"), watched, fabric, tmp_path, Curious)
+    assert sorted(read) == [*range(1, len(watched), 3)]

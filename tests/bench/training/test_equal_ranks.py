@@ -90,3 +90,13 @@ def test_two_ranks_learn_what_one_does(mini, tmp_path, name, supervision):
 def test_three_ranks_learn_what_one_does(mini, tmp_path, name, supervision):
     found = trained(3, name, mini, tmp_path, supervision)
     require_equal(found, trained(1, name, mini, tmp_path, supervision))
+
+
+@pytest.mark.parametrize("name", ["gaussian", "mixture", "neighbours", "linear", "majority"])
+def test_read_outs_of_two_ranks_are_that_of_one(mini, tmp_path, name):
+    (_, one, _), (_, other, _) = trained(2, name, mini, tmp_path)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+    ((_, alone, _),) = trained(1, name, mini, tmp_path)
+    for key, value in alone.items():
+        torch.testing.assert_close(one[key], value, rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")

@@ -59,10 +59,10 @@ def build_plain(tiny_classes, make_context):
 def context_of(context, batches):
     """``context`` with the images of ``batches``, one by one, for training."""
 
-    def images():
-        for batch in batches:
-            for image, label in zip(batch.images, batch.labels, strict=True):
-                yield Batch(image[None], label[None])
+    def images(first=0, every=1):
+        pairs = [pair for batch in batches for pair in zip(batch.images, batch.labels, strict=True)]
+        for image, label in pairs[first::every]:
+            yield Batch(image[None], label[None])
 
     return dataclasses.replace(context, images=images)
 
