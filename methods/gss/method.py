@@ -153,6 +153,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
             cache=context.cache,
             progress=context.progress,
             note=context.note,
+            collectives=context.collectives,
         )
         figures = torch.tensor([quality[name] for name in QUALITY])
         self.codec_quality.copy_(torch.where(figures.isnan(), UNDEFINED, figures))

@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.common import files
-from methods.base import Progress
+from methods.base import ONE_RANK, Collectives, Progress
 from methods.gss.codecs.base import Codec, LabelMaps
 from methods.gss.codecs.quality import reconstruction_report
 from methods.gss.codecs.settings import CodecSettings
@@ -116,24 +116,29 @@ def measured_quality(
     cache: Path,
     progress: Progress,
     note: Note = lambda text: None,
+    collectives: Collectives = ONE_RANK,
 ) -> dict[str, float]:
-    """Figures of a fitted codec's reconstructions of at most ``MEASURED_MAPS`` label maps, evenly spread.
+    """Figures of a fitted codec's reconstructions of at most ``MEASURED_MAPS`` label maps, evenly spread over ranks.
 
     Kept in the folder ``cache``, since all seeds of a grid share a codec; NaN where the codec has no such figure.
     ``note`` is told in one line of figures that are damaged and measured again.
     """
     key = hashlib.sha256(f"{FORMAT} {codec.fingerprint()} {labels.fingerprint} {MEASURED_MAPS}".encode()).hexdigest()
     path, about = cache / f"quality-{key[:24]}.json", f"quality of the codec and labels {key}"
+    known: dict[str, float | None] = {}
     try:
-        known: dict[str, float | None] = json.loads(files.read_sealed(path, about))
-        return {name: math.nan if value is None else value for name, value in known.items()}
+        known = json.loads(files.read_sealed(path, about))
     except FileNotFoundError:
         pass
     except files.Damaged as error:
         note(f"{error}: the codec is measured again")
-    every = max(1, -(-labels.maps // MEASURED_MAPS))
-    chosen = progress(itertools.islice(label_maps(), 0, None, every), "measuring the codec", -(-labels.maps // every))
-    figures = reconstruction_report(codec, chosen).as_dict()
+    # All ranks or none: a shared folder may show a file to some of them first.
+    if int(collectives.all_reduce_sum(torch.tensor(bool(known)).long())) == collectives.world_size:
+        return {name: math.nan if value is None else value for name, value in known.items()}
+    rank, ranks, every = collectives.rank, collectives.world_size, max(1, -(-labels.maps // MEASURED_MAPS))
+    chosen = itertools.islice(label_maps(), rank * every, None, ranks * every)
+    share = progress(chosen, "measuring the codec", -(-labels.maps // (ranks * every)))
+    figures = reconstruction_report(codec, share, collectives=collectives).as_dict()
     shown = {name: None if math.isnan(value) else value for name, value in figures.items()}
     files.write_sealed(path, json.dumps(shown, indent=1).encode(), about)
     return figures

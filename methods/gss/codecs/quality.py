@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from methods.base import ONE_RANK, Collectives
 from methods.gss.codecs.base import Codec
 from methods.gss.codecs.colour import ColourRegression
 from methods.gss.label_maps import fill_void
@@ -49,11 +50,13 @@ class Quality:
 
 
 @torch.no_grad()
-def reconstruction_report(codec: Codec, label_maps: Iterable[Tensor], tolerance: float = TOLERANCE) -> Quality:
+def reconstruction_report(
+    codec: Codec, label_maps: Iterable[Tensor], tolerance: float = TOLERANCE, collectives: Collectives = ONE_RANK
+) -> Quality:
     """Encode and decode each of ``label_maps`` (H, W), and compare with it where it has a class.
 
     Void is filled with the nearest class for encoding and does not count. ``tolerance`` is a share of the diagonal,
-    at least one pixel.
+    at least one pixel. Of several ranks each has its own maps, and all have the report on all of them.
     """
     classes = codec.num_classes
     device = next((t.device for t in codec.state_dict().values()), torch.device("cpu"))
@@ -75,6 +78,8 @@ def reconstruction_report(codec: Codec, label_maps: Iterable[Tensor], tolerance:
         pairs = truth[valid] * classes + decoded[valid]
         confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
         contours += boundary_counts(decoded, truth, classes, max(1.0, tolerance * math.hypot(height, width)))
+    confusion, contours = (collectives.all_reduce_sum(torch.from_numpy(n)).numpy() for n in (confusion, contours))
+    tokens, maps = collectives.all_reduce_sum(tokens), int(collectives.all_reduce_sum(torch.tensor(maps)))
     present = confusion.sum(axis=1) > 0
     correct = confusion.diagonal()
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - correct

@@ -180,7 +180,7 @@ def test_what_a_codec_can_express_is_measured_once_for_the_same_labels(fit, maps
     codec, _ = fit("patch")
     measured = []
 
-    def counted(codec, label_maps):
+    def counted(codec, label_maps, collectives):
         measured.append(codec)
         return reconstruction_report(codec, label_maps)
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from methods.gss.codecs.cache import measured_quality, read_labels
 from methods.gss.codecs.quality import boundary_counts, reconstruction_report
 
 
@@ -111,3 +112,18 @@ def test_numbers_for_a_record_are_floats(make_codec, maps):
     content = reconstruction_report(make_codec("patch"), maps()).as_dict()
     assert list(content) == ["miou", "boundary_f", "perplexity", "used_codes"]
     assert all(isinstance(value, float) for value in content.values())
+
+
+@pytest.mark.parametrize("world_size", [2, 5])
+def test_ranks_that_share_the_maps_report_what_one_does(make_codec, maps, silent, two_ranks, tmp_path, world_size):
+    for name in ("one", "shared"):
+        (tmp_path / name).mkdir()
+    codec, labels = make_codec("patch"), read_labels(maps, silent)
+    codec.fit_latents(maps, 0, silent)
+    alone = measured_quality(codec, maps, labels, tmp_path / "one", silent)
+
+    def shared(collectives):
+        return measured_quality(codec, maps, labels, tmp_path / "shared", silent, collectives=collectives)
+
+    assert two_ranks(shared, world_size) == [alone] * world_size
+    assert two_ranks(shared, world_size) == [alone] * world_size  # and from the file that the first time left
