@@ -184,11 +184,13 @@ class Collectives:
         padded = torch.cat([rows, rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])])
         return torch.cat([part[:count] for part, count in zip(self.all_gather(padded), counts)])
 
-    def pooled(self, mean: Tensor, count: Tensor) -> Tensor:
+    def pooled(self, mean: Tensor, count: Tensor | int) -> Tensor:
         """A ``mean`` over this rank's ``count`` items, weighted so that the mean over ranks is that over all items.
 
         The harness takes the mean over ranks of every loss term and gradient, as of batches of one size.
         """
+        if isinstance(count, int):  # without a wait for the device
+            count = torch.full((), count, device=mean.device)
         return mean * (count * self.world_size / self.all_reduce_sum(count).clamp(min=1))
 
 

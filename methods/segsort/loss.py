@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from methods.base import UNLABELLED
+
 MAX_KAPPA = 40.0
 """Largest concentration for which exp(+-kappa) and sums of it are normal float32 numbers."""
 CHUNK_ELEMENTS = 1 << 21
@@ -81,7 +83,7 @@ class _Neighbourhood(torch.autograd.Function):
         position = torch.empty_like(prototype_order)
         position[prototype_order] = torch.arange(len(mu), device=mu.device)
         own = position[own[pixel_order]].unsqueeze(1)
-        bounds = torch.arange(int(prototype_labels.max()) + 2, device=mu.device)
+        bounds = torch.arange(UNLABELLED + 1, device=mu.device)  # to ask which are used would be one more wait
         sorted_labels = labels[pixel_order], prototype_labels[prototype_order]
         ends = [torch.searchsorted(values, bounds) for values in sorted_labels]
         pixel_counts, prototype_counts = torch.stack(ends).diff(dim=1).tolist()

@@ -239,7 +239,7 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
             )
         else:
             loss = prototypes.sum() * 0
-        return self._pooled(loss, rows), observed
+        return self.collectives.pooled(loss, len(rows)), observed
 
     def _of_all_ranks(self, prototypes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``prototypes`` (S, D) and ``labels`` (S,) of all ranks, and the places (S,) of this one's among them.
@@ -253,10 +253,6 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
         places = order.argsort()[before + torch.arange(len(labels), device=labels.device)]
         everywhere = collectives.gather_rows(prototypes).index_select(0, order)
         return everywhere, keys[order] // collectives.world_size, places
-
-    def _pooled(self, loss: Tensor, rows: Tensor) -> Tensor:
-        """The mean ``loss`` over pixels ``rows`` (N,), as a part of that over the pixels of all ranks."""
-        return self.collectives.pooled(loss, torch.full((), len(rows), device=rows.device))
 
     def _unsupervised_loss(self, embeddings: Tensor, batch: Batch, provider: SegmentProvider) -> Tensor:
         """Plain vMF over the regions of all ranks' images; of the labels only padding and void (255) are used."""
@@ -272,7 +268,7 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
         loss = (
             own_segment_loss(pixels, places[ids], prototypes, self.config.kappa) if len(rows) else prototypes.sum() * 0
         )
-        return self._pooled(loss, rows)
+        return self.collectives.pooled(loss, len(rows))
 
     def _bank_rows(self, batch: Batch, index: int) -> dict[str, Tensor]:
         """Prototypes of the labelled clusters of one image, the ``index``-th, by the bank's names of its rows.
