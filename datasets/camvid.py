@@ -14,6 +14,7 @@ train, and Seq05VD, which is in no other split. ``test-seq05vd`` is therefore th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from datasets.base import IGNORE, ClassMap, Dataset, Item, Split, Target, list_files
@@ -55,8 +56,8 @@ class CamVid(Dataset):
         "test-0001tp": Split(62, note="the drive of test that is also in train"),
     }
     eval_splits = ("test", "test-seq05vd", "val")
-    cross_domain = (Target("idd_lite", "val", TO_IDD_LITE),)
-    anomaly = (
+    cross_domain: ClassVar[Sequence[Target]] = (Target("idd_lite", "val", TO_IDD_LITE),)
+    anomaly: ClassVar[Sequence[Target]] = (
         Target("road_anomaly", "test"),
         Target("road_obstacle_21", "val"),
         Target("fishyscapes_lost_and_found", "val"),

@@ -26,7 +26,7 @@ from bench.common.memory import largest, within_memory
 from bench.common.parts import part
 from bench.config.tables import OptimiserConfig, RunConfig
 from bench.data import batches as data
-from bench.data.decoded import decoded
+from bench.data.decoded import Decoded, decoded
 from bench.data.fingerprint import describe
 from bench.data.whole_images import whole_batches, whole_label_maps
 from bench.model.predictor import LESS_AT_ONCE
@@ -228,7 +228,8 @@ def _batches(
     first_step: int,
 ) -> Iterator[Batch]:
     """This rank's training batches from ``first_step`` on."""
-    presence, samples = None, dataset
+    samples: Dataset | Decoded = dataset
+    presence = None
     if config.recipe.decode_once:
         with fabric.rank_zero_first():
             samples = decoded(dataset, (config.data, plugins), context.cache, context.progress, note)
