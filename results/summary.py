@@ -54,11 +54,11 @@ FT_W = {"variant": "ft-w", "window_depth": 1}
 
 MAJORITY_ROW = Row("majority", "majority", {})
 SOFTMAX_ROW = Row("softmax", "softmax", {})
-SEGSORT_ROW = Row("SegSort", "segsort", SEGSORT)
-GMMSEG_ROW = Row("GMMSeg", "gmmseg", {})
-PAPERS_GMMSEG_ROW = Row("GMMSeg, the paper's density", "gmmseg", {"preset": "paper"})
-AGMM_ROW = Row("AGMM", "agmm", {})
-PATCHES_ROW = Row("GSS, patches", "gss", PATCH)
+SEGSORT_ROW = Row("segsort", "segsort", SEGSORT)
+GMMSEG_ROW = Row("gmmseg", "gmmseg", {})
+PAPERS_GMMSEG_ROW = Row("gmmseg-paper", "gmmseg", {"preset": "paper"})
+AGMM_ROW = Row("agmm", "agmm", {})
+PATCHES_ROW = Row("gss-patch", "gss", PATCH)
 TRAINED = (SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, PATCHES_ROW)
 READ_OUTS = ("linear", "gaussian", "mixture", "neighbours", "temperature")
 
@@ -72,7 +72,7 @@ LADDER = (
     Row("+ loss over components", "gmmseg", PROTOTYPES),
     Row("+ estimated means", "gmmseg", {**COSINES, "estimate": "means"}),
     Row("+ variances", "gmmseg", COSINES),
-    Row("+ LayerNorm over classes: GMMSeg", "gmmseg", {}),
+    Row("+ LayerNorm over classes: gmmseg", "gmmseg", {}),
 )
 """The runs of ``ladder.sh``."""
 FEW_LABELS = ("scribbles", "points", "clicks-20")
@@ -184,8 +184,8 @@ def overview(select: Select) -> list[list[str]]:
         GMMSEG_ROW,
         SEGSORT_ROW,
         AGMM_ROW,
-        Row("GSS, autoencoder", "gss", {}),
-        Row("GSS, autoencoder with FT-W", "gss", FT_W),
+        Row("gss", "gss", {}),
+        Row("gss-ft-w", "gss", FT_W),
         PATCHES_ROW,
     ]
     lines = [["", "Toyscapes, mIoU", "four shifted domains, harmonic mean", "anomalies, best AUROC", "CamVid, mIoU"]]
@@ -228,7 +228,7 @@ def ladder(select: Select) -> list[list[str]]:
 
 def official(select: Select) -> list[list[str]]:
     """GMMSeg as it is here and as its authors released it, by the density and at two budgets."""
-    released = Row("GMMSeg, the released head", "gmmseg", {"preset": "official"})
+    released = Row("gmmseg-official", "gmmseg", {"preset": "official"})
     lines = [["", "seeds", "450 steps, mIoU", "AUROC", "AP", "seeds", "3,600 steps, mIoU", "AUROC", "AP"]]
     for row in (SOFTMAX_ROW, GMMSEG_ROW, released):
         line = [row.title]
@@ -278,11 +278,11 @@ def toyscapes(select: Select) -> list[list[str]]:
         GMMSEG_ROW,
         PAPERS_GMMSEG_ROW,
         AGMM_ROW,
-        Row("AGMM without self-training", "agmm", {"self_weight": 0.0}),
-        Row("AGMM, the released code's form", "agmm", {"preset": "released"}),
-        Row("GSS, autoencoder (hard / soft decode / auxiliary head)", "gss", {}, ("", "soft", "auxiliary")),
-        Row("GSS, the same with FT-W on reconstructions", "gss", FT_W, ("", "soft", "auxiliary")),
-        Row("GSS, patch codebook", "gss", PATCH, ("", "soft", "auxiliary")),
+        Row("agmm without self-training", "agmm", {"self_weight": 0.0}),
+        Row("agmm-released", "agmm", {"preset": "released"}),
+        Row("gss (hard / soft decode / auxiliary head)", "gss", {}, ("", "soft", "auxiliary")),
+        Row("gss-ft-w, on reconstructions", "gss", FT_W, ("", "soft", "auxiliary")),
+        Row("gss-patch", "gss", PATCH, ("", "soft", "auxiliary")),
     ]
     titles = [labelled(select("toyscapes", SOFTMAX_ROW, kind), kind) for kind in FEW_LABELS]
     lines = [["method", "dense", *titles, "unsupervised"]]
@@ -306,9 +306,9 @@ def camvid(select: Select) -> list[list[str]]:
         SEGSORT_ROW,
         GMMSEG_ROW,
         AGMM_ROW,
-        Row("GSS, patch codebook (hard / soft decode / auxiliary head)", "gss", PATCH, ("", "soft", "auxiliary")),
-        Row("GSS, autoencoder", "gss", {}, ("", "soft", "auxiliary")),
-        Row("GSS, the same with FT-W", "gss", FT_W, ("", "soft", "auxiliary")),
+        Row("gss-patch (hard / soft decode / auxiliary head)", "gss", PATCH, ("", "soft", "auxiliary")),
+        Row("gss", "gss", {}, ("", "soft", "auxiliary")),
+        Row("gss-ft-w", "gss", FT_W, ("", "soft", "auxiliary")),
         Row("the same tokens by the nearest colour", "gss", FT_W, ("nearest",)),
     ]
     titles = [labelled(select("camvid", SOFTMAX_ROW, kind, batch_size=4), kind) for kind in FEW_LABELS]
@@ -322,12 +322,12 @@ def camvid(select: Select) -> list[list[str]]:
 def decomposition(select: Select) -> list[list[str]]:
     """What the errors of GSS are made of."""
     rows = [
-        ("toyscapes", Row("autoencoder, Toyscapes", "gss", {})),
-        ("toyscapes", Row("patches, Toyscapes", "gss", PATCH)),
-        ("toyscapes", Row("autoencoder with FT-W, Toyscapes", "gss", FT_W)),
-        ("camvid", Row("patches, CamVid", "gss", PATCH)),
-        ("camvid", Row("autoencoder, CamVid", "gss", {})),
-        ("camvid", Row("autoencoder with FT-W, CamVid", "gss", FT_W)),
+        ("toyscapes", Row("gss, Toyscapes", "gss", {})),
+        ("toyscapes", Row("gss-patch, Toyscapes", "gss", PATCH)),
+        ("toyscapes", Row("gss-ft-w, Toyscapes", "gss", FT_W)),
+        ("camvid", Row("gss-patch, CamVid", "gss", PATCH)),
+        ("camvid", Row("gss, CamVid", "gss", {})),
+        ("camvid", Row("gss-ft-w, CamVid", "gss", FT_W)),
     ]
     lines = [["", "bound", "tokens right", "pixels decoded to the label's class", "final", "auxiliary head"]]
     parts = [("miou", "codec_bound"), ("share", "token_accuracy"), ("share", "decoded_accuracy")]
@@ -348,7 +348,7 @@ def calibration(select: Select) -> list[list[str]]:
         Row("the same, class-balanced votes", "segsort", SEGSORT, ("balanced vote",)),
         Row("the same, dense scores", "segsort", SEGSORT, ("dense",)),
         AGMM_ROW,
-        Row("GSS, autoencoder", "gss", {}),
+        Row("gss", "gss", {}),
         Row("the same, soft decode", "gss", {}, ("soft",)),
         Row("its auxiliary head", "gss", {}, ("auxiliary",)),
         PATCHES_ROW,

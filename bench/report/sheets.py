@@ -18,6 +18,7 @@ from bench.model import weights as models
 from bench.model.predictor import ImagePrediction, Predictor
 from bench.plugins import registry
 from bench.records.ledger import ledger, parts
+from bench.records.naming import Variant
 from bench.records.store import Store
 from bench.report import panels, pictures
 from bench.report.leaderboard.model import slug
@@ -143,8 +144,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """That of the method."""
-        return self.record.config.method_name
+        """As tables call it."""
+        return Variant.of(self.record.config, self.record.configuration).called()
 
     def scored(self, store: Store, protocol: type[Protocol], target: str) -> Scored | None:
         """What each image is worth, as far as the run has statistics of them."""
