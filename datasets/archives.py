@@ -11,14 +11,14 @@ import io
 import os
 import stat
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 from zipfile import ZipFile, ZipInfo
 
 from datasets.errors import DataError
-from datasets.integrity import reason
 
 if TYPE_CHECKING:
     from pathlib import Path as _Path
@@ -44,7 +44,7 @@ def _opened(archive: _Zip, process: int) -> ZipFile:
         return ZipFile(archive.path)
     except Exception as error:
         raise DataError(
-            f"{archive.path} is no whole zip ({reason(error)}); fetch it again, or remove it if its files are unpacked"
+            f"{archive.path} is no whole zip ({error}); fetch it again, or remove it if its files are unpacked"
         ) from error
 
 
@@ -173,17 +173,30 @@ class ArchivedPath(_Path):
 
     def open(self, mode: str = "r", buffering: int = -1, *text: Any, **options: Any) -> Any:
         """Open a file, one in a zip for reading; raises DataError if that is damaged there."""
-        found = None if {*mode} & {*"wxa+"} or os.path.lexists(self) else self._file()
-        if found is None:
+        stream = None if {*mode} & {*"wxa+"} else self.stream()
+        if stream is None:
             return super().open(mode, buffering, *text, **options)
-        archive, info = found
+        with self._reading(), stream:
+            content = io.BytesIO(stream.read())
+        return content if "b" in mode else io.TextIOWrapper(content, *text, **options)
+
+    def stream(self) -> IO[bytes] | None:
+        """The file in a zip, decompressed no further than it is read; None for what is on disk or not there."""
+        if os.path.lexists(self) or (found := self._file()) is None:
+            return None
+        with self._reading():
+            return found[0].of_this_process().open(found[1])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raises DataError for what goes wrong meanwhile: zipfile and its decompressors raise many things on damage."""
         try:
-            content = io.BytesIO(archive.of_this_process().read(info))
+            yield
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"{self} cannot be read from {archive.path} ({reason(error)}); fetch that again") from error
-        return content if "b" in mode else io.TextIOWrapper(content, *text, **options)
+            where = next((found[0].path for found in [self._file()] if found), "its zip")
+            raise DataError(f"{self} cannot be read from {where} ({error}); fetch that again") from error
 
     def __reduce__(self) -> Any:
         return _restored, (str(self), *(str(home) for home, _ in self._places()))

@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from datasets.archives import ArchivedPath
+
 DECODING_ERRORS = (
     OSError,
     ValueError,
@@ -45,6 +47,9 @@ def check_image(path: Path) -> tuple[int, int]:
     Raises one of ``DECODING_ERRORS`` if the file is absent, empty, no image or cut off. What lies between
     header and end is not read, so damage there only shows on decoding.
     """
+    if isinstance(path, ArchivedPath) and (stream := path.stream()) is not None:
+        with stream, Image.open(stream) as image:
+            return image.size  # a zip is read from its end, and what is in it has hashes, compared on decoding
     with path.open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         if length == 0:
