@@ -163,7 +163,7 @@ class Recipe(Part):
         None,
         exclude_if=lambda value: value is None,  # runs of before it was there keep their ids
         description="images of a rank that pass at once, over which gradients add up to the batch's; auto: the most "
-        "that memory holds; none: all",
+        "that memory holds; none: all of them",
     )
     precision: Literal["32", "bf16-mixed", "16-mixed"] = Field("32", description="arithmetic of the network")
     class_balanced: bool = Field(

@@ -46,6 +46,12 @@ SETTINGS: list[tuple[str, ...]] = [
     ("recipe.workers=-1", "recipe.workers"),
     (f"recipe.checkpoint_every={10**30}", "recipe.checkpoint_every", "less than or equal to"),
     (f"recipe.log_every={10**30}", "recipe.log_every", "less than or equal to"),
+    ("recipe.micro_batch=0", "recipe.micro_batch", "from 1 to 4096"),
+    ("recipe.micro_batch=1.5", "recipe.micro_batch", "from 1 to 4096"),
+    ("recipe.micro_batch=[1]", "recipe.micro_batch"),
+    ("recipe.micro_batch=all", "recipe.micro_batch", "auto"),
+    ("recipe.micro_batch=3", "recipe.micro_batch", "divisor of 2"),
+    ("recipe.micro_batch=16", "recipe.micro_batch", "divisor of 2"),
     ("recipe.precision=64", "recipe.precision"),
     ("recipe.precision=16-mixed", "recipe.precision", "GPU"),
     ("recipe.precision=16-mixed,bf16-mixed", "recipe.precision", "GPU"),
@@ -312,6 +318,15 @@ COMMANDS: list[tuple[str, ...]] = [
     (f"{RUN} --plugin {{image}}", "image.png"),
     (f"{RUN} --plugin {{text}}", "text.toml"),
     ("run --method softmax --dataset road_anomaly", "road_anomaly"),
+    ("profile softmax", "--dataset"),
+    ("profile ''", "no method or run ''"),
+    ("profile softmaz --dataset toyscapes_mini", "did you mean softmax"),
+    ("profile softmax --dataset nothing", "unknown data set"),
+    ("profile softmax --dataset road_anomaly", "no training split"),
+    ("profile softmax --dataset toyscapes_mini --set recipe.batch_size=2,4", "one configuration"),
+    ("profile softmax --dataset toyscapes_mini --steps 0", "--steps"),
+    ("profile softmax --dataset toyscapes_mini --out {image}", "--out"),
+    ("profile {run} --dataset toyscapes_mini", "leave out --dataset"),
     ("evaluate ''", "'' is not in"),
     ("evaluate .", "'.' is not in"),
     ("evaluate /", "'/' is not in"),
@@ -551,7 +566,7 @@ def invoke(arguments: list[str], places: Places) -> Result:
     """``bench`` with the places of results and data where the command takes them and the line names no others."""
     defaults = {"--results": places["results"], "--data-root": places["data"], "--device": "cpu"}
     takes = {
-        "run": defaults, "evaluate": defaults, "explain": defaults, "sample": defaults,
+        "run": defaults, "evaluate": defaults, "explain": defaults, "sample": defaults, "profile": defaults,
         "predict": ("--results", "--device"), "pictures": ("--data-root",), "show": ("--results",),
     }  # fmt: skip
     wanted = [name for name in takes.get(arguments[0], ()) if name not in arguments]
