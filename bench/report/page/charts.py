@@ -186,7 +186,7 @@ def of_runs(frame: pd.DataFrame) -> Iterator[Chart]:
     """
     with suppress(UserError):  # no two runs differ in the number of steps alone
         for panel in curves.build_of(frame, "recipe.steps"):
-            short = _short([line.method for line in panel.lines])
+            short = _short([line.label.partition(" (")[0] for line in panel.lines])
             lines = tuple(replace(line, label=name) for line, name in zip(panel.lines, short))
             named = tuple(f"{name}: {line.label}" for name, line in zip(short, panel.lines) if name != line.label)
             figure = curves.drawing([replace(panel, lines=lines)])
@@ -194,12 +194,9 @@ def of_runs(frame: pd.DataFrame) -> Iterator[Chart]:
     yield from _speeds(frame)
 
 
-def _short(methods: Sequence[str]) -> list[str]:
-    """The methods, numbered where they are several times there."""
-    return [
-        f"{method} {methods[: i + 1].count(method)}" if methods.count(method) > 1 else method
-        for i, method in enumerate(methods)
-    ]
+def _short(names: Sequence[str]) -> list[str]:
+    """The short names, numbered where they are several times there."""
+    return [f"{name} {names[: i + 1].count(name)}" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _speeds(frame: pd.DataFrame) -> Iterator[Chart]:

@@ -101,6 +101,25 @@ def test_speed_and_steps_are_drawn_where_runs_have_them(records):
     assert [chart.title for chart in charts.of_runs(ledger(records))] == []
 
 
+def test_lines_over_steps_are_called_as_in_tables_and_what_that_leaves_out_stands_below():
+    bench = Bench()
+    records = [
+        bench.record("gmmseg", miou=0.5, config=config, recipe={"steps": steps}).model_copy(
+            update={"configuration": name}
+        )
+        for config, name in (
+            ({"preset": "paper"}, "gmmseg (preset=paper)"),
+            ({"components": 3}, "gmmseg (components=3)"),
+            ({"components": 5}, "gmmseg"),
+        )
+        for steps in (10, 20)
+    ]
+    (chart, *_) = charts.of_runs(ledger(records))
+    for name in ("gmmseg-paper", "gmmseg 1", "gmmseg 2"):
+        assert f">{name}<" in chart.figure
+    assert chart.notes == ("gmmseg 1: gmmseg (components=3)", "gmmseg 2: gmmseg (components=5)")
+
+
 def test_every_figure_of_the_page_takes_its_text_from_the_page(tables, records):
     figures = re.findall(r"<svg.*?</svg>", page(tables, records), re.DOTALL)
     assert figures
