@@ -54,13 +54,23 @@ class Variant:
         settings, partial = {**config.method, **files, **regions}, config.data.allow_partial
         features = "" if config.features is None else config.features.name
         keys = tuple(flat(settings))
-        words = tuple(_WORD.findall(configuration.partition(" on ")[0]))
+        words = _words(configuration)
         return cls(config.method_name, config.method_version, canonical(settings), keys, partial, features, words)
 
     def called(self, parts: str = "") -> str:
         """The short name with the ``parts`` of its settings that tell it, and what else a row must not leave out."""
         label = "-".join([self.method, *self.words]) + (f" ({parts})" if parts else "")
-        return label + (f" on {self.features}" if self.features else "") + PARTIAL * self.partial
+        return label + (f" on {short(self.features)}" if self.features else "") + PARTIAL * self.partial
+
+
+def short(configuration: str) -> str:
+    """The short name of what a record calls ``configuration``, which has no features of another run."""
+    names = [configuration.partition(" ")[0], *_words(configuration)]
+    return "-".join(names) + PARTIAL * configuration.endswith(PARTIAL)
+
+
+def _words(configuration: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(configuration.partition(" on ")[0]))
 
 
 def name(config: RunConfig) -> str:
@@ -109,8 +119,9 @@ def named(variants: Iterable[Variant]) -> Naming:
     naming = Naming({}, [])
     for name, members in by_name.items():
         settings = {v: flat(json.loads(v.config)) for v in members}
-        if len({v.version for v in members}) > 1:
-            settings = {v: {"version": v.version, **found} for v, found in settings.items()}
+        for key in ("version", "features"):
+            if len({getattr(v, key) for v in members}) > 1:
+                settings = {v: {key: getattr(v, key), **found} for v, found in settings.items()}
         keys = list(dict.fromkeys(k for v in members for k in ("version", *v.keys, *settings[v])))
         varying = [k for k in keys if len({_text_of(found, k) for found in settings.values()}) > 1]
         many = len(varying) > NAMED_SETTINGS

@@ -3,6 +3,7 @@
 import pytest
 
 from bench.config import tables as config
+from bench.config.tables import FeatureSource
 from bench.plugins import registry
 from bench.records.naming import Variant, name, named
 
@@ -72,3 +73,16 @@ def test_settings_stand_in_brackets_only_where_two_would_be_called_alike():
     configs = [made("gss", codec="patch", samples=samples) for samples in (2, 3)] + [made("gss", samples=3)]
     variants = [Variant.of(config, name(config)) for config in configs]
     assert {*named(variants).label.values()} == {"gss-patch (samples=2)", "gss-patch (samples=3)", "gss"}
+
+
+def test_read_outs_are_called_by_the_short_name_of_the_network_and_in_full_where_two_would_be_called_alike():
+    def fitted(*settings):
+        names = [f"gss (codec=patch, samples={count})" for count in settings]
+        configs = [
+            made("linear").model_copy(update={"features": FeatureSource(run="r", name=text, hash="0" * 64)})
+            for text in names
+        ]
+        return [*named(Variant.of(config, name(config)) for config in configs).label.values()]
+
+    assert fitted(0) == ["linear on gss-patch"]
+    assert fitted(0, 2) == [f"linear (features=gss (codec=patch, samples={count})) on gss-patch" for count in (0, 2)]
