@@ -47,17 +47,17 @@ def goodness(table: Floats, higher: bool) -> Floats:
 
 
 def of_classes(table: Table) -> Iterator[HeatMap]:
-    """IoU of each class on each target, means over seeds; of tables of one protocol."""
+    """IoU of each class (rows: there may be many) on each target, means over seeds; of tables of one protocol."""
     told = metric("iou", table.protocol)
     for target in dict.fromkeys(column.target for column in table.columns if column.target):
         rows = [row for row in table.rows if target in row.per_class]
         classes = list(dict.fromkeys(name for row in rows for name in row.per_class[target]))
         means = [
-            [cell.mean if (cell := row.per_class[target].get(name)) and cell.n else np.nan for name in classes]
-            for row in rows
+            [cell.mean if (cell := row.per_class[target].get(name)) and cell.n else np.nan for row in rows]
+            for name in classes
         ]
         if np.isfinite(means).any():
-            yield HeatMap.of(f"IoU (%) on {target}", "Method", classes, [*map(label, rows)], np.array(means), told)
+            yield HeatMap.of(f"IoU (%) on {target}", "Class", [*map(label, rows)], classes, np.array(means), told)
 
 
 # Features by read-outs

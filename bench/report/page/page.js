@@ -11,7 +11,7 @@
   const views = all(".view");
   if (!views.length) return;
   const tables = all("section.table").map((section) => {
-    const found = all("table:not(.published)", section);
+    const found = all("table:not(.published, .heat)", section);
     return { section, all: found, main: found[0], rows: found.map((table) => [...table.tBodies[0].rows]) };
   });
   let params = new URLSearchParams();

@@ -231,3 +231,12 @@ def test_print_shows_all_columns_within_the_page(visit):
     widths = tab.locator("table:visible").evaluate_all("found => found.map((table) => table.scrollWidth)")
     assert len(widths) > 1
     assert max(widths) <= 1030
+
+
+def test_numbers_of_classes_stay_as_they_are_while_their_table_is_sorted_and_filtered(visit):
+    tab = visit("#?filter=softmax")
+    heading(tab, "Method").click()
+    tab.locator("summary:visible", has_text="Numbers of each class").first.click()
+    numbers = tab.locator("table.heat:visible").first
+    assert numbers.locator("tbody th:visible").all_inner_texts() == ["road", "traffic sign"]
+    assert "undefined" not in numbers.inner_text()
