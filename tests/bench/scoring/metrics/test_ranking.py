@@ -170,13 +170,17 @@ def test_shards_and_order_change_nothing(seed, cut, order):
     np.testing.assert_array_equal(negatives.histogram.counts[np.argsort(order)], whole.histogram.counts)
 
 
-@pytest.mark.parametrize(("chunk", "block", "compact"), [(64, 1 << 19, 1 << 21), (700, 16, 50), (1 << 20, 7, 1)])
-def test_memory_bounds_change_nothing(monkeypatch, chunk, block, compact):
+@pytest.mark.parametrize(
+    ("chunk", "block", "compact", "pending"),
+    [(64, 1 << 19, 1 << 21, 4), (700, 16, 50, 0), (1 << 20, 7, 1, 1), (50, 16, 50, 1000)],
+)
+def test_memory_bounds_change_nothing(monkeypatch, chunk, block, compact, pending):
     images = split(4, ties=30)
     expected = both_passes(images)
     monkeypatch.setattr(ranking, "_CHUNK", chunk)
     monkeypatch.setattr(ranking, "_LEVEL_BLOCK", block)
     monkeypatch.setattr(ranking, "_COMPACT_AT", compact)
+    monkeypatch.setattr(ranking, "_PENDING_PER_LEVEL", pending)
     found = both_passes(images)
     assert found.result() == expected.result()
     np.testing.assert_array_equal(found.histogram.counts, expected.histogram.counts)
