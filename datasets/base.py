@@ -144,6 +144,12 @@ def list_files(folder: Path, *suffixes: str) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith("."))
 
 
+def mirrored(folder: Path, *suffixes: str) -> list[Item]:
+    """The images of a mirror, in ``images`` or as SynBoost has them in ``original``, each with ``labels/NAME.png``."""
+    images = next((folder / name for name in ("images", "original") if (folder / name).is_dir()), folder / "images")
+    return [Item(p.stem, p, folder / "labels" / f"{p.stem}.png") for p in list_files(images, *suffixes)]
+
+
 class Dataset(ABC):
     """A dataset plugin: subclass it in one file. ``name`` is also its folder under the data root."""
 

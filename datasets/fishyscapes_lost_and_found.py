@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from datasets.base import Dataset, Item, Split, list_files
+from datasets.base import Dataset, Item, Split, list_files, mirrored
 from datasets.class_sets import ANOMALY
 
 
@@ -38,7 +38,7 @@ class FishyscapesLostAndFound(Dataset):
     layout = (
         "fishyscapes_lostandfound/NNNN_FRAME_labels.png with "
         "leftImg8bit/{train,test}/SCENE/FRAME_leftImg8bit.png (also inside lostandfound/, or in the folder of "
-        "lost_and_found), or the mirror images/N.jpg with labels/N.png"
+        "lost_and_found), or a mirror images/N.jpg (or original/N.png) with labels/N.png"
     )
     archives: ClassVar = {
         "fishyscapes_lostandfound.zip": "0d3bf7c0ec38bd50b84f3d8aaa4b2e26",
@@ -51,18 +51,14 @@ class FishyscapesLostAndFound(Dataset):
         masks = list_files(self.folder / "fishyscapes_lostandfound", "_labels.png")
         if masks:
             return self._official(masks)
-        return [
-            Item(image.stem, image, self.folder / "labels" / f"{image.stem}.png")
-            for image in list_files(self.folder / "images", ".jpg", ".png")
-        ]
+        return mirrored(self.folder, ".jpg", ".png")
 
     def remarks(self) -> list[str]:
         """Whether this is the mirror."""
         if self.items[0].label.name.endswith("_labels.png"):
             return []
-        return [
-            "the mirror, not the official archives: it numbers the 100 frames in another order, and has JPEGs of them"
-        ]
+        numbered = ": it numbers the 100 frames in another order, and has JPEGs of them"
+        return [f"the mirror, not the official archives{numbered * (self.items[0].image.parent.name == 'images')}"]
 
     def _official(self, masks: list[Path]) -> list[Item]:
         places = (self.folder / "lostandfound", self.folder, self.beside("lost_and_found"))

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from datasets.base import Dataset, Item, Split, list_files
+from datasets.base import Dataset, Item, Split, list_files, mirrored
 from datasets.class_sets import ANOMALY
 from datasets.conversion import Conversion, png
 from datasets.integrity import DECODING_ERRORS, check_image
@@ -49,7 +49,7 @@ class FishyscapesStatic(Dataset):
     layout = (
         "fs_val_vN/{NNNN_FRAME_rgb.npz, NNNN_FRAME_labels.png}, N being the version, or both without that folder, with "
         "leftImg8bit/val/CITY/FRAME_leftImg8bit.png here or in the folder of cityscapes, or images/NNNN_FRAME.png with "
-        "labels/NNNN_FRAME.png, which `bench data prepare` makes of these"
+        "labels/NNNN_FRAME.png, which `bench data prepare` makes of these (in a mirror original/ with labels/)"
     )
     archives: ClassVar = {"fs_val_v3.zip": "0dc11db9e57088c5bb18de4c55a53f3a"}
     citation = "Blum, Sarlin, Nieto, Siegwart, Cadena: The Fishyscapes benchmark. IJCV 129, 2021"
@@ -59,9 +59,8 @@ class FishyscapesStatic(Dataset):
 
         An overlay without its frame names the frame as the image that is missing.
         """
-        if (self.folder / SUMS).is_dir():
-            sums = list_files(self.folder / SUMS, ".png")
-            return [Item(p.stem, p, self.folder / "labels" / p.name) for p in sums]
+        if sums := mirrored(self.folder, ".png"):
+            return sums
         inner = self.folder / f"fs_val_v{self.version}"
         items = []
         for overlay in list_files(inner if inner.is_dir() else self.folder, "_rgb.npz"):
@@ -71,7 +70,7 @@ class FishyscapesStatic(Dataset):
 
     def conversions(self) -> list[Conversion]:
         """The sums of frames and overlays, for which Cityscapes is then needed no more, and their labels."""
-        if (self.folder / SUMS).is_dir():
+        if self.items[0].image.suffix == ".png":
             return []
         labels = {f"{item.id}.png": item.label.read_bytes for item in self.items}
         sums = {f"{item.id}.png": partial(self._sum, item) for item in self.items}

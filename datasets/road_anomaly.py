@@ -13,10 +13,11 @@ anomalies (animals, vehicles of rare kinds) belong to classes of some label sets
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from datasets.base import DataError, Dataset, Item, Split, list_files
+from datasets.base import DataError, Dataset, Item, Split, list_files, mirrored
 from datasets.class_sets import ANOMALY
 
 
@@ -34,7 +35,7 @@ class RoadAnomaly(Dataset):
     licence = "research use; credits of the images in the archive"
     layout = (
         "frame_list.json with frames/NAME.jpg and frames/NAME.labels/labels_semantic.png, directly or inside "
-        "RoadAnomaly_jpg/, or the mirror images/N.jpg with labels/N.png"
+        "RoadAnomaly_jpg/, or a mirror images/N.jpg (or original/N.png) with labels/N.png"
     )
     citation = "Lis, Nakka, Fua, Salzmann: Detecting the unexpected via image resynthesis. ICCV 2019"
     anomaly_ids: ClassVar = {0: 0, 2: 1}
@@ -47,10 +48,12 @@ class RoadAnomaly(Dataset):
                     Item(Path(frame).stem, base / "frames" / frame, self._official_label(base, frame))
                     for frame in self._frames(base)
                 ]
-        return [
-            Item(image.stem, image, self.folder / "labels" / f"{image.stem}.png")
-            for image in list_files(self.folder / "images", ".jpg", ".png", ".webp")
-        ]
+        return mirrored(self.folder, ".jpg", ".png", ".webp")
+
+    def label_ids(self) -> Mapping[int, int]:
+        """Of the archive, and of SynBoost's mirror, in which 1 is anomalous."""
+        rewritten = bool(self.items) and self.items[0].image.parent.name == "original"
+        return {0: 0, 1: 1} if rewritten else self.anomaly_ids
 
     def remarks(self) -> list[str]:
         """Whether this is the mirror."""

@@ -102,6 +102,13 @@ def road_anomaly_mirror(root: Path) -> None:
         grey(root / "road_anomaly" / "labels" / f"{number}.png", [0, 2], number)
 
 
+def original(root: Path, name: str, ids: Iterable[int]) -> None:
+    """SynBoost's layout, which other code on anomalies shares."""
+    for number, frame in enumerate(("0000_frankfurt_000000_000294", "0001_lindau_000001_000019")):
+        photo(root / name / "original" / f"{frame}.png", number)
+        grey(root / name / "labels" / f"{frame}.png", ids, number)
+
+
 def road_obstacle_21_official(root: Path, inner: str) -> None:
     base = root / "road_obstacle_21" / inner
     for number in (1, 2, 19):
@@ -594,6 +601,7 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "archive": lambda r: road_anomaly_official(r, "RoadAnomaly_jpg"),
         "direct": lambda r: road_anomaly_official(r, ""),
         "mirror": road_anomaly_mirror,
+        "original": lambda r: original(r, "road_anomaly", [0, 1]),
     },
     "road_obstacle_21": {
         "archive": lambda r: road_obstacle_21_official(r, "dataset_ObstacleTrack"),
@@ -604,6 +612,7 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "direct": lambda r: fishyscapes_official(r, ""),
         "nested": lambda r: fishyscapes_official(r, "lostandfound"),
         "mirror": fishyscapes_mirror,
+        "original": lambda r: original(r, "fishyscapes_lost_and_found", [0, 1, 255]),
     },
     "cityscapes": {
         "labelIds": lambda r: cityscapes(r, train_ids=False),
@@ -652,6 +661,7 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         for name in ("pascal_context", "pascal_context_60")
     },
     "fishyscapes_static": {
+        "original": lambda r: original(r, "fishyscapes_static", [0, 1, 255]),
         "archive": lambda r: fishyscapes_static(r, "fs_val_v3", "cityscapes"),
         "direct": lambda r: fishyscapes_static(r, "", "fishyscapes_static"),
     },

@@ -61,3 +61,9 @@ def test_real_photographs():
     assert len(data) == 60
     assert set(decode_all(data, (720, 1280))) == {0, 1}
     assert all((data.label(i) == 1).any() for i in range(len(data)))
+
+
+def test_one_is_anomalous_in_the_mirror_that_rewrites_labels(tmp_path):
+    MINIATURES["road_anomaly"]["original"](tmp_path)
+    data = RoadAnomaly(tmp_path, "test", allow_partial=True)
+    assert torch.equal(data.label(0), torch.from_numpy(ids_map([0, 1], 0)).long())
