@@ -60,7 +60,7 @@ class _Archives:
         found: dict[str, tuple[_Zip, ZipInfo]] = {}
         for archive in self.zips:
             for info in archive.of_this_process().infolist():
-                if not info.is_dir():
+                if not {"", ".", ".."} & {*info.filename.split("/")}:  # no folder, and nothing outside
                     found.setdefault(info.filename, (archive, info))
         return found
 
@@ -81,16 +81,22 @@ _ARCHIVES: dict[str, _Archives] = {}
 """By folder, of those with zips that this process has met."""
 
 
+@lru_cache(maxsize=256)
+def _zips_in(folder: str, changed: int) -> list[str]:
+    """The zips in a folder that was ``changed`` then: data sets ask for every image."""
+    with os.scandir(folder) as entries:
+        return sorted(e.path for e in entries if e.name.lower().endswith(".zip") and e.name[0] != "." and e.is_file())
+
+
 def unpacked(folder: Path) -> Path:
     """``folder`` as if the zips in it were unpacked there; itself where there are none."""
     try:
-        with os.scandir(folder) as entries:
-            found = [e for e in entries if e.name.lower().endswith(".zip") and e.name[0] != "." and e.is_file()]
+        found = _zips_in(str(folder), os.stat(folder).st_mtime_ns)
+        zips = tuple(_Zip(path, (now := os.stat(path)).st_size, now.st_mtime_ns) for path in found)
     except OSError:
-        return folder
-    zips = tuple(sorted(_Zip(e.path, e.stat().st_size, e.stat().st_mtime_ns) for e in found))
+        zips = ()
     if not zips:
-        return Path(folder)
+        return folder
     if str(folder) not in _ARCHIVES or _ARCHIVES[str(folder)].zips != zips:
         _ARCHIVES[str(folder)] = _Archives(zips)
     return ArchivedPath(folder)
@@ -169,7 +175,8 @@ class ArchivedPath(_Path):
         """The same, and below all folders below."""
         yield from self.glob(pattern)
         for path in self.iterdir() if self.is_dir() else ():
-            yield from path.rglob(pattern)
+            if not path.is_symlink():  # as Path.rglob has it: links may lead in circles
+                yield from path.rglob(pattern)
 
     def open(self, mode: str = "r", buffering: int = -1, *text: Any, **options: Any) -> Any:
         """Open a file, one in a zip for reading; raises DataError if that is damaged there."""

@@ -142,6 +142,33 @@ def test_a_path_in_a_zip_answers_like_a_path(tmp_path):
             act()
 
 
+def test_what_a_zip_has_outside_of_its_folder_is_not_there(tmp_path):
+    (tmp_path / "secret.txt").write_text("mine")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        for name in ("../secret.txt", "/etc/a.txt", "images/../../b.txt", "images//c.txt", "images/d.txt"):
+            archive.writestr(name, "theirs")
+    found = unpacked(folder)
+    assert [p.relative_to(folder).as_posix() for p in found.rglob("*.txt")] == ["images/d.txt"]
+    assert (found / ".." / "secret.txt").read_text() == "mine"
+
+
+def test_links_that_lead_in_circles_end(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("images/a.txt", "x")
+    (tmp_path / "round").symlink_to(tmp_path, target_is_directory=True)
+    assert [p.name for p in unpacked(tmp_path).rglob("*.txt")] == ["a.txt"]
+
+
+def test_a_zip_that_arrives_later_is_seen(tmp_path):
+    assert not isinstance(unpacked(tmp_path), ArchivedPath)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "x")
+    os.utime(tmp_path, ns=(0, tmp_path.stat().st_mtime_ns + 10**9))  # clocks of file systems are coarse
+    assert (unpacked(tmp_path) / "a.txt").is_file()
+
+
 def test_a_zip_that_is_exchanged_is_read_anew(tmp_path):
     for text in ("first", "second, longer"):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
