@@ -124,6 +124,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("codec_hash", torch.zeros(32, dtype=torch.uint8))
         self.register_buffer("codec_quality", torch.full((len(QUALITY),), UNDEFINED))
+        self._steps_taken = 0  # ``step`` where no one waits for a device to tell it
         self._fill_from = math.inf
 
     def train(self, mode: bool = True) -> GSS:
@@ -175,6 +176,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
                 f"{_short(self.codec_hash)}: restore the labels that it was fitted on, or use --force to start over"
             )
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        self._steps_taken = int(self.step)
         if told is not None and told.any() and not torch.equal(told.cpu(), _hash_bytes(self.codec.fingerprint())):
             raise MethodError(
                 f"the codec in the checkpoint is not {_short(told)}, for which its prior was trained: the checkpoint "
@@ -212,7 +214,8 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
 
     def after_step(self, observed: Sequence[None], context: Context) -> None:
         """Count steps, for the moment from which void pixels are filled by the auxiliary head."""
-        self.step.fill_(context.step + 1)
+        self._steps_taken = context.step + 1
+        self.step.fill_(self._steps_taken)
 
     def predict(self, images: Tensor) -> Prediction:
         """Log-posteriors (B, C, H, W) and anomaly maps for ``images`` (B, 3, H, W)."""
@@ -349,7 +352,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
         """A class at every pixel of ``labels`` (B, H, W), and which cells count, given auxiliary logits ``classes``."""
         void = labels >= len(self.classes)
         share = void_share(void, self.codec.stride)
-        if self.config.pseudo_fill and self.step >= self._fill_from:
+        if self.config.pseudo_fill and self._steps_taken >= self._fill_from:
             guessed = fill_with_classes(labels, void, classes.argmax(dim=1), self.prior.head.stride)
             return Target(guessed, share < 1)
         return Target(fill_void(labels), share <= self.config.void_fraction)

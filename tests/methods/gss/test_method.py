@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -182,11 +183,14 @@ def test_after_the_warm_up_void_takes_the_auxiliary_heads_class(prepared):
     says_three = torch.zeros(1, 4, 2, 2)
     says_three[:, 3] = 1
     for step, one_is_enough in ((contract.STEPS // 2 - 1, False), (contract.STEPS // 2, True)):
-        method.step.fill_(step)
-        filled, counted = method._target(labels, says_three)
-        assert counted.tolist() == [[[False, True], [one_is_enough, True]]]
-        assert filled[0, 4, 0] == (3 if one_is_enough else 1)
-        assert filled[0, 7, 3] == 1
+        method.after_step([], SimpleNamespace(step=step - 1))
+        resumed = prepared(codec="patch", fill_after=0.5)
+        resumed.load_state_dict(method.state_dict())
+        for one in (method, resumed):
+            filled, counted = one._target(labels, says_three)
+            assert counted.tolist() == [[[False, True], [one_is_enough, True]]]
+            assert filled[0, 4, 0] == (3 if one_is_enough else 1)
+            assert filled[0, 7, 3] == 1
     never = prepared(codec="patch", fill_after=0.0, pseudo_fill=False)
     assert never._target(labels, says_three).labels[0, 4, 0] == 1
 
