@@ -38,10 +38,13 @@ LEAST_FREE = 5.0
 """Gigabytes: a grid of twenty runs with their models."""
 
 
+State = Literal["ok", "note", "problem"]
+
+
 class Finding(NamedTuple):
     """One line of ``bench doctor``."""
 
-    state: Literal["ok", "note", "problem"]
+    state: State
     what: str
     remedy: str = ""
 
@@ -125,7 +128,7 @@ def _data(roots: Roots) -> Iterator[Finding]:
 
 
 def _of_set(plugin: type[Dataset], roots: Roots) -> Finding:
-    """Whether all splits with labels can be opened."""
+    """Whether all splits with labels can be opened; no problem of what is read from another data set's files."""
     wrong = {}
     for split in plugin.splits:
         if split not in plugin.withheld:
@@ -138,6 +141,6 @@ def _of_set(plugin: type[Dataset], roots: Roots) -> Finding:
     split, why = next(iter(wrong.items()))
     whole = [name for name in plugin.splits if name not in wrong]
     has = f"has {', '.join(whole)}, not {', '.join(wrong)}" if whole else f"has none of {', '.join(wrong)}"
-    return Finding(
-        "problem", f"{plugin.name} {has} ({split}: {why})", f"bench data verify {plugin.name} names all that is wrong"
-    )
+    state: State = "note" if plugin.folder_name else "problem"
+    what, remedy = f"{plugin.name} {has} ({split}: {why})", f"bench data verify {plugin.name} names all that is wrong"
+    return Finding(state, what, remedy)
