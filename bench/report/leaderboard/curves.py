@@ -238,8 +238,8 @@ def _scored(frame: pd.DataFrame, protocol: str) -> pd.DataFrame:
     found = found[found["reading"] == ""]
     if not registry.protocols.get(protocol).on_source:
         return found
-    judged = found[found["headline"]].groupby("run")["target"].min()
-    return found[found["target"] == found["run"].map(judged).fillna("test")]
+    judged = found[found["headline"]].groupby("run")["target"].min().to_dict()
+    return found[found["target"] == [judged.get(run, "test") for run in found["run"]]]
 
 
 def _points(by_x: Mapping[str, pd.DataFrame]) -> tuple[Point, ...]:
