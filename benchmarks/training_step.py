@@ -2,6 +2,7 @@
 
 Whole steps: forward, losses, backward, optimiser and online estimation, without loading data. On a GPU it also counts
 how often a step waits for the device (each wait leaves the GPU idle while the next kernels are launched).
+``--network channels-last`` and ``--network compile`` add a row of every method on such a network.
 
 ``--profile METHOD`` prints instead which operators the time of that method's steps goes to, how often they are called,
 and on a GPU which lines wait for it.
@@ -15,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +56,20 @@ def make_batch(images: int, side: int, device: torch.device) -> Batch:
 class Trainer:
     """A method with its optimiser."""
 
-    def __init__(self, name: str, network: NetworkConfig, batch: Batch, precision: str, cache: Path) -> None:
+    def __init__(
+        self, name: str, network: NetworkConfig, batch: Batch, precision: str, cache: Path, form: str = ""
+    ) -> None:
         plugin = registry.methods.get(name)
         device = batch.images.device
         torch.manual_seed(0)
         settings = {**METHODS[name], **({"hidden": 128} if name == "gss" else {})}
         config = plugin.Config.model_validate(settings)
         self.method: Method = plugin(config, SegmentationNetwork(network), CITYSCAPES_19).to(device)
+        if form == "compile":
+            self.method.network.compile()
+        elif form == "channels-last":
+            self.method.network.to(memory_format=torch.channels_last)
+            batch = replace(batch, images=batch.images.contiguous(memory_format=torch.channels_last))
         self.batch, self.precision, self.step = batch, precision, 0
         self.context = Context(
             device=device, seed=0, steps=STEPS, step=0, collectives=Collectives(), cache=cache,
@@ -133,10 +142,15 @@ def main() -> None:
     parser.add_argument("--steps", default=5, type=int, help="timed at once")
     parser.add_argument("--rounds", default=3, type=int)
     parser.add_argument("--method", choices=tuple(METHODS), action="append", help="besides softmax; default: all")
+    parser.add_argument("--network", choices=("channels-last", "compile"), action="append", default=[])
     parser.add_argument("--profile", choices=tuple(METHODS), help="print this method's operators and no table")
     arguments = parser.parse_args()
     device = arguments.device
-    names = ["softmax", *(n for n in arguments.method or METHODS if n != "softmax")]
+    methods = ["softmax", *(n for n in arguments.method or METHODS if n != "softmax")]
+    forms = {
+        f"{name}, {form}".removesuffix(", "): (name, form) for name in methods for form in ("", *arguments.network)
+    }
+    names = list(forms)
     batch = make_batch(arguments.images, arguments.side, device)
     network = NetworkConfig(encoder=arguments.encoder)
     if arguments.profile:
@@ -156,7 +170,8 @@ def main() -> None:
         trainers = {}
         for name in names:
             held = torch.cuda.memory_allocated() if device.type == "cuda" else 0
-            trainer = trainers[name] = Trainer(name, network, batch, arguments.precision, Path(folder))
+            method, form = forms[name]
+            trainer = trainers[name] = Trainer(method, network, batch, arguments.precision, Path(folder), form)
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             for _ in range(arguments.steps):  # warms up
