@@ -113,7 +113,7 @@ def written(data_root, tmp_path_factory):
             "evaluate RUN --results RESULTS --data-root DATA --device cpu",
             At("bench.model.predictor.Predictor.__call__"),
         ),
-        (TERM, "predict RUN IMAGE --results RESULTS --out OUT --device cpu", At("bench.report.pictures.save")),
+        (TERM, "predict RUN IMAGE --results RESULTS --out OUT --device cpu", At("bench.common.files.write")),
         (
             INT,
             "explain RUN test/0000 --results RESULTS --data-root DATA --out OUT",
