@@ -17,7 +17,11 @@ from bench.common.errors import UserError
 from bench.common.text import visible
 from bench.records.ledger import TRAINING, parts
 from bench.report.comparing.bootstrap import Estimate
+from bench.report.comparing.diagrams import critical_difference
 from bench.report.comparing.rank_changes import RankChanges, rank_changes
+from bench.report.comparing.ranks import ranks
+from bench.report.comparing.results import Results
+from bench.report.comparing.show import ranks_text
 from bench.report.leaderboard import curves
 from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.comparison import Statistics
@@ -126,7 +130,7 @@ def _ends(cells: Sequence[Cell]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-# Protocols and targets
+# Protocols, data sets and targets
 
 
 def over_protocols(changes: RankChanges) -> Chart:
@@ -140,6 +144,12 @@ def over_protocols(changes: RankChanges) -> Chart:
     known = [f"{name} {tau:.2f}" for name, tau in changes.tau.items() if tau is not None and name != names[0]]
     note = f"Kendall's tau with the order under {names[0]}: {', '.join(known)}."
     return Chart("Ranks over protocols", drawing(changes.title, [Field(x, y, lines)]), (note,) if known else ())
+
+
+def over_data_sets(frame: pd.DataFrame) -> Iterator[Chart]:
+    """The critical-difference diagram of ``frame``, the ledger, where two data sets have three methods in common."""
+    if (found := ranks(Results.made(frame, lambda run, under: {}))) is not None:
+        yield Chart("Ranks over data sets", svg(critical_difference(found), "ranks"), (ranks_text(found),))
 
 
 def over_targets(table: Table) -> Markup:

@@ -19,6 +19,7 @@ from functools import cache
 from importlib import resources
 from itertools import accumulate
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
@@ -62,6 +63,8 @@ class View:
     title: str
     tables: list[tuple[str, Table, list[Chart], list[HeatMap]]] = field(default_factory=list)
     """Each with its anchor, its charts and the numbers of its classes."""
+    charts: list[Chart] = field(default_factory=list)
+    """Over several of the tables."""
 
 
 def page(
@@ -90,7 +93,7 @@ def page(
             claims=[*claims.claimed(tested)],
             count=claims.count(tested),
             icons=claims.ICONS,
-            views=_views(tables, statistics),
+            views=_views(tables, statistics, runs),
             charts=[*charts.of_runs(runs)],
             heat_maps=[*heat.of_read_outs(runs)],
             panels=(fitting := _fitting(panels)),
@@ -116,7 +119,7 @@ def _fitting(panels: Sequence[Panels]) -> list[Panels]:
     return [one for one, end in zip(panels, ends) if end <= _PICTURES]
 
 
-def _views(tables: Sequence[Table], statistics: Statistics | None) -> list[View]:
+def _views(tables: Sequence[Table], statistics: Statistics | None, runs: pd.DataFrame) -> list[View]:
     """The tables by what they are of: in their order, but what explains them last, and once."""
     found: dict[str, View] = {}
     taken: Counter[str] = Counter()
@@ -127,6 +130,8 @@ def _views(tables: Sequence[Table], statistics: Statistics | None) -> list[View]
         anchor = _anchor(table.slug or "table", taken)
         classes = [*heat.of_classes(table)] if name != OVERVIEW else []
         found[name].tables.append((anchor, layout.condensed(table), [*charts.of_table(table, statistics)], classes))
+    if OVERVIEW in found:
+        found[OVERVIEW].charts += charts.over_data_sets(runs)
     return [*found.values()]
 
 

@@ -232,3 +232,14 @@ def test_ranks_over_protocols_are_drawn_the_best_at_the_top_and_say_how_alike_th
     heights = {text.text: int(text.get("y")) for text in drawn.findall("text") if text.text in ("1", "2", "3")}
     assert heights["1"] < heights["2"] < heights["3"]
     assert chart.notes[0].startswith("Kendall's tau with the order under ")
+
+
+def test_mean_ranks_over_data_sets_stand_at_the_head_of_the_overview(records):
+    tables = build(records, lambda run_id, under: {}, View(), published="none")
+    text = page(tables, records)
+    (figure,) = re.findall(r"<summary>Ranks over data sets</summary>.*?</details>", text, re.DOTALL)
+    assert text.index("Overview</h2>") < text.index(figure) < text.index('<section class="table"')
+    for said in (">gmmseg 1.00<", ">segsort 2.00<", ">softmax 3.00<", "over 2 data sets (camvid, toyscapes)"):
+        assert said in figure
+    of_one = [record for record in records if record.config.data.name == "camvid"]
+    assert "Ranks over data sets" not in page(build(of_one, lambda run_id, under: {}, View()), of_one)
