@@ -7,7 +7,10 @@ import shutil
 
 import pytest
 
+from bench.report.leaderboard import build
 from bench.report.page import page
+from bench.schema.record import Training
+from tests.bench.report.leaderboard.conftest import Bench
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,13 +40,13 @@ def visit(browser, address):
     """Open the page at a place in it; what goes wrong there, or is asked for, fails the test."""
     contexts, troubles = [], []
 
-    def opened(place="", **options):
+    def opened(place="", at=address, **options):
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
         tab = contexts[-1].new_page()
         tab.on("console", lambda message: troubles.append(message.text))
         tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("request", lambda request: troubles.append(request.url) if request.url != address else None)
-        tab.goto(address + place)
+        tab.on("request", lambda request: troubles.append(request.url) if request.url != at else None)
+        tab.goto(at + place)
         return tab
 
     yield opened
@@ -241,3 +244,33 @@ def test_numbers_of_classes_stay_as_they_are_while_their_table_is_sorted_and_fil
     numbers = tab.locator("table.heat:visible").first
     assert numbers.locator("tbody th:visible").all_inner_texts() == ["road", "traffic sign"]
     assert "undefined" not in numbers.inner_text()
+
+
+def test_a_condensed_table_is_seen_in_a_browser_with_what_was_left_out_said_below(visit, tmp_path):
+    bench = Bench()
+    cost = {"steps": 10, "parameters": 4_220_000, "images_per_second": 3.0, "peak_memory_mb": 1600.0}
+    records = [
+        bench.record(
+            method, miou=miou, config=config, checkpoint_hash=digest, training=Training(seconds=seconds, **cost)
+        )
+        for method, miou, config, digest, seconds in (
+            ("gss", 0.5, {"samples": 1}, "a", 60.0),
+            ("gss", 0.5, {"samples": 2}, "a", 60.0),
+            ("softmax", 0.4, {}, "b", 90.0),
+        )
+    ]
+    path = tmp_path / "report.html"
+    path.write_text(page(build(records, bench.statistics, published="none", resamples=0), records), encoding="utf-8")
+    tab = visit(at=path.as_uri())
+    assert methods(tab) == ["gss (samples=1) = gss (samples=2)", "softmax"]
+    assert tab.locator("th.number:visible").all_inner_texts() == ["mIoU ↑", "Training (min)"]
+    heading(tab, "Training (min)").click()
+    heading(tab, "Training (min)").click()
+    assert methods(tab) == ["softmax", "gss (samples=1) = gss (samples=2)"]
+    said = "The same in all rows: Parameters (M) 4.22; Training images/s 3.0; Peak memory (MB) 1600."
+    assert tab.get_by_text(said).is_visible()
+    assert tab.locator("output").inner_text() == "2 of 2 rows"
+    tab.get_by_label("Filter rows").fill("samples=2")
+    assert methods(tab) == ["gss (samples=1) = gss (samples=2)"]
+    tab.locator("a.run:visible").click()
+    assert tab.locator("dialog pre").first.is_visible()
