@@ -40,8 +40,7 @@ class ADE20K(Dataset):
 
     def find(self) -> list[Item]:
         """List ``training`` or ``validation`` of the challenge's release."""
-        inner = self.folder / "ADEChallengeData2016"
-        base, part = (inner if inner.is_dir() else self.folder), _FOLDERS[self.split]
+        base, part = self.place("ADEChallengeData2016", ""), _FOLDERS[self.split]
         return [
             Item(image.stem, image, base / "annotations" / part / f"{image.stem}.png")
             for image in list_files(base / "images" / part, ".jpg")

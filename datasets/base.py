@@ -238,6 +238,10 @@ class Dataset(ABC):
         """``<root>/<name>``, where the official layout begins; zips in it count as unpacked there."""
         return unpacked(self.root / (self.folder_name or self.name))
 
+    def place(self, *places: str) -> Path:
+        """The first of ``places`` that is a folder below ``folder``, which is itself called "", else the last."""
+        return next((self.folder / p for p in places if (self.folder / p).is_dir()), self.folder / places[-1])
+
     def beside(self, name: str) -> Path:
         """The folder of another data set, the files of which this one uses: in whichever root has it."""
         return unpacked(next((root / name for root in self.roots if (root / name).is_dir()), self.root / name))

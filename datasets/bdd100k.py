@@ -44,8 +44,7 @@ class BDD100K(Dataset):
 
     def frames(self, part: str) -> list[Item]:
         """The frames of a part of the release, in the later layout if it is there, else in the first."""
-        inner = self.folder / "bdd100k"
-        base = inner if inner.is_dir() else self.folder
+        base = self.place("bdd100k", "")
         images, labels, ending = base / "images/10k", base / "labels/sem_seg/masks", ".png"
         if not images.is_dir():
             images, labels, ending = base / "seg/images", base / "seg/labels", "_train_id.png"

@@ -81,7 +81,3 @@ class CityscapesLabels(Dataset):
         if self._train_ids:
             return {**{i: i for i in range(len(self.classes))}, IGNORE: IGNORE}
         return self.raw_ids
-
-    def place(self, *places: str) -> Path:
-        """The first of ``places`` that is a folder below the data set's own, else the last."""
-        return next((self.folder / p for p in places if (self.folder / p).is_dir()), self.folder / places[-1])

@@ -61,9 +61,8 @@ class FishyscapesStatic(Dataset):
         """
         if sums := mirrored(self.folder, ".png"):
             return sums
-        inner = self.folder / f"fs_val_v{self.version}"
         items = []
-        for overlay in list_files(inner if inner.is_dir() else self.folder, "_rgb.npz"):
+        for overlay in list_files(self.place(f"fs_val_v{self.version}", ""), "_rgb.npz"):
             name, frame = overlay.name.removesuffix("_rgb.npz"), self._frame(overlay)
             items.append(Item(name, overlay if frame.is_file() else frame, overlay.with_name(f"{name}_labels.png")))
         return items

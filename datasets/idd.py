@@ -69,8 +69,7 @@ class IDD(Dataset):
     @property
     def base(self) -> Path:
         """The folder that holds ``leftImg8bit``."""
-        inner = self.folder / "IDD_Segmentation"
-        return inner if inner.is_dir() else self.folder
+        return self.place("IDD_Segmentation", "")
 
     def find(self) -> list[Item]:
         """List the images of every drive with the one kind of label files that most of them have.

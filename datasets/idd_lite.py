@@ -47,8 +47,7 @@ class IDDLite(Dataset):
     def find(self) -> list[Item]:
         """List the images of every sequence; ids are ``SEQUENCE/ID``, since frame numbers recur across
         sequences."""
-        inner = self.folder / "idd20k_lite"
-        base = inner if inner.is_dir() else self.folder
+        base = self.place("idd20k_lite", "")
         items = []
         for image in sorted((base / "leftImg8bit" / self.split).glob("*/*_image.jpg")):
             sequence, frame = image.parent.name, image.name.removesuffix("_image.jpg")

@@ -139,10 +139,9 @@ class MapillaryVistas(Dataset):
 
     def find(self) -> list[Item]:
         """List ``training`` or ``validation``, with the labels of version 1.2 where several versions are there."""
-        base = self.folder / _FOLDERS[self.split]
-        inner = base / "v1.2" / "labels"
-        labels = inner if inner.is_dir() else base / "labels"
-        return [Item(p.stem, p, labels / f"{p.stem}.png") for p in list_files(base / "images", ".jpg")]
+        part = _FOLDERS[self.split]
+        labels = self.place(f"{part}/v1.2/labels", f"{part}/labels")
+        return [Item(p.stem, p, labels / f"{p.stem}.png") for p in list_files(self.folder / part / "images", ".jpg")]
 
 
 class MapillaryVistas19(MapillaryVistas):

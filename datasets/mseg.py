@@ -158,8 +158,7 @@ class MSeg(Dataset):
     @property
     def base(self) -> Path:
         """The folder that holds the sources."""
-        inner = self.folder / "mseg_dataset"
-        return inner if inner.is_dir() else self.folder
+        return self.place("mseg_dataset", "")
 
     def find(self) -> list[Item]:
         """List the images of all sources; ids are ``SOURCE/NAME``, with the folders that a source has in the name."""

@@ -126,8 +126,7 @@ class PascalContext60(MatlabLabels):
 
     def find(self) -> list[Item]:
         """List the names of the split's own list, MMSegmentation's if the labels are there as it converts them."""
-        inner = self.folder / "VOCdevkit/VOC2010"
-        devkit = inner if inner.is_dir() else self.folder
+        devkit = self.place("VOCdevkit/VOC2010", "")
         converted = devkit / "SegmentationClassContext"
         self._is_converted = converted.is_dir()
         lists = devkit / "ImageSets" / "SegmentationContext"

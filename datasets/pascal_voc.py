@@ -48,10 +48,7 @@ class PascalVOC(Dataset):
     @property
     def devkit(self) -> Path:
         """The folder that holds ``JPEGImages``: the official place, or closer to the root."""
-        for inner in ("VOCdevkit/VOC2012", "VOC2012"):
-            if (self.folder / inner).is_dir():
-                return self.folder / inner
-        return self.folder
+        return self.place("VOCdevkit/VOC2012", "VOC2012", "")
 
     def find(self) -> list[Item]:
         """List the names of the split's own list."""
@@ -96,8 +93,7 @@ class PascalVOCAug(MatlabLabels, PascalVOC):
     @property
     def sbd(self) -> Path:
         """SBD's ``dataset`` folder."""
-        unpacked = self.folder / "benchmark_RELEASE" / "dataset"
-        return unpacked if unpacked.is_dir() else self.folder / "VOCaug" / "dataset"
+        return self.place("benchmark_RELEASE/dataset", "VOCaug/dataset")
 
     def find(self) -> list[Item]:
         """List VOC's train and SBD's images without VOC's val; val is VOC's own."""

@@ -43,8 +43,7 @@ class RoadAnomaly21(Dataset):
 
     def find(self) -> list[Item]:
         """List the validation images: other names in the archive are of test images."""
-        inner = self.folder / "dataset_AnomalyTrack"
-        base = inner if inner.is_dir() else self.folder
+        base = self.place("dataset_AnomalyTrack", "")
         return [
             Item(p.stem, p, base / "labels_masks" / f"{p.stem}_labels_semantic.png")
             for p in list_files(base / "images", ".jpg")

@@ -50,8 +50,7 @@ class RoadObstacle21(Dataset):
 
     def find(self) -> list[Item]:
         """List the official archive's validation images if it is there, else the mirror."""
-        inner = self.folder / "dataset_ObstacleTrack"
-        base = inner if inner.is_dir() else self.folder
+        base = self.place("dataset_ObstacleTrack", "")
         images = list_files(base / "images", ".webp", ".jpg", ".png")
         official = [p for p in images if p.stem.startswith("validation")]
         if official:

@@ -80,8 +80,7 @@ class Synthia(Dataset):
 
     def find(self) -> list[Item]:
         """List the frames of the split by their numbers."""
-        inner = self.folder / "RAND_CITYSCAPES"
-        base = inner if inner.is_dir() else self.folder
+        base = self.place("RAND_CITYSCAPES", "")
         return [
             Item(p.stem, p, base / "GT/LABELS" / p.name)
             for p in list_files(base / "RGB", ".png")
