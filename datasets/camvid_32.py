@@ -75,7 +75,10 @@ class CamVid32(Dataset):
         "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/ (701_StillsRaw_full.zip, LabeledApproved_full.zip)"
     )
     licence = "research use"
-    layout = "below camvid_32, 701_StillsRaw_full/NAME.png with LabeledApproved_full/NAME_L.png"
+    layout = (
+        "below camvid_32, 701_StillsRaw_full/NAME.png with LabeledApproved_full/NAME_L.png (in MSeg's copy "
+        "Labels32-RGB/NAME_L.png), or with NAME_L.png, as the archive has it"
+    )
     citation = (
         "Brostow, Fauqueur, Cipolla: Semantic object classes in video: a high-definition ground truth "
         "database. Pattern Recognition Letters 30(2), 2009"
@@ -84,8 +87,9 @@ class CamVid32(Dataset):
 
     def find(self) -> list[Item]:
         """List the frames of the split's drives."""
+        labels = self.place("LabeledApproved_full", "Labels32-RGB", "")
         return [
-            Item(p.stem, p, self.folder / "LabeledApproved_full" / f"{p.stem}_L.png")
+            Item(p.stem, p, labels / f"{p.stem}_L.png")
             for p in list_files(self.folder / "701_StillsRaw_full", ".png")
             if split_of(p.stem) == self.split
         ]

@@ -463,12 +463,12 @@ CAMVID_32_FRAMES = [
 ]  # fmt: skip
 
 
-def camvid_32(root: Path) -> None:
+def camvid_32(root: Path, labels: str) -> None:
     base = root / "camvid_32"
     for seed, name in enumerate(CAMVID_32_FRAMES):
         photo(base / f"701_StillsRaw_full/{name}.png", seed)
         colours = np.array([*CAMVID_32_COLOURS.values()], dtype=np.uint8)
-        path = base / f"LabeledApproved_full/{name}_L.png"
+        path = base / labels / f"{name}_L.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(colours[ids_map(range(32), seed)]).save(path)
 
@@ -682,8 +682,12 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
     "street_hazards": {"official": street_hazards},
     "bdd_anomaly": {"10k": bdd_anomaly},
     "camvid_7": {"png": lambda r: camvid(r, "png")},
-    "camvid_32": {"official": camvid_32},
-    "camvid_11": {"official": camvid_32},
+    "camvid_32": {
+        "official": lambda r: camvid_32(r, "LabeledApproved_full"),
+        "archives": lambda r: camvid_32(r, ""),
+        "MSeg": lambda r: camvid_32(r, "Labels32-RGB"),
+    },
+    "camvid_11": {"official": lambda r: camvid_32(r, "LabeledApproved_full")},
     "mseg": {"archives": lambda r: mseg(r, "mseg_dataset"), "direct": lambda r: mseg(r, "")},
     "scannet": {"official": scannet},
     "idd": {
