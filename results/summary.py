@@ -340,7 +340,7 @@ def decomposition(select: Select) -> list[list[str]]:
 
 
 def calibration(select: Select) -> list[list[str]]:
-    """Probabilities and contours on Toyscapes, of the runs that were scored for them."""
+    """Probabilities and contours on Toyscapes under ``settled``, with the readings that were not chosen."""
     rows = [
         SOFTMAX_ROW,
         GMMSEG_ROW,
@@ -348,9 +348,6 @@ def calibration(select: Select) -> list[list[str]]:
         Row("the same, class-balanced votes", "segsort", SEGSORT, ("balanced vote",)),
         Row("the same, dense scores", "segsort", SEGSORT, ("dense",)),
         AGMM_ROW,
-        Row("gss", "gss", {}),
-        Row("the same, soft decode", "gss", {}, ("soft",)),
-        Row("its auxiliary head", "gss", {}, ("auxiliary",)),
         PATCHES_ROW,
         Row("the same, soft decode", "gss", PATCH, ("soft",)),
         Row("its auxiliary head", "gss", PATCH, ("auxiliary",)),
@@ -359,9 +356,7 @@ def calibration(select: Select) -> list[list[str]]:
     shown += [("boundary", metric(key)) for key in ("boundary_iou", "boundary_f1")]
     lines = [["", "mIoU", *(known.label for _, known in shown)]]
     for row in rows:
-        runs = select("toyscapes", row)
-        scored = runs[runs["protocol"].isin({known for known, _ in shown})].groupby("run")["protocol"].nunique()
-        runs = runs[runs["run"].isin(scored.index[scored == 2])]
+        runs = select("toyscapes", row, name="settled", steps=3600)
         cells = [miou(runs, row.readings)]
         for protocol, known in shown:
             found = values(runs, protocol, "test", known.key, row.readings[0])
