@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.records.ledger import parts
+from bench.records.naming import short
 from bench.report.leaderboard.columns import Metric, metric
 from bench.report.leaderboard.model import Table
 from bench.report.leaderboard.views import title
@@ -84,7 +85,9 @@ def _of_group(numbers: pd.DataFrame, networks: Sequence[str], protocol: str, key
     read_outs = sorted({*numbers.loc[numbers["features"] != "", "method"]})
     name = f"{title(numbers['config'].iloc[0])}: {told.heading} on {numbers['target'].iloc[0]}"
     table = by_read_out(numbers, networks, read_outs, told.better == "higher")
-    return HeatMap.of(name, "Features of", ["own", *read_outs], networks, table, told)
+    brief = [*map(short, networks)]
+    names = [full if brief.count(called) > 1 else called for full, called in zip(networks, brief)]
+    return HeatMap.of(name, "Features of", ["own", *read_outs], names, table, told)
 
 
 def by_read_out(numbers: pd.DataFrame, networks: Sequence[str], read_outs: Sequence[str], higher: bool) -> Floats:

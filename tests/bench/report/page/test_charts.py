@@ -79,22 +79,33 @@ def test_precision_and_recall_enclose_the_average_precision():
     assert np.trapezoid(precision, recalls) == pytest.approx(expected, abs=0.02)
 
 
+def run_on(method, seed, miou, features=None, configuration=None):
+    """A record of a method, or of a read-out of what is called ``features``."""
+    record = Bench().record(method, seed, protocols={"closed-set": closed_set(miou)})
+    if features:
+        of = {"run": "of", "name": features, "fingerprint": "f" * 64, "model": "a" * 64}
+        config = record.config.model_copy(update={"features": SimpleNamespace(**of)})
+        record = record.model_copy(update={"config": config})
+    configuration = configuration or method
+    return record.model_copy(update={"configuration": configuration, "run_id": f"{configuration} {features} {seed}"})
+
+
 def test_features_by_read_outs_is_a_mean_over_seeds_and_best_is_strongest():
-    bench = Bench()
-
-    def run(method, seed, miou, features=None):
-        record = bench.record(method, seed, protocols={"closed-set": closed_set(miou)})
-        if features:
-            of = {"run": "of", "name": features, "fingerprint": "f" * 64, "model": "a" * 64}
-            config = record.config.model_copy(update={"features": SimpleNamespace(**of)})
-            record = record.model_copy(update={"config": config})
-        return record.model_copy(update={"configuration": method})
-
-    records = [run("softmax", 0, 0.5), run("softmax", 1, 0.6), run("linear", 0, 0.8, "softmax")]
-    records += [run("gaussian", 0, 0.3, "softmax")]
+    records = [run_on("softmax", 0, 0.5), run_on("softmax", 1, 0.6), run_on("linear", 0, 0.8, "softmax")]
+    records += [run_on("gaussian", 0, 0.3, "softmax")]
     (found,) = heat.of_read_outs(ledger(records))
     assert found.columns == ["own", "gaussian", "linear"]
     assert found.rows == [("softmax", [("55.00", 50), ("30.00", 0), ("80.00", 100)])]
+
+
+def test_networks_of_a_heat_map_are_called_as_in_tables_and_in_full_where_two_would_be_alike():
+    networks = ["segsort (clusters=64)", "gss (codec=patch, hidden=128)", "gmmseg (components=3)", "gmmseg"]
+    records = [run_on(full.partition(" ")[0], 0, 0.1 + 0.1 * i, None, full) for i, full in enumerate(networks)]
+    records += [run_on("linear", 0, 0.8, full) for full in networks]
+    (found,) = heat.of_read_outs(ledger(records))
+    assert dict(found.rows)["segsort"][0][0] == "10.00"
+    assert dict(found.rows)["gss-patch"][0][0] == "20.00"
+    assert {name for name, _ in found.rows} == {"segsort", "gss-patch", "gmmseg (components=3)", "gmmseg"}
 
 
 def test_speed_and_steps_are_drawn_where_runs_have_them(records):
