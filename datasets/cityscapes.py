@@ -108,7 +108,11 @@ class Cityscapes(CityscapesLabels):
         *(Target("acdc", f"val-{condition}") for condition in ("fog", "night", "rain", "snow")),
         Target("dark_zurich", "val"),
         Target("nighttime_driving", "test"),
-        *(Target("foggy_cityscapes", f"val-beta-{beta}") for beta in ("0.005", "0.01", "0.02")),
+        *(
+            Target(name, f"val-beta-{beta}")
+            for name in ("foggy_cityscapes", "foggy_cityscapes_sfsu")
+            for beta in ("0.005", "0.01", "0.02")
+        ),
         Target("mapillary_vistas_19", "val"),
         Target("wilddash", "val"),
         Target("idd", "val", TO_IDD),

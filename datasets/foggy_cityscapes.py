@@ -1,12 +1,13 @@
-"""Foggy Cityscapes-DBF: Cityscapes' validation images with fog of three densities rendered into them.
+"""Foggy Cityscapes: Cityscapes' validation images with fog of three densities rendered into them, in two releases.
 
-Source: Sakaridis, Dai, Hecker and Van Gool (2018), after Cordts et al. (2016).
+Source: Sakaridis, Dai and Van Gool (2018) for the first, ``foggy_cityscapes_sfsu``; with Hecker (2018) for the second,
+with dual-reference bilateral filtering (DBF), ``foggy_cityscapes``. Both are after Cordts et al. (2016).
 Licence: Cityscapes': non-commercial, after registration.
 Labels: Cityscapes' own, ``labelTrainIds`` or ``labelIds`` files.
 
 Pitfalls: the same 500 scenes three times, so the splits are no independent measurements, and no new places for a
-model trained on Cityscapes. DBF, with dual-reference bilateral filtering, replaced the Foggy Cityscapes of the makers'
-earlier paper (folder ``leftImg8bit_foggy``): other images, which are not read.
+model trained on Cityscapes. The two releases have the same file names and other images, and papers seldom say which
+they mean; figures on them do not compare. What most copies have, ``leftImg8bit_foggy``, is the first.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from datasets.cityscapes_labels import CityscapesLabels, frames_below
 BETAS = {"0.005": 600, "0.01": 300, "0.02": 150}
 """Visibility in metres by the attenuation coefficient beta, as names of files have it."""
 
-IMAGES = "leftImg8bit_foggyDBF"
-
 
 class FoggyCityscapes(CityscapesLabels):
     """Foggy Cityscapes-DBF, each density of fog a split."""
+
+    images: ClassVar[str] = "leftImg8bit_foggyDBF"
+    """The folder that the archive has."""
 
     name = "foggy_cityscapes"
     title = "Foggy Cityscapes"
@@ -40,7 +42,7 @@ class FoggyCityscapes(CityscapesLabels):
     home = "https://www.cityscapes-dataset.com (registration; leftImg8bit_trainvaltest_foggyDBF.zip, gtFine)"
     licence = "Cityscapes': non-commercial, after registration"
     layout = (
-        "leftImg8bit_foggyDBF/val/CITY/NAME_leftImg8bit_foggy_beta_BETA.png with "
+        f"{images}/val/CITY/NAME_leftImg8bit_foggy_beta_BETA.png with "
         "gtFine/val/CITY/NAME_gtFine_labelIds.png (or _labelTrainIds.png), the labels here or in the folder of "
         "cityscapes, or all of it there"
     )
@@ -53,7 +55,7 @@ class FoggyCityscapes(CityscapesLabels):
     def folder(self) -> Path:
         """The folder of ``cityscapes`` where the archive was unpacked into it, which it is made for."""
         shared = unpacked(self.root / "cityscapes")
-        return shared if (shared / IMAGES).is_dir() else super().folder
+        return shared if (shared / self.images).is_dir() else super().folder
 
     def frames(self) -> Iterator[Item]:
         """The images of one density."""
@@ -61,4 +63,16 @@ class FoggyCityscapes(CityscapesLabels):
         own = self.folder / "gtFine"
         labels = own if own.is_dir() else self.beside("cityscapes") / "gtFine"
         suffix = f"_leftImg8bit_foggy_beta_{beta}.png"
-        return frames_below(self.folder / IMAGES / "val", labels / "val", suffix, "gtFine")
+        return frames_below(self.folder / self.images / "val", labels / "val", suffix, "gtFine")
+
+
+class FoggyCityscapesSFSU(FoggyCityscapes):
+    """Foggy Cityscapes as first released, each density of fog a split."""
+
+    images = "leftImg8bit_foggy"
+
+    name = "foggy_cityscapes_sfsu"
+    title = "Foggy Cityscapes, first release"
+    home = FoggyCityscapes.home.replace("foggyDBF", "foggy")
+    layout = FoggyCityscapes.layout.replace(FoggyCityscapes.images, images)
+    citation = "Sakaridis, Dai, Van Gool: Semantic foggy scene understanding with synthetic data. IJCV 126, 2018"

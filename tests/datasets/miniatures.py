@@ -200,12 +200,12 @@ def nighttime_driving(root: Path, inner: str) -> None:
         labelled_frame(base / f"leftImg8bit/test/night/{name}_leftImg8bit.png", labels / f"{name}_gtCoarse", seed)
 
 
-def foggy_cityscapes(root: Path, images: str, labels: str) -> None:
+def foggy_cityscapes(root: Path, images: str, labels: str, kind: str = "leftImg8bit_foggyDBF") -> None:
     for seed, frame in enumerate(("frankfurt_000000_000294", "lindau_000001_000019")):
         city = frame.split("_")[0]
         for fog, beta in enumerate(("0.005", "0.01", "0.02")):
             name = f"{frame}_leftImg8bit_foggy_beta_{beta}.png"
-            photo(root / images / "leftImg8bit_foggyDBF/val" / city / name, 10 * fog + seed)
+            photo(root / images / kind / "val" / city / name, 10 * fog + seed + len(kind))
         grey(root / labels / "gtFine/val" / city / f"{frame}_gtFine_labelIds.png", range(34), seed)
 
 
@@ -641,6 +641,10 @@ MINIATURES: dict[str, dict[str, Callable[[Path], object]]] = {
         "direct": lambda r: foggy_cityscapes(r, "foggy_cityscapes", "foggy_cityscapes"),
         "labels of cityscapes": lambda r: foggy_cityscapes(r, "foggy_cityscapes", "cityscapes"),
         "within cityscapes": lambda r: foggy_cityscapes(r, "cityscapes", "cityscapes"),
+    },
+    "foggy_cityscapes_sfsu": {
+        "direct": lambda r: foggy_cityscapes(r, "foggy_cityscapes_sfsu", "cityscapes", "leftImg8bit_foggy"),
+        "within cityscapes": lambda r: foggy_cityscapes(r, "cityscapes", "cityscapes", "leftImg8bit_foggy"),
     },
     "gta5": {"direct": lambda r: gta5(r, "."), "mapping": lambda r: gta5(r, "read_mapping")},
     "synthia": {"archive": lambda r: synthia(r, "RAND_CITYSCAPES"), "direct": lambda r: synthia(r, "")},

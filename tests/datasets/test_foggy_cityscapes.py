@@ -7,7 +7,7 @@ import torch
 
 from datasets.base import MissingData
 from datasets.cityscapes import Cityscapes
-from datasets.foggy_cityscapes import FoggyCityscapes
+from datasets.foggy_cityscapes import FoggyCityscapes, FoggyCityscapesSFSU
 from tests.datasets.miniatures import MINIATURES
 
 SPLITS = ["val-beta-0.005", "val-beta-0.01", "val-beta-0.02"]
@@ -43,6 +43,18 @@ def test_labels_are_those_of_cityscapes(tmp_path):
     foggy = FoggyCityscapes(tmp_path, SPLITS[0], allow_partial=True)
     clear = Cityscapes(tmp_path, "val", allow_partial=True)
     assert [(item.id, item.label) for item in foggy.items] == [(item.id, item.label) for item in clear.items]
+
+
+def test_the_two_releases_are_two_data_sets_though_they_share_a_folder(tmp_path):
+    for name in ("foggy_cityscapes", "foggy_cityscapes_sfsu"):
+        with pytest.raises(MissingData):
+            FoggyCityscapesSFSU(tmp_path, SPLITS[0])
+        MINIATURES[name]["within cityscapes"](tmp_path)
+    dbf, sfsu = (plugin(tmp_path, SPLITS[0], allow_partial=True) for plugin in (FoggyCityscapes, FoggyCityscapesSFSU))
+    assert {item.image.parent.parent.parent.name for item in dbf.items} == {"leftImg8bit_foggyDBF"}
+    assert {item.image.parent.parent.parent.name for item in sfsu.items} == {"leftImg8bit_foggy"}
+    assert [item.label for item in dbf.items] == [item.label for item in sfsu.items]
+    assert not torch.equal(dbf[0].image, sfsu[0].image)
 
 
 def test_cityscapes_without_fog_is_missing_data_not_a_broken_download(tmp_path):
