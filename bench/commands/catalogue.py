@@ -295,22 +295,17 @@ def plain(text: str) -> str:
 
 
 def _recipe_facts(name: str) -> dict[str, Any]:
-    changes = {dataset: config.recipe_tables(name, dataset) for dataset in _recipe_file(name).get("datasets", {})}
-    return {"kind": "recipe", "name": name, "tables": config.recipe_tables(name, ""), "datasets": changes}
-
-
-def _recipe_file(name: str) -> dict[str, Any]:
-    import tomllib
-    from importlib import resources
-
-    return tomllib.loads(resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text())
+    told, tables = config.recipe_file(name)
+    changes = {dataset: config.recipe_tables(name, dataset) for dataset in tables.get("datasets", {})}
+    facts = {"kind": "recipe", "name": name, "documentation": told, "tables": config.recipe_tables(name, "")}
+    return {**facts, "datasets": changes}
 
 
 def _recipe(name: str) -> str:
-    tables = config.recipe_tables(name, "")
-    lines = [f"recipe {name}", "", "As it stands (data sets may change it, see below):"]
-    lines += _flat(tables)
-    for dataset, table in _recipe_file(name).get("datasets", {}).items():
+    told, tables = config.recipe_file(name)
+    lines = [f"recipe {name}", "", *textwrap.wrap(told, 116), "", "As it stands (data sets may change it, see below):"]
+    lines += _flat(config.recipe_tables(name, ""))
+    for dataset, table in tables.get("datasets", {}).items():
         lines += ["", f"On {dataset}:", *_flat(table)]
     lines += ["", "Every key of a recipe (--set KEY=VALUE):", *fields(config.Recipe, "recipe")]
     lines += ["", "Of the network:", *fields(config.NetworkConfig, "network")]

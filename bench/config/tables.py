@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -321,9 +322,14 @@ def recipe_names() -> tuple[str, ...]:
 
 
 @cache
-def _recipe(name: str) -> dict[str, Any]:
-    """The tables of a recipe that comes with the suite: read once, for a page or a sweep asks for it with every run."""
-    return tomllib.loads(resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text())
+def recipe_file(name: str) -> tuple[str, dict[str, Any]]:
+    """What a recipe that comes with the suite says of itself at its beginning, and its tables.
+
+    It is read once, for a page or a sweep asks for it with every run; the tables are not to be changed.
+    """
+    text = resources.files("bench.config.recipes").joinpath(f"{name}.toml").read_text()
+    comment = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in comment), tomllib.loads(text)
 
 
 def recipe_tables(name: str, dataset: str) -> dict[str, Any]:
@@ -334,7 +340,7 @@ def recipe_tables(name: str, dataset: str) -> dict[str, Any]:
     if name.endswith(".toml"):
         tables = read_toml(Path(name))
     elif name in recipe_names():
-        tables = copy.deepcopy(_recipe(name))
+        tables = copy.deepcopy(recipe_file(name)[1])
     else:
         raise UserError(f"unknown recipe {name!r}: {near(name, recipe_names())}, or give the path of a .toml file")
     for key in ("recipe", "network", "method"):

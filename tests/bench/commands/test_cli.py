@@ -427,6 +427,17 @@ def test_show_documents_every_field(bench):
     assert_sentence(bench("show", "camvit"), "camvid")
 
 
+def test_show_says_what_differs_between_a_paper_and_its_recipe(bench):
+    papers = [name for name in config.recipe_names() if name.startswith("paper-")]
+    for name in papers:
+        beginning, _, keys = bench("show", name).stdout.partition("As it stands")
+        assert "What differs: " in " ".join(beginning.split()), name
+        assert "What differs: " in json.loads(bench("show", name, "--json").stdout)["documentation"]
+        assert keys
+    assert papers
+    assert "the library's, which has no dropout (0.1 there)" in " ".join(bench("show", papers[2]).stdout.split())
+
+
 def test_show_names_the_abilities_of_a_method(bench):
     text = bench("show", "segsort").stdout
     assert "Explains: Predicts by retrieving segments of its training images" in text
