@@ -140,7 +140,7 @@ def legend(classes: ClassSet, width: int) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for i, (name, colour) in enumerate(zip(classes.names, classes.colours)):
         x, y = i % columns * cell, i // columns * 16
-        draw.rectangle((x + 2, y + 2, x + 14, y + 14), fill=colour)
+        draw.rectangle((x + 2, y + 2, x + 14, y + 14), fill=colour, outline=(128, 128, 128))  # one may be white
         draw.text((x + 18, y + 2), visible(name), fill=(0, 0, 0))
     return sheet
 
