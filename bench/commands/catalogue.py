@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bench.common.errors import UserError, near
-from bench.common.text import visible
+from bench.common.text import filled, visible
 from bench.config import tables as config
 from bench.config.command import command
 from bench.plugins import registry
@@ -214,22 +214,33 @@ def _finite(value: Any) -> Any:
 
 def dataset_page(dataset: type[Dataset]) -> str:
     """Everything there is to know of a data set."""
-    lines = [f"data set {dataset.name}: {dataset.title}", "", inspect.getdoc(dataset) or "", "", "Splits:"]
+    lines = [f"data set {dataset.name}: {dataset.title}", "", inspect.getdoc(dataset) or "", ""]
+    for heading, told in _card(dataset).items():
+        lines += [filled(f"{heading.capitalize()}: {told}"), ""]
+    lines.append("Splits:")
     for split, facts in dataset.splits.items():
         count = "any number of" if facts.count is None else str(facts.count)
-        lines.append(f"  {split}: {count} images, {facts.task}" + (f"; {facts.note}" if facts.note else ""))
-    lines += ["", f"Classes ({len(dataset.classes)}): {', '.join(dataset.classes.names)}"]
+        note = f"; {facts.note}" if facts.note else ""
+        lines.append(filled(f"  {split}: {count} images, {facts.task}{note}", INDENT))
+    lines += ["", filled(f"Classes ({len(dataset.classes)}): {', '.join(dataset.classes.names)}")]
     for protocol in map(registry.protocols.get, registry.protocols.names()):
         if not protocol.on_source and (targets := protocol.targets(dataset)):
-            lines.append(f"{protocol.name.capitalize()} targets: {', '.join(map('/'.join, targets))}")
+            lines.append(filled(f"{protocol.name.capitalize()} targets: {', '.join(map('/'.join, targets))}"))
     if dataset.target_of:
-        lines.append(f"Target of: {', '.join(dataset.target_of)}")
+        lines.append(filled(f"Target of: {', '.join(dataset.target_of)}"))
     for label in ("home", "licence", "layout", "citation"):
         if getattr(dataset, label):
-            lines += ["", f"{label.capitalize()}: {getattr(dataset, label)}"]
+            lines += ["", filled(f"{label.capitalize()}: {getattr(dataset, label)}")]
     if dataset.archives:
         lines += ["", "MD5 of archives:", *(f"  {name}: {md5}" for name, md5 in dataset.archives.items())]
     return "\n".join(lines)
+
+
+def _card(dataset: type[Dataset]) -> dict[str, str]:
+    """What the docstring of a data set's file says of labels and pitfalls, below these headings."""
+    text = inspect.getdoc(inspect.getmodule(dataset)) or ""
+    found = re.findall(r"^(Labels|Pitfalls): (.*(?:\n(?![A-Z]\w+: |\n).+)*)", text, re.MULTILINE)
+    return {heading.lower(): plain(" ".join(told.split())) for heading, told in found}
 
 
 def dataset_facts(dataset: type[Dataset]) -> dict[str, Any]:
@@ -239,6 +250,7 @@ def dataset_facts(dataset: type[Dataset]) -> dict[str, Any]:
         "kind": "dataset",
         "name": dataset.name,
         "documentation": inspect.getdoc(dataset),
+        **_card(dataset),
         "splits": {split: asdict(found) for split, found in dataset.splits.items()},
         "classes": list(dataset.classes.names),
         "targets": {p.name: ["/".join(t) for t in p.targets(dataset)] for p in protocols if not p.on_source},
@@ -264,7 +276,7 @@ def _architecture_facts(name: str, architecture: type) -> dict[str, Any]:
     return {
         "kind": "architecture",
         "name": name,
-        "documentation": "\n\n".join(textwrap.fill(part, 116) for part in _paragraphs(architecture)),
+        "documentation": "\n\n".join(map(filled, _paragraphs(architecture))),
         "paper": paper and paper[1],
         "options": {
             key: {"type": _kind(p.annotation), "default": p.default, "description": _of_argument(key, text)}
@@ -303,7 +315,7 @@ def _recipe_facts(name: str) -> dict[str, Any]:
 
 def _recipe(name: str) -> str:
     told, tables = config.recipe_file(name)
-    lines = [f"recipe {name}", "", *textwrap.wrap(told, 116), "", "As it stands (data sets may change it, see below):"]
+    lines = [f"recipe {name}", "", filled(told), "", "As it stands (data sets may change it, see below):"]
     lines += _flat(config.recipe_tables(name, ""))
     for dataset, table in tables.get("datasets", {}).items():
         lines += ["", f"On {dataset}:", *_flat(table)]

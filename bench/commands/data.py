@@ -12,7 +12,7 @@ from bench.commands import options
 from bench.commands.completion import named
 from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json, suggest
 from bench.common.errors import UserError
-from bench.common.text import lines
+from bench.common.text import filled, lines
 from datasets.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ def info(name: str, as_json: bool, data_root: tuple[Path, ...]) -> None:
         return
     click.echo(lines(catalogue.dataset_page(plugin)))
     click.echo("\nOn this machine:")
+    folder = plugin.unopened(data_root, next(iter(plugin.splits))).folder
+    if not folder.is_dir():
+        say(f"  nothing: there is no folder {folder}")
+        here = {}
     for split, found in here.items():
         if "problem" in found:
             say(f"  {split}: {found['problem']}")
@@ -121,7 +125,8 @@ def _tell(split: str, report: SplitReport) -> None:
     of = f" of {report.expected}" if report.expected else ""
     say(f"{split}: {', '.join([f'{report.images}{of} images', *sizes, *more])}, in {report.folder}")
     if total := report.pixels.total():
-        say(f"  labels: {', '.join(f'{label} {count / total:.2%}' for label, count in report.pixels.items())}")
+        shares = ", ".join(f"{label} {count / total:.2%}" for label, count in report.pixels.items())
+        click.echo(lines(filled(f"  labels: {shares}", " " * 10)))
         say(f"  fingerprint {(report.fingerprint or 'none')[:16]}, of every byte {report.digest[:16]}")
     for word, sentences in (("note", report.remarks), ("FAIL", report.problems)):
         for sentence in sentences:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import textwrap
+
+WIDTH = 116
+"""Columns of running text where no terminal says how many it has, and at most."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = tuple("=+-@＝＋－＠")
@@ -17,6 +22,12 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def filled(text: str, indent: str = "") -> str:
+    """``text`` in lines that fit the terminal, all but the first after ``indent``; longer words have a line each."""
+    width = min(shutil.get_terminal_size((WIDTH + 1, 0)).columns - 1, WIDTH)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def lines(text: str) -> str:

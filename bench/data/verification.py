@@ -160,7 +160,9 @@ class Tally:
 
     def _of_the_split(self) -> Iterator[str]:
         dataset, found = self.dataset, self.found
-        if not found.images and not found.problems:
+        if not dataset.folder.is_dir():
+            yield f"there is no folder {dataset.folder}"
+        elif not found.images and not found.problems:
             yield f"no image of split {dataset.split} was found"
         elif found.expected is not None and found.images < found.expected:
             yield f"split {dataset.split} has {found.images} images, the release {found.expected}"

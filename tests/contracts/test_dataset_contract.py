@@ -89,6 +89,8 @@ class TestFacts:
         assert inspect.getdoc(plugin)
         assert inspect.getdoc(inspect.getmodule(plugin))
         if name not in SELF_MADE:
+            card = inspect.getdoc(inspect.getmodule(plugin))
+            assert all(f"\n{heading}: " in card for heading in ("Source", "Licence", "Labels", "Pitfalls"))
             assert plugin.home.startswith("http")
             assert plugin.licence
             assert plugin.citation

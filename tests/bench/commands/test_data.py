@@ -57,17 +57,44 @@ def test_info_says_what_it_is_and_how_much_of_it_is_there(data, root):
     (root / "camvid/valannot").rename(root / "camvid/elsewhere")
     outcome = data("info", "camvid")
     assert outcome.exit_code == 0
+    text = " ".join(outcome.stdout.split())
     for part in (CamVid.home, CamVid.licence, CamVid.layout, CamVid.citation):
-        assert part in outcome.stdout
+        assert part in text
+    told = {"labels": "0..10 are the classes, 11 is void", "pitfalls": "the splits are drives, and they overlap"}
+    facts = json.loads(data("info", "camvid", "--json").stdout)
+    for heading, part in told.items():
+        assert f"{heading.capitalize()}: {part}" in text
+        assert facts[heading].startswith(part)
     assert f"train: 3 of 3 images with labels in {root / 'camvid'}" in outcome.stdout
     assert f"val: 0 of 2 images with labels in {root / 'camvid'}" in outcome.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_what_is_not_there_is_said_once(data, root, command):
+    outcome = data(command, "cityscapes")
+    assert outcome.exit_code == (command == "verify")
+    assert outcome.stdout.count(f"there is no folder {root / 'cityscapes'}") == {"info": 1, "verify": 2}[command]
+    if command == "verify":
+        assert outcome.stderr.startswith("error: cityscapes has 1 problem, listed above;")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_people_read_fits_their_terminal(data, bench, tmp_path, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    MINIATURES["coco_stuff_10k"]["official"](tmp_path)
+    for command in ("info", "verify"):
+        outcome = bench("data", command, "coco_stuff_10k", "--data-root", str(tmp_path))
+        lines = [
+            line for line in outcome.stdout.splitlines() if str(tmp_path) not in line and "fingerprint" not in line
+        ]
+        assert width - 40 < max(map(len, lines)) < width
 
 
 def test_verify_of_a_whole_data_set_succeeds(data):
     outcome = data("verify", "camvid")
     assert outcome.exit_code == 0, outcome.output
     assert "train: 3 of 3 images, 32x24, in" in outcome.stdout
-    assert re.search(r"labels: sky [\d.]+%, building .*, void [\d.]+%", outcome.stdout)
+    assert re.search(r"labels: sky [\d.]+%, building .*, void [\d.]+%", " ".join(outcome.stdout.split()))
     assert "FAIL" not in outcome.stdout
 
 
