@@ -16,16 +16,14 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 import torch
-from common import STRIDE, Classes, GivenFeatures
+from common import STRIDE, Classes, GivenFeatures, peak_above
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -146,35 +144,17 @@ def measure(name: str, shape: tuple[int, ...], preset: str, device: str, rounds:
     """Seconds and peak bytes of a step, in this process; its result goes to ``path``."""
     make_step(name, (1, 33, 8, 5, 2), preset, device)()  # first-call costs are no part of the measurement
     step = make_step(name, shape, preset, device)
-    cuda = device.startswith("cuda")
-    process, stop = psutil.Process(), threading.Event()
-    before = peak = torch.cuda.memory_allocated() if cuda else process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not stop.wait(0.001):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        watcher.start()
-    result = step()
-    stop.set()
-    if cuda:
-        peak = torch.cuda.max_memory_allocated()
-    else:
-        watcher.join()
+    result: dict[str, Tensor] = {}
+    held = peak_above(lambda: result.update(step()), torch.device(device))
     torch.save({term: tensor.cpu() for term, tensor in result.items()}, path)
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
         step()
-        if cuda:
+        if device.startswith("cuda"):
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return {"seconds": min(times), "bytes": peak - before}
+    return {"seconds": min(times), "bytes": held}
 
 
 def step_once(name: str, shape: tuple[int, ...], preset: str, device: str, path: Path) -> None:

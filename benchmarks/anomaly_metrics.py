@@ -15,14 +15,14 @@ definition of the paper (Chan et al. 2021, section 4) with a mask for each compo
 from __future__ import annotations
 
 import multiprocessing
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import click
 import numpy as np
-import psutil
+import torch
+from common import peak_above
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
@@ -77,22 +77,14 @@ def measure(name: str, pixels: int, prevalence: float, ties: bool) -> dict[str, 
     candidate = CANDIDATES[name]
     candidate(*make_split(10_000, 0.1, ties))  # imports and first-call costs are no part of the measurement
     scores, labels = make_split(pixels, prevalence, ties)
-    process, stop = psutil.Process(), threading.Event()
-    before = peak = process.memory_info().rss
+    found: dict[str, Any] = {}
 
-    def watch() -> None:
-        nonlocal peak
-        while not stop.wait(0.002):
-            peak = max(peak, process.memory_info().rss)
+    def timed() -> None:
+        start = time.perf_counter()
+        found["numbers"] = candidate(scores, labels)
+        found["seconds"] = time.perf_counter() - start
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.perf_counter()
-    numbers = candidate(scores, labels)
-    seconds = time.perf_counter() - start
-    stop.set()
-    watcher.join()
-    return {"numbers": numbers, "seconds": seconds, "mebibytes": (peak - before) / 2**20}
+    return {"mebibytes": peak_above(timed, torch.device("cpu")) / 2**20, **found}
 
 
 def street(rng: np.random.Generator, height: int, width: int, objects: int, side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,13 @@
-"""What the benchmarks share: given features in place of a network, and peak memory of a call."""
+"""What the benchmarks share: given features in place of a network, and time and peak memory of a call."""
 
 from __future__ import annotations
 
+import statistics
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 import psutil
 import torch
@@ -37,6 +41,34 @@ class Classes:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def now(device: torch.device) -> float:
+    """Seconds: elapsed on an accelerator once its queue is empty, processor time on the CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def in_turns(functions: Mapping[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, float]:
+    """Median seconds of each."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = now(device)
+            function()
+            times[name].append(now(device) - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_elsewhere(*call: str) -> int:
+    """Bytes that this script prints when it is called again with ``--peak`` and the ``call`` to look at.
+
+    The allocator of a fresh process holds nothing back from earlier calls.
+    """
+    command = [sys.executable, *sys.argv, "--peak", *call]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def peak_above(function: Callable[[], object], device: torch.device) -> int:

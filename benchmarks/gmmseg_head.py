@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from common import STRIDE, Classes, GivenFeatures, peak_above
+from common import STRIDE, Classes, GivenFeatures, in_turns, peak_above
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -161,14 +160,6 @@ def make_batch(images: int, dim: int, side: int, classes: int, device: torch.dev
     return Batch(images=features.contiguous().to(device).requires_grad_(), labels=labels.to(device))
 
 
-def now(device: torch.device) -> float:
-    """Seconds: elapsed on an accelerator once its queue is empty, processor time on the CPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
 def head_step(head: GMMSeg | PlainHead, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
     """Losses of a training step, and their gradient with respect to the features."""
     head.zero_grad(set_to_none=True)
@@ -211,14 +202,13 @@ def speed(device: torch.device, memory: int, rounds: int) -> None:
             batch.labels = downsample_labels(batch.labels, (side, side))
         interval = fast.config.em_interval
         agreement = check_same(fast, plain, batch, interval)
-        times: dict[str, list[float]] = {"plain": [], "gmmseg": []}
-        for _ in range(rounds):
-            for name, head in (("plain", plain), ("gmmseg", fast)):
-                start = now(device)
-                for step in range(interval):
-                    head_step(head, batch, step)
-                times[name].append(1000 * (now(device) - start) / interval)
-        slow, quick = statistics.median(times["plain"]), statistics.median(times["gmmseg"])
+
+        def interval_of(head: GMMSeg | PlainHead, batch: Batch = batch, interval: int = interval) -> None:
+            for step in range(interval):
+                head_step(head, batch, step)
+
+        times = in_turns({"plain": partial(interval_of, plain), "gmmseg": partial(interval_of, fast)}, device, rounds)
+        slow, quick = (1000 * seconds / interval for seconds in times.values())
         table.add_row(labels, f"{slow:.1f}", f"{quick:.1f}", f"{slow / quick:.1f}x", agreement)
     console.print(table)
     console.print()
@@ -272,26 +262,23 @@ def training_step(device: torch.device, rounds: int) -> None:
         method = plugin(plugin.Config(), FPN(), Classes(classes)).to(device)
         method.prepare(context(device, steps, 0))
         trainers[plugin.name] = (method, torch.optim.AdamW(method.parameters(), lr=1e-4))
-    times: dict[str, list[float]] = {name: [] for name in trainers}
-    for repeat in range(rounds + 1):
-        for name, (method, optimiser) in trainers.items():
-            start = now(device)
-            for step in range(interval):
-                batch = Batch(images=images, labels=labels)
-                optimiser.zero_grad()
-                losses = method.losses(batch)
-                sum(losses.terms.values(), torch.zeros((), device=device)).backward()
-                optimiser.step()
-                method.after_step([losses.observed], context(device, steps, step))
-            if repeat:  # the first round warms up
-                times[name].append((now(device) - start) / interval)
+
+    def train(method: Method, optimiser: torch.optim.Optimizer) -> None:
+        for step in range(interval):
+            optimiser.zero_grad()
+            losses = method.losses(Batch(images=images, labels=labels))
+            sum(losses.terms.values(), torch.zeros((), device=device)).backward()
+            optimiser.step()
+            method.after_step([losses.observed], context(device, steps, step))
+
+    calls = {name: partial(train, *trainer) for name, trainer in trainers.items()}
+    in_turns(calls, device, 1)  # warms up
+    times = in_turns(calls, device, rounds)
     table = Table(title=f"Full training step, FPN mobilenet_v2, 8 x 256 x 256, C=11, {device}")
     for column in ("method", "ms per step", "ratio"):
         table.add_column(column, justify="right")
-    reference = statistics.median(times["softmax"])
-    for name, values in times.items():
-        middle = statistics.median(values)
-        table.add_row(name, f"{1000 * middle:.0f}", f"{middle / reference:.3f}")
+    for name, seconds in times.items():
+        table.add_row(name, f"{1000 * seconds / interval:.0f}", f"{seconds / times['softmax']:.3f}")
     console.print(table)
 
 

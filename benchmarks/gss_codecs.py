@@ -23,16 +23,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from common import Classes, peak_above
+from common import Classes, in_turns, peak_above, peak_elsewhere
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -126,13 +123,6 @@ SECTIONS: dict[str, tuple[str, Callable[[Inputs], Tensor], Callable[[Inputs], Te
 }
 
 
-def now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
 def compare(section: str, size: Size, arguments: argparse.Namespace) -> None:
     device = arguments.device
     title, plain, ours = SECTIONS[section]
@@ -143,14 +133,9 @@ def compare(section: str, size: Size, arguments: argparse.Namespace) -> None:
     same = (expected == found).float().mean().item()
     assert same > 0.99, f"only {100 * same:.2f}% of the pixels agree"
     del expected, found
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
-    for _ in range(arguments.rounds):
-        for name, function in (("plain", plain), ("ours", ours)):
-            start = now(device)
-            function(inputs)
-            times[name].append(now(device) - start)
-    slow, fast = (statistics.median(values) for values in times.values())
-    peaks = {name: peak_of(section, name, arguments) for name in ("plain", "ours")}
+    calls = {"plain": lambda: plain(inputs), "ours": lambda: ours(inputs)}
+    slow, fast = in_turns(calls, device, arguments.rounds).values()
+    peaks = {name: peak_elsewhere(section, name) for name in calls}
     table = Table(title=f"{title}: {size.height} x {size.width}, K={size.classes}, {device}")
     for column in ("plain ms", "ours ms", "speed-up", "plain GB", "ours GB", "less memory", "same pixels"):
         table.add_column(column, justify="right")
@@ -165,13 +150,6 @@ def compare(section: str, size: Size, arguments: argparse.Namespace) -> None:
     )
     console.print(table)
     console.print()
-
-
-def peak_of(section: str, name: str, arguments: argparse.Namespace) -> int:
-    """Peak of one call in a fresh process: its allocator holds nothing back."""
-    command = [sys.executable, __file__, "--peak", section, name, "--device", str(arguments.device)]
-    command += ["--threads", str(arguments.threads), *(["--small"] if arguments.small else [])]
-    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
 def print_peak(section: str, name: str, size: Size, device: torch.device) -> None:
@@ -225,14 +203,8 @@ def training_step(arguments: argparse.Namespace) -> None:
             method.codec.decode(tokens)
 
     parts = {"step": step, "encode": lambda: method.codec.encode(labels), "decode": decode}
-    times: dict[str, list[float]] = {name: [] for name in parts}
-    for repeat in range(arguments.rounds + 1):
-        for name, function in parts.items():
-            start = now(device)
-            function()
-            if repeat:  # the first round warms up
-                times[name].append(now(device) - start)
-    middle = {name: statistics.median(values) for name, values in times.items()}
+    in_turns(parts, device, 1)  # warms up
+    middle = in_turns(parts, device, arguments.rounds)
     table = Table(title=f"A training step, toyscapes quick, {images} x {crop[0]} x {crop[1]}, C={classes}, {device}")
     for column in ("part", "ms", "share of the step"):
         table.add_column(column, justify="right")

@@ -13,15 +13,13 @@ thread on the CPU, elapsed time on an accelerator.
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from common import peak_above
+from common import in_turns, peak_above, peak_elsewhere
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -75,22 +73,6 @@ def check(device: torch.device) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def seconds(form: str, inputs: Inputs, device: torch.device) -> float:
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    began = clock()
-    gradients(form, inputs)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return clock() - began
-
-
-def peak(form: str, arguments: argparse.Namespace) -> int:
-    """Bytes, measured in a process that does nothing else."""
-    command = [sys.executable, __file__, "--peak", form, "--device", str(arguments.device)]
-    command += ["--small"] if arguments.small else []
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="V = 1024 at 8192 tokens")
@@ -107,19 +89,16 @@ def main() -> None:
         return
 
     check(device)
-    times: dict[str, list[float]] = {form: [] for form in FORMS}
-    for _ in range(arguments.rounds):
-        for form in FORMS:
-            times[form].append(seconds(form, inputs, device))
+    times = in_turns({form: partial(gradients, form, inputs) for form in FORMS}, device, arguments.rounds)
     logits = size.tokens * size.vocabulary * 4
     table = Table(
         title=f"Token loss, forward and backward: N={size.tokens} V={size.vocabulary} D={size.hidden}, {device}"
     )
     for column in ("form", "seconds", "peak GB", "beyond the logits GB"):
         table.add_column(column, justify="left" if column == "form" else "right")
-    for form, values in times.items():
-        held = peak(form, arguments)
-        cells = (statistics.median(values), held / 1e9, (held - logits) / 1e9)
+    for form, seconds in times.items():
+        held = peak_elsewhere(form)
+        cells = (seconds, held / 1e9, (held - logits) / 1e9)
         table.add_row(form, *(f"{cell:.2f}" for cell in cells))
     console.print(table)
 

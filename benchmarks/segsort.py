@@ -17,16 +17,10 @@ measured in a fresh process.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from common import peak_above
+from common import in_turns, peak_above, peak_elsewhere
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -112,31 +106,6 @@ def loss_step(plain: bool, inputs: LossInputs, kappa: float) -> tuple[Tensor, Te
     return loss.detach(), inputs[0].grad, inputs[3].grad
 
 
-def now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
-def in_turns(functions: dict[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, float]:
-    """Median seconds of each."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
-            start = now(device)
-            function()
-            times[name].append(now(device) - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def peak_of(plain: bool, arguments: argparse.Namespace) -> int:
-    """Peak of a loss step in a fresh process: its allocator holds nothing back."""
-    command = [sys.executable, __file__, "--peak", "plain" if plain else "segsort", "--device", str(arguments.device)]
-    command += ["--threads", str(arguments.threads), *(["--small"] if arguments.small else [])]
-    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-
-
 def compare(size: Size, arguments: argparse.Namespace) -> None:
     device, rounds = arguments.device, arguments.rounds
     table = Table(title=f"SegSort's stages, {device}")
@@ -175,7 +144,7 @@ def compare(size: Size, arguments: argparse.Namespace) -> None:
     )
     row = [f"loss + gradients\nN={size.images * size.pixels} S={size.segments}"]
     row += [f"{1000 * times['plain']:.0f}", f"{1000 * times['ours']:.0f}", f"{times['plain'] / times['ours']:.2f}x"]
-    peaks = [f"{peak_of(plain, arguments) / 1e9:.3f}" for plain in (True, False)]
+    peaks = [f"{peak_elsewhere(name) / 1e9:.3f}" for name in ("plain", "segsort")]
     table.add_row(*row, *peaks, f"{worst:.0e} off")
     console.print(table)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import now
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
@@ -92,14 +92,6 @@ class Trainer:
         with torch.no_grad():
             self.method.after_step([observed], self.context)
         self.step += 1
-
-
-def now(device: torch.device) -> float:
-    """Seconds, with the device idle."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
 
 
 def waits(trainer: Trainer, steps: int) -> Counter[str]:
