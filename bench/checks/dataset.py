@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bench.checks.method import ContractViolation
-from bench.common.errors import UserError
+from bench.common.errors import UserError, first_line
 from bench.common.labels import histogram
 from bench.plugins import registry
 from bench.scoring.protocols.targets import require_fit
@@ -31,7 +31,7 @@ def _outcome(name: str, rule: Callable[[], str]) -> tuple[str, str | None]:
     except (ContractViolation, UserError) as error:
         return name, str(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a data set under check may raise anything
-        return name, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return name, f"{type(error).__name__}: {first_line(error)}"
     return f"{name}: {found}" if found else name, None
 
 

@@ -37,6 +37,11 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"{hint}there is {', '.join(names) if names else 'nothing'}"
 
 
+def first_line(error: BaseException) -> str:
+    """What ``error`` says before its first line break; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def disk_is_full(error: BaseException | None) -> bool:
     """Whether ``error``, or what it was raised from, is that of a full disk: every other run would meet it too."""
     while error is not None:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.common.errors import UserError, near
+from bench.common.errors import UserError, first_line, near
 from bench.common.grid import Grid
 from bench.config.tables import NetworkConfig
 from bench.model import packaged_weights
@@ -205,19 +205,16 @@ def _build(config: NetworkConfig) -> Any:
     except (ValueError, AssertionError, NotImplementedError, AttributeError, RuntimeError) as error:
         raise _misfit(config, error) from None
     except OSError as error:
-        cause = str(error).splitlines()[0]
         raise UserError(
-            f"weights {weights!r} of {config.encoder} could not be downloaded ({cause}); "
+            f"weights {weights!r} of {config.encoder} could not be downloaded ({first_line(error)}); "
             "give a local file with --encoder-weights FILE.safetensors, or leave the option out to train from scratch"
         ) from None
 
 
 def _misfit(config: NetworkConfig, error: Exception) -> UserError:
-    cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+    label, cause = config.architecture_label(), first_line(error)
     remedy = "; choose another encoder" + (", or leave the options out" if config.decoder else "")
-    return UserError(
-        f"architecture {config.architecture_label()} does not go with encoder {config.encoder} ({cause}){remedy}"
-    )
+    return UserError(f"architecture {label} does not go with encoder {config.encoder} ({cause}){remedy}")
 
 
 def require_buildable(config: NetworkConfig) -> None:
@@ -343,8 +340,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
                 f"weights file {path} holds a pickled model or other objects ({code[1] or code[0]}), which could run "
                 "code and are not loaded; save it with torch.save(model.state_dict(), FILE)"
             ) from None
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"weights file {path} cannot be read ({cause}); fetch it again") from None
+        raise UserError(f"weights file {path} cannot be read ({first_line(error)}); fetch it again") from None
     for key in ("state_dict", "model", "model_state"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

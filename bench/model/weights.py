@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 
 from bench.common import files
 from bench.common.console import note
-from bench.common.errors import UserError
+from bench.common.errors import UserError, first_line
 from bench.config.tables import FeatureSource, RunConfig
 from bench.model.network import UNREADABLE, PredictingNetwork, SegmentationNetwork
 from bench.plugins import registry
@@ -85,8 +85,7 @@ def read_model(path: Path, digest: str | None) -> dict[str, torch.Tensor]:
             "train again with `bench run` and --force"
         ) from None
     except UNREADABLE as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(f"model {path} is damaged ({cause}); run the run again with --force") from None
+        raise UserError(f"model {path} is damaged ({first_line(error)}); run the run again with --force") from None
 
 
 def load_model(

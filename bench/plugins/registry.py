@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from bench.common import names
-from bench.common.errors import UserError, near
+from bench.common.errors import UserError, first_line, near
 from bench.plugins.own_datasets import require_own_datasets
 from bench.plugins.placeholders import without_torch
 from bench.plugins.sources import Source, sources
@@ -89,10 +89,9 @@ class Registry(Generic[T]):
             try:
                 found = entry.load()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything on import
-                cause = (str(error).splitlines() or [""])[0]
+                cause = f"{type(error).__name__}: {first_line(error)}"
                 self._broken[entry.name] = (
-                    f"{self.kind} {entry.name!r} cannot be imported ({type(error).__name__}: {cause}); reinstall its "
-                    "package"
+                    f"{self.kind} {entry.name!r} cannot be imported ({cause}); reinstall its package"
                 )
                 continue
             try:

@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.common import files
 from bench.common.console import note
-from bench.common.errors import UserError
+from bench.common.errors import UserError, first_line
 from bench.records.migration import migrated
 from bench.records.verification import out_of_range, problem
 from bench.schema.record import SCHEMA_VERSION, Record
@@ -315,8 +315,7 @@ def read_record(path: Path) -> Record:
     except files.Damaged as error:
         raise UserError(f"record {error}; move it away and run the run again") from None
     except (OSError, ValueError, RecursionError) as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(f"record {path} is damaged ({cause}); move it away and run the run again") from None
+        raise UserError(f"record {path} is damaged ({first_line(error)}); move it away and run the run again") from None
     if record.run_id != path.stem:
         raise UserError(f"record {path} is of run {record.run_id}; give it back that name, or move it away")
     if (fault := next(out_of_range(record), None)) is not None:
@@ -330,7 +329,7 @@ def read_so_far(folder: Path) -> Record:
     try:
         return migrated(json.loads(files.read_sealed(path, ABOUT)))
     except ValueError as error:
-        raise files.Damaged(path, str(error).splitlines()[0]) from None
+        raise files.Damaged(path, first_line(error)) from None
 
 
 def place_so_far(folder: Path, name: str) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bench.common.console import ProgressBar
-from bench.common.errors import RunFailed, UserError, disk_is_full
+from bench.common.errors import RunFailed, UserError, disk_is_full, first_line
 from bench.common.verbosity import is_verbose
 from bench.data.fingerprint import describe
 from bench.data.reading import read_ahead
@@ -195,5 +195,4 @@ def located(error: BaseException) -> str:
     if is_verbose():
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    text = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__} in {Path(frame.filename).name} line {frame.lineno}: {text}"
+    return f"{type(error).__name__} in {Path(frame.filename).name} line {frame.lineno}: {first_line(error)}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.common.errors import UserError
+from bench.common.errors import UserError, first_line
 
 MANY = 10_000
 """Runs that are handed to a cluster at once, where they wait for their turn."""
@@ -118,9 +118,7 @@ class Slurm:
             self.executor = submitit.AutoExecutor(folder=folder.absolute(), cluster=cluster)
             self.executor.update_parameters(**{"name": "bench", **parameters})
         except (RuntimeError, NameError, TypeError, AssertionError) as error:
-            raise UserError(
-                f"SLURM cannot be used ({str(error).splitlines()[0]}); correct [slurm] of the grid"
-            ) from None
+            raise UserError(f"SLURM cannot be used ({first_line(error)}); correct [slurm] of the grid") from None
 
     def start(self, words: Sequence[str], log: Path) -> SlurmJob:
         """Submit it."""

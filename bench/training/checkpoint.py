@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 
 from bench.common import files
 from bench.common.console import note
-from bench.common.errors import UserError
+from bench.common.errors import UserError, first_line
 from bench.common.tensors import serialised
 from bench.config.tables import RunConfig
 from bench.model.network import UNREADABLE
@@ -99,7 +99,6 @@ class Checkpoint:
         except files.Damaged as error:
             raise UserError(f"checkpoint {error}; {REMEDY}") from None
         except (*UNREADABLE, TypeError, AttributeError, IndexError) as error:  # the latter from other types
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"checkpoint {self.path} is damaged ({cause}); {REMEDY}") from None
+            raise UserError(f"checkpoint {self.path} is damaged ({first_line(error)}); {REMEDY}") from None
         note(f"resuming {self.config.run_id()} at step {step} of {steps}")
         return step, seconds, losses

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.common.errors import first_line
 from methods.base import Classes, MethodError, Progress
 from methods.gss.codecs.base import LabelMaps, embed
 from methods.gss.codecs.colours import ColourCodec
@@ -198,7 +199,7 @@ def _load(module: nn.Module, path: Path) -> None:
             f"dall_e package installed: torch.save(torch.load(path, weights_only=False).state_dict(), 'weights.pt')"
         ) from None
     except UNREADABLE as error:
-        raise _unreadable(path, (str(error).splitlines() or [type(error).__name__])[0]) from None
+        raise _unreadable(path, first_line(error)) from None
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {n: tuple(t.shape) for n, t in state.items() if isinstance(t, Tensor)} if _is_mapping(state) else {}
     if found != expected:
