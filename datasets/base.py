@@ -144,6 +144,11 @@ def list_files(folder: Path, *suffixes: str) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name.lower().endswith(suffixes) and not p.name.startswith("."))
 
 
+def identity(classes: ClassSet) -> dict[int, int]:
+    """The table of label files that hold training ids of ``classes``, and void."""
+    return {**{i: i for i in range(len(classes))}, IGNORE: IGNORE}
+
+
 def mirrored(folder: Path, *suffixes: str) -> list[Item]:
     """The images of a mirror, in ``images`` or as SynBoost has them in ``original``, each with ``labels/NAME.png``."""
     images = next((folder / name for name in ("images", "original") if (folder / name).is_dir()), folder / "images")
@@ -302,7 +307,7 @@ class Dataset(ABC):
             return self.anomaly_ids
         if self.raw_ids is not None:
             return self.raw_ids
-        return {**{i: i for i in range(len(self.classes))}, IGNORE: IGNORE}
+        return identity(self.classes)
 
     @classmethod
     def official_ids(cls) -> Mapping[int, int]:
@@ -311,7 +316,7 @@ class Dataset(ABC):
         Of several raw ids that mean the same it is the first in ``raw_ids``.
         """
         if cls.raw_ids is None or (cls.submission is not None and cls.submission.training_ids):
-            return {**{i: i for i in range(len(cls.classes))}, IGNORE: IGNORE}
+            return identity(cls.classes)
         ids: dict[int, int] = {}
         for raw, training in cls.raw_ids.items():
             if raw >= 0:

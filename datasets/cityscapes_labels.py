@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from datasets.base import IGNORE, Dataset, Item, list_files
+from datasets.base import IGNORE, Dataset, Item, identity, list_files
 from datasets.class_sets import CITYSCAPES_19
 
 EVALUATED_IDS = {
@@ -79,5 +79,5 @@ class CityscapesLabels(Dataset):
     def label_ids(self) -> Mapping[int, int]:
         """The identity for ``labelTrainIds`` files, the table of evaluated ids for ``labelIds`` files."""
         if self._train_ids:
-            return {**{i: i for i in range(len(self.classes))}, IGNORE: IGNORE}
+            return identity(self.classes)
         return self.raw_ids

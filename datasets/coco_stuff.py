@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from datasets.base import IGNORE, ClassSet, Dataset, Item, Split, list_files
+from datasets.base import IGNORE, ClassSet, Dataset, Item, Split, identity, list_files
 from datasets.class_sets import voc_colour
 from datasets.conversion import Conversion, label_png
 from datasets.matlab_labels import MatlabLabels
@@ -123,7 +123,7 @@ class COCOStuff10k(MatlabLabels):
     def label_ids(self) -> Mapping[int, int]:
         """The identity for converted labels, the table of ids for the makers' own."""
         if self._is_converted:
-            return {**{i: i for i in range(len(self.classes))}, IGNORE: IGNORE}
+            return identity(self.classes)
         return self.raw_ids
 
     def label_map(self, content: Mapping[str, Any]) -> Any:

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 from bench.common import files
 from bench.common.console import progress_bar, remark
 from bench.common.labels import histogram
-from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item
+from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item, identity
 from datasets.loading import follow_parent
 from datasets.supervision import cache, official
 from datasets.supervision.derive import VERSIONS, derive, generator
@@ -143,7 +143,7 @@ class OfficialLabels(SparseDataset):
         if self._unlabelled_raw_id is not None:
             assert self.dense.raw_ids is not None
             return {**self.dense.raw_ids, self._unlabelled_raw_id: UNLABELLED}
-        return {**{i: i for i in range(len(self.classes))}, self._unlabelled_id: UNLABELLED, IGNORE: IGNORE}
+        return {**identity(self.classes), self._unlabelled_id: UNLABELLED}
 
     @property
     def _unlabelled_id(self) -> int:
@@ -211,7 +211,7 @@ class DerivedLabels(SparseDataset):
 
     def label_ids(self) -> Mapping[int, int]:
         """The cache holds training ids."""
-        return {**{i: i for i in range(len(self.classes))}, UNLABELLED: UNLABELLED, IGNORE: IGNORE}
+        return {**identity(self.classes), UNLABELLED: UNLABELLED}
 
     def label(self, index: int) -> Tensor:
         """Decode the label map alone: (H, W) uint8; one that was lost or damaged in the cache is derived again."""
