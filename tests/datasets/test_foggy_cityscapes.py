@@ -13,10 +13,6 @@ from tests.datasets.miniatures import MINIATURES
 SPLITS = ["val-beta-0.005", "val-beta-0.01", "val-beta-0.02"]
 
 
-def test_counts():
-    assert {name: split.count for name, split in FoggyCityscapes.splits.items()} == dict.fromkeys(SPLITS, 500)
-
-
 @pytest.mark.parametrize("variant", MINIATURES["foggy_cityscapes"])
 def test_densities_differ_in_their_images_and_share_ids_and_labels(tmp_path, variant):
     MINIATURES["foggy_cityscapes"][variant](tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.base import IGNORE, DataError
+from datasets.base import IGNORE
 from datasets.idd_lite import IDDLite
 from tests.datasets.miniatures import MINIATURES
 from tests.datasets.real import decode_all, open_real
@@ -20,11 +20,6 @@ def test_ids_name_the_sequence_because_frame_numbers_recur(tmp_path):
 
 def test_animals_are_living_things_so_road_anomaly_is_no_target():
     assert "road_anomaly" not in {target.dataset for target in IDDLite.anomaly}
-
-
-def test_test_labels_are_withheld(tmp_path):
-    with pytest.raises(DataError, match="use split 'val'"):
-        IDDLite(tmp_path, "test")
 
 
 @pytest.mark.real

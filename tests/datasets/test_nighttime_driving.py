@@ -14,7 +14,3 @@ def test_images_have_their_coarse_labels(tmp_path, variant):
     items = NighttimeDriving(tmp_path, "test", allow_partial=True).items
     assert [item.id for item in items] == ["0_Frame0100", "1_Frame2540"]
     assert items[0].label.name == "0_Frame0100_gtCoarse_labelTrainIds.png"
-
-
-def test_counts():
-    assert {name: split.count for name, split in NighttimeDriving.splits.items()} == {"test": 50}

@@ -51,8 +51,3 @@ def test_matlab_files_hold_ids_of_the_long_list(tmp_path):
     with pytest.raises(DataError) as caught:
         data.label(0)
     assert_one_sentence(str(caught.value), data.items[0].label, "id 460")
-
-
-def test_counts():
-    for plugin in (PascalContext, PascalContext60):
-        assert {name: split.count for name, split in plugin.splits.items()} == {"train": 4998, "val": 5105}

@@ -29,8 +29,3 @@ def test_the_last_id_is_anomalous_and_no_training_label(tmp_path):
     train = StreetHazards(tmp_path, "train", allow_partial=True)
     assert torch.equal(train.label(0), torch.from_numpy(ids_map(range(1, 14), 0)).long() - 1)
     assert 14 not in train.label_ids()
-
-
-def test_counts():
-    counts = {name: split.count for name, split in StreetHazards.splits.items()}
-    assert counts == {"train": 5125, "val": 1031, "test": 1500}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from datasets.base import DataError
 from datasets.wilddash import WildDash
-from tests.datasets.miniatures import MINIATURES, assert_one_sentence, ids_map
+from tests.datasets.miniatures import MINIATURES, ids_map
 
 EVALUATED = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
 
@@ -17,13 +14,3 @@ def test_labels_beside_the_images_are_no_images(tmp_path):
     assert [item.id for item in data.items] == ["au0000_100000", "us0003_100000"]
     raw = ids_map(range(34), 0).flatten().tolist()
     assert data.label(0).flatten().tolist() == [EVALUATED.index(i) if i in EVALUATED else 255 for i in raw]
-
-
-def test_hidden_labels_are_refused_not_scored(tmp_path):
-    with pytest.raises(DataError) as caught:
-        WildDash(tmp_path, "test", allow_partial=True)
-    assert_one_sentence(str(caught.value), "not published", "use split 'val'")
-
-
-def test_counts():
-    assert {name: split.count for name, split in WildDash.splits.items()} == {"val": 70}
