@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, TypeVar
 
 from rich.console import Console
@@ -63,15 +62,6 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
         for item in items:
             yield item
             bar.advance()
-
-
-@contextmanager
-def progress_bar(title: str, count: int) -> Iterator[Callable[[], None]]:
-    """Yield what advances a progress bar, which is drawn on a terminal unless ``-q`` was given."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=is_quiet() or not console.is_terminal) as bar:
-        task = bar.add_task(visible(title), total=count)
-        yield lambda: bar.advance(task)
 
 
 class ProgressBar:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from bench.common import files
-from bench.common.console import progress_bar, remark
+from bench.common.console import progress, remark
 from bench.common.labels import histogram
 from datasets.base import IGNORE, UNLABELLED, DataError, Dataset, Item, identity
 from datasets.loading import follow_parent
@@ -263,11 +263,9 @@ class DerivedLabels(SparseDataset):
                 num_workers=workers if workers and workers > 1 else 0,
                 worker_init_fn=follow_parent,
             )
-            with progress_bar(f"deriving {self.kind} of {self.name}/{self.split}", len(missing)) as advance:
-                for failure in loader:
-                    if failure is not None:
-                        raise failure
-                    advance()
+            for failure in progress(loader, f"deriving {self.kind} of {self.name}/{self.split}", len(missing)):
+                if failure is not None:
+                    raise failure
         finally:
             lock.release()
 

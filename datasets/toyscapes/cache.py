@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from filelock import FileLock
 from PIL import Image
 
 from bench.common import files
-from bench.common.console import progress_bar, remark
+from bench.common.console import ProgressBar, remark
 from datasets.base import DataError
 from datasets.toyscapes.render import render_scene
 
@@ -110,13 +109,13 @@ def _render_split(folder: Path, split: str, count: int, size: tuple[int, int], w
             (partial / kind).mkdir()
         if workers is None:
             workers = min(os.cpu_count() or 1, 8, count * size[0] * size[1] // _PIXELS_PER_WORKER)
-        with progress_bar(f"rendering toyscapes {split}", count) as advance:
+        with ProgressBar(f"rendering toyscapes {split}", count) as bar:
             if workers > 1 and sys.executable:
-                _render_in_workers(partial, split, count, size, workers, advance)
+                _render_in_workers(partial, split, count, size, workers, bar)
             else:
                 for index in range(count):
                     write_picture(partial, split, index, size)
-                    advance()
+                    bar.advance()
         write_manifest(partial, count, size)
         partial.chmod(0o755)
         if folder.exists():
@@ -127,7 +126,7 @@ def _render_split(folder: Path, split: str, count: int, size: tuple[int, int], w
 
 
 def _render_in_workers(
-    partial: Path, split: str, count: int, size: tuple[int, int], workers: int, advance: Callable[[], None]
+    partial: Path, split: str, count: int, size: tuple[int, int], workers: int, bar: ProgressBar
 ) -> None:
     """Share the pictures out among processes of ``datasets.toyscapes.worker``.
 
@@ -149,7 +148,7 @@ def _render_in_workers(
         # one line per picture from whichever worker, and the end when the last has closed its side
         with open(receiver, "rb") as lines:
             for _ in lines:
-                advance()
+                bar.advance()
         for process in processes:
             assert process.stderr is not None
             message = process.stderr.read().decode(errors="replace").strip()
