@@ -115,12 +115,11 @@ def _data(roots: Roots) -> Iterator[Finding]:
         if not place.is_dir():
             yield Finding("problem", f"there is no data root {place}", "check --data-root and $BENCH_DATA")
     absent = []
-    for name in registry.datasets.names():
-        plugin = registry.datasets.get(name)
+    for plugin in registry.datasets:
         if plugin.provide is not Dataset.provide:
-            yield Finding("ok", f"{name} makes itself")
+            yield Finding("ok", f"{plugin.name} makes itself")
         elif not plugin.unopened(roots, next(iter(plugin.splits))).folder.is_dir():
-            absent.append(name)
+            absent.append(plugin.name)
         else:
             yield _of_set(plugin, roots)
     if absent:

@@ -45,14 +45,9 @@ def listing(kind: str) -> list[dict[str, str]]:
     if kind == "methods":
         return [{"name": n, "summary": registry.methods.summary(n)} for n in registry.methods.names()]
     if kind == "datasets":
-        rows = []
-        for name in registry.datasets.names():
-            dataset = registry.datasets.get(name)
-            rows.append({"name": name, "summary": f"{dataset.title}; splits {', '.join(dataset.splits)}"})
-        return rows
+        return [{"name": d.name, "summary": f"{d.title}; splits {', '.join(d.splits)}"} for d in registry.datasets]
     if kind == "protocols":
-        protocols = map(registry.protocols.get, registry.protocols.names())
-        return [{"name": p.name, "summary": f"version {p.version}: {first_line(p)}"} for p in protocols]
+        return [{"name": p.name, "summary": f"version {p.version}: {first_line(p)}"} for p in registry.protocols]
     if kind == "recipes":
         tables = {n: config.recipe_tables(n, "") for n in config.recipe_names()}
         return [{"name": n, "summary": t["recipe"].get("description", "")} for n, t in tables.items()]
@@ -223,7 +218,7 @@ def dataset_page(dataset: type[Dataset]) -> str:
         note = f"; {facts.note}" if facts.note else ""
         lines.append(filled(f"  {split}: {count} images, {facts.task}{note}", INDENT))
     lines += ["", filled(f"Classes ({len(dataset.classes)}): {', '.join(dataset.classes.names)}")]
-    for protocol in map(registry.protocols.get, registry.protocols.names()):
+    for protocol in registry.protocols:
         if not protocol.on_source and (targets := protocol.targets(dataset)):
             lines.append(filled(f"{protocol.name.capitalize()} targets: {', '.join(map('/'.join, targets))}"))
     if dataset.target_of:
@@ -245,7 +240,7 @@ def _card(dataset: type[Dataset]) -> dict[str, str]:
 
 def dataset_facts(dataset: type[Dataset]) -> dict[str, Any]:
     """What ``dataset_page`` tells, as JSON has it."""
-    protocols = map(registry.protocols.get, registry.protocols.names())
+    targets = {p.name: ["/".join(t) for t in p.targets(dataset)] for p in registry.protocols if not p.on_source}
     return {
         "kind": "dataset",
         "name": dataset.name,
@@ -253,7 +248,7 @@ def dataset_facts(dataset: type[Dataset]) -> dict[str, Any]:
         **_card(dataset),
         "splits": {split: asdict(found) for split, found in dataset.splits.items()},
         "classes": list(dataset.classes.names),
-        "targets": {p.name: ["/".join(t) for t in p.targets(dataset)] for p in protocols if not p.on_source},
+        "targets": targets,
         "target_of": list(dataset.target_of),
         **{key: getattr(dataset, key) for key in ("title", "home", "licence", "layout", "citation", "archives")},
     }

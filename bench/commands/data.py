@@ -36,10 +36,9 @@ def list_(as_json: bool, data_root: tuple[Path, ...]) -> None:
     from bench.plugins import registry
 
     rows = []
-    for name in registry.datasets.names():
-        plugin = registry.datasets.get(name)
+    for plugin in registry.datasets:
         folder = plugin.unopened(data_root, next(iter(plugin.splits))).folder
-        rows.append({"name": name, "title": plugin.title, "folder": str(folder) if folder.is_dir() else None})
+        rows.append({"name": plugin.name, "title": plugin.title, "folder": str(folder) if folder.is_dir() else None})
     if as_json:
         say_json(rows)
         return

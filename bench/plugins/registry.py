@@ -155,6 +155,10 @@ class Registry(Generic[T]):
         names, key = sorted(self._classes.keys() | self._sources.keys()), self.key
         return names if key is None else sorted(names, key=lambda name: key(self.get(name)))
 
+    def __iter__(self) -> Iterator[type[T]]:
+        """All classes, in the order of their names."""
+        return map(self.get, self.names())
+
     def summary(self, name: str) -> str:
         """The first line of a docstring; that of a plugin of the suite is read without importing it."""
         self._scan()

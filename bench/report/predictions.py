@@ -154,7 +154,7 @@ def _served(name: str) -> tuple[type[Dataset], Submission]:
     """The data set of that name and what its server takes. Raises UserError if no server takes label images."""
     dataset = registry.datasets.get(name)
     if dataset.submission is None:
-        known = [name for name in registry.datasets.names() if registry.datasets.get(name).submission is not None]
+        known = [dataset.name for dataset in registry.datasets if dataset.submission is not None]
         raise UserError(
             f"data set {name} has no server that takes label images; those that have are {', '.join(known)}"
         )

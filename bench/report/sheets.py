@@ -102,10 +102,9 @@ def _tables(store: Store) -> Iterator[tuple[str, list[Record]]]:
 
 def _targets(source: type[Dataset]) -> dict[tuple[str, str], type[Protocol]]:
     """The headline split of ``source``, and every target of protocols that look elsewhere, each with the first."""
-    protocols = [*map(registry.protocols.get, registry.protocols.names())]
-    on_source = next(protocol for protocol in protocols if protocol.on_source)
+    on_source = next(protocol for protocol in registry.protocols if protocol.on_source)
     found = {(source.name, source.eval_splits[0]): on_source}
-    for protocol in protocols:
+    for protocol in registry.protocols:
         for target in () if protocol.on_source else protocol.targets(source):
             found.setdefault(target, protocol)
     return found

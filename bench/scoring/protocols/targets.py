@@ -41,8 +41,7 @@ def anomaly(source: type[Dataset]) -> list[Target]:
 
 
 def _declaring(source: type[Dataset]) -> Iterator[tuple[type[Dataset], ClassMap | None]]:
-    for name in registry.datasets.names():
-        dataset = registry.datasets.get(name)
+    for dataset in registry.datasets:
         if source.name in dataset.target_of:
             yield dataset, dataset.target_of[source.name]
 
