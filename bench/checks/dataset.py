@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bench.checks.method import ContractViolation
+from bench.checks.method import ContractViolation, require
 from bench.common.errors import UserError, first_line
 from bench.common.labels import histogram
 from bench.plugins import registry
@@ -35,30 +35,25 @@ def _outcome(name: str, rule: Callable[[], str]) -> tuple[str, str | None]:
     return f"{name}: {found}" if found else name, None
 
 
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise ContractViolation(problem)
-
-
 def _facts(dataset: type[Dataset]) -> str:
     """The name, number of classes and roles of the splits."""
-    _require(dataset.name.isidentifier() and dataset.name.islower(), f"{dataset.name!r} is no lower-case identifier")
-    _require(2 <= len(dataset.classes) <= UNLABELLED, f"there are {len(dataset.classes)} classes, not 2 to 254")
-    _require(bool(dataset.splits), "there is no split")
+    require(dataset.name.isidentifier() and dataset.name.islower(), f"{dataset.name!r} is no lower-case identifier")
+    require(2 <= len(dataset.classes) <= UNLABELLED, f"there are {len(dataset.classes)} classes, not 2 to 254")
+    require(bool(dataset.splits), "there is no split")
     both = sorted({*dataset.splits} & {*dataset.withheld})
-    _require(not both, f"split {', '.join(both)} is both offered and withheld")
+    require(not both, f"split {', '.join(both)} is both offered and withheld")
     roles = {"train_split": [dataset.train_split], "eval_splits": dataset.eval_splits}
     for role, splits in {**roles, "selection_split": [dataset.selection_split]}.items():
         for split in splits:
             if split is not None:
-                _require(
+                require(
                     split in dataset.splits, f"{role} names {split!r}, which is none of {', '.join(dataset.splits)}"
                 )
-                _require(dataset.splits[split].task == "segmentation", f"{role} names {split!r}, an anomaly split")
+                require(dataset.splits[split].task == "segmentation", f"{role} names {split!r}, an anomaly split")
     if dataset.train_split is not None:
-        _require(bool(dataset.eval_splits), "eval_splits is empty, so that what is trained would not be measured")
-        _require(dataset.train_split not in dataset.eval_splits, "eval_splits names the training split")
-        _require(dataset.selection_split != dataset.eval_splits[0], "selection_split is the headline of eval_splits")
+        require(bool(dataset.eval_splits), "eval_splits is empty, so that what is trained would not be measured")
+        require(dataset.train_split not in dataset.eval_splits, "eval_splits names the training split")
+        require(dataset.selection_split != dataset.eval_splits[0], "selection_split is the headline of eval_splits")
     return ""
 
 
@@ -69,10 +64,10 @@ def _label_ids(dataset: type[Dataset]) -> str:
         ("anomaly_ids", dataset.anomaly_ids, {0, 1, IGNORE}),
     ):
         wrong = sorted({*(values or {}).values()} - allowed)
-        _require(not wrong, f"{table} leads to {', '.join(map(str, wrong))}, which is no label")
+        require(not wrong, f"{table} leads to {', '.join(map(str, wrong))}, which is no label")
     if dataset.raw_ids is not None:
         unreached = [n for i, n in enumerate(dataset.classes.names) if i not in dataset.raw_ids.values()]
-        _require(not unreached, f"no raw id of raw_ids leads to {', '.join(unreached)}")
+        require(not unreached, f"no raw id of raw_ids leads to {', '.join(unreached)}")
     return ""
 
 
@@ -83,7 +78,7 @@ def _targets(dataset: type[Dataset]) -> str:
         for target in targets:
             other, where = registry.datasets.get(target.dataset), f"{target.dataset}/{target.split}"
             facts = other.splits.get(target.split)
-            _require(facts is not None and facts.task == task, f"{role} names {where}, which is no {task} split")
+            require(facts is not None and facts.task == task, f"{role} names {where}, which is no {task} split")
             if role == "cross_domain":
                 _fit(target.class_map, dataset, other, f"cross_domain target {where}")
     for name, class_map in dataset.target_of.items():
@@ -96,7 +91,7 @@ def _targets(dataset: type[Dataset]) -> str:
 def _fit(class_map: ClassMap | None, source: type[Dataset], target: type[Dataset], where: str) -> None:
     require_fit(class_map, source, target, where)
     ids = {*range(len(target.classes)), IGNORE}
-    _require(class_map is None or {*class_map.table} <= ids, f"the class map of {where} leads to ids without class")
+    require(class_map is None or {*class_map.table} <= ids, f"the class map of {where} leads to ids without class")
 
 
 def _split(dataset_class: type[Dataset], root: Roots, split: str) -> str:
@@ -104,12 +99,12 @@ def _split(dataset_class: type[Dataset], root: Roots, split: str) -> str:
     dataset = dataset_class(root, split)
     ids = [item.id for item in dataset.items]
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len({*ids}) < len(ids) else []
-    _require(not twice, f"{len(twice)} ids occur more than once, {', '.join(twice[:3])} for one; ids must be unique")
+    require(not twice, f"{len(twice)} ids occur more than once, {', '.join(twice[:3])} for one; ids must be unique")
     dataset.check_files()
     counts, read = np.zeros(256, dtype=np.int64), np.unique(np.linspace(0, len(ids) - 1, READ).astype(int))
     for index in read:
         label = dataset[int(index)].label.numpy()
-        _require(label.dtype == np.uint8, f"label {ids[index]} is {label.dtype}, not uint8")
+        require(label.dtype == np.uint8, f"label {ids[index]} is {label.dtype}, not uint8")
         counts += histogram(label)
     names = ("in-distribution", "anomaly") if dataset.task == "anomaly" else dataset.classes.names
     named = {**dict(zip(names, counts)), "unlabelled": counts[UNLABELLED], "void": counts[IGNORE]}

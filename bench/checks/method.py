@@ -49,6 +49,12 @@ class ContractViolation(AssertionError):
     """A rule that the method breaks."""
 
 
+def require(condition: bool, problem: str) -> None:
+    """Raises ContractViolation."""
+    if not condition:
+        raise ContractViolation(problem)
+
+
 class NotApplicable(Exception):
     """Why a rule says nothing about the method."""
 
@@ -189,23 +195,16 @@ def _maps(prediction: Prediction) -> dict[str, Tensor]:
     return maps if prediction.log_density is None else {**maps, "log_density": prediction.log_density}
 
 
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise ContractViolation(problem)
-
-
 def check_losses_are_finite_scalars(subject: Subject) -> None:
     """Losses are named, finite scalars."""
     subject.require_training()
     losses = subject.prepared().losses(subject.batch(1))
-    _require(
-        isinstance(losses, Losses), f"losses returned a {type(losses).__name__}, not Losses(terms) of methods.base"
-    )
+    require(isinstance(losses, Losses), f"losses returned a {type(losses).__name__}, not Losses(terms) of methods.base")
     terms = losses.terms
-    _require(bool(terms), "losses returned no term; inherit from NotTrained of methods.capabilities without any")
+    require(bool(terms), "losses returned no term; inherit from NotTrained of methods.capabilities without any")
     for name, term in terms.items():
-        _require(isinstance(term, Tensor) and term.ndim == 0, f"loss term {name} is not a scalar tensor")
-        _require(bool(torch.isfinite(term)), f"loss term {name} is {float(term.detach())}")
+        require(isinstance(term, Tensor) and term.ndim == 0, f"loss term {name} is not a scalar tensor")
+        require(bool(torch.isfinite(term)), f"loss term {name} is {float(term.detach())}")
 
 
 def check_gradients_reach_the_network(subject: Subject) -> None:
@@ -218,8 +217,8 @@ def check_gradients_reach_the_network(subject: Subject) -> None:
         if isinstance(method, BringsNetwork) and not parameters:  # which need not be divided into these two
             part, parameters = "network", list(method.network.parameters())
         gradients = [p.grad for p in parameters if p.grad is not None]
-        _require(any(bool(g.abs().sum() > 0) for g in gradients), f"no gradient reaches the {part}")
-        _require(all(bool(torch.isfinite(g).all()) for g in gradients), f"a gradient of the {part} is not finite")
+        require(any(bool(g.abs().sum() > 0) for g in gradients), f"no gradient reaches the {part}")
+        require(all(bool(torch.isfinite(g).all()) for g in gradients), f"a gradient of the {part} is not finite")
 
 
 def check_losses_do_not_change_state(subject: Subject) -> None:
@@ -233,7 +232,7 @@ def check_losses_do_not_change_state(subject: Subject) -> None:
     before = {n: t.clone() for n, t in method.state_dict().items()}
     method.losses(subject.batch(1))
     changed = [n for n, t in method.state_dict().items() if n not in norms and not torch.equal(t, before[n])]
-    _require(not changed, f"losses changed {', '.join(changed[:3])}; move the update to after_step")
+    require(not changed, f"losses changed {', '.join(changed[:3])}; move the update to after_step")
 
 
 def check_ignored_pixels_have_no_influence(subject: Subject) -> None:
@@ -243,7 +242,7 @@ def check_ignored_pixels_have_no_influence(subject: Subject) -> None:
     batch = replace(subject.batch(1), labels=void, present=torch.zeros(2, len(subject.classes), dtype=torch.bool))
     terms = subject.prepared().losses(batch).terms
     for name, term in terms.items():
-        _require(
+        require(
             bool(torch.isfinite(term)),
             f"loss term {name} is {float(term.detach())} for a batch without labelled pixels",
         )
@@ -259,7 +258,7 @@ def check_ignored_pixels_have_no_influence(subject: Subject) -> None:
     changed[1] = torch.rand(changed[1].shape, generator=torch.Generator().manual_seed(3))
     two = subject.prepared().eval().losses(replace(labelled, images=changed, labels=other)).terms
     for name in one:
-        _require(
+        require(
             bool(torch.isclose(one[name], two[name], rtol=1e-4, atol=1e-6)),
             f"loss term {name} depends on an image without any labelled pixel",
         )
@@ -277,27 +276,27 @@ def check_without_labels_the_network_still_learns(subject: Subject) -> None:
     batch = replace(batch, labels=blank, present=torch.zeros(2, len(subject.classes), dtype=torch.bool))
     sum(method.train().losses(batch).terms.values(), torch.zeros(())).backward()
     gradients = [p.grad for p in method.network.encoder.parameters() if p.grad is not None]
-    _require(any(bool(g.abs().sum() > 0) for g in gradients), "no gradient reaches the encoder without labels")
-    _require(all(bool(torch.isfinite(g).all()) for g in gradients), "a gradient without labels is not finite")
+    require(any(bool(g.abs().sum() > 0) for g in gradients), "no gradient reaches the encoder without labels")
+    require(all(bool(torch.isfinite(g).all()) for g in gradients), "a gradient without labels is not finite")
 
 
 def check_prediction_has_the_contracts_shapes(subject: Subject) -> None:
     """Maps are finite float32 of the stated shapes."""
     prediction = _predict(subject.trained(), subject.batch(7).images)
-    _require(prediction.logits.ndim == 4, f"logits are {tuple(prediction.logits.shape)}, not (B, C, h, w)")
-    _require(prediction.logits.shape[:2] == (2, len(subject.classes)), f"logits are {tuple(prediction.logits.shape)}")
+    require(prediction.logits.ndim == 4, f"logits are {tuple(prediction.logits.shape)}, not (B, C, h, w)")
+    require(prediction.logits.shape[:2] == (2, len(subject.classes)), f"logits are {tuple(prediction.logits.shape)}")
     density = prediction.log_density
     if density is not None:
         stated = density.ndim == 4 and density.shape[:2] == (2, len(subject.classes))
-        _require(stated, f"log_density is {tuple(density.shape)}, not (B, C, h, w)")
+        require(stated, f"log_density is {tuple(density.shape)}, not (B, C, h, w)")
     for name, map_ in prediction.anomaly.items():
-        _require(map_.ndim == 3 and map_.shape[0] == 2, f"anomaly map {name} is {tuple(map_.shape)}, not (B, h, w)")
+        require(map_.ndim == 3 and map_.shape[0] == 2, f"anomaly map {name} is {tuple(map_.shape)}, not (B, h, w)")
     for name, map_ in prediction.readings.items():
         stated = map_.ndim == 4 and map_.shape[:2] == (2, len(subject.classes))
-        _require(stated and name != "", f"reading {name!r} is {tuple(map_.shape)}, not (B, C, h, w) with a name")
+        require(stated and name != "", f"reading {name!r} is {tuple(map_.shape)}, not (B, C, h, w) with a name")
     for name, map_ in _maps(prediction).items():
-        _require(map_.dtype == torch.float32, f"{name} is {map_.dtype}, not float32")
-        _require(bool(torch.isfinite(map_).all()), f"{name} is not finite")
+        require(map_.dtype == torch.float32, f"{name} is {map_.dtype}, not float32")
+        require(bool(torch.isfinite(map_).all()), f"{name} is not finite")
 
 
 def check_prediction_does_not_change_state(subject: Subject) -> None:
@@ -306,9 +305,9 @@ def check_prediction_does_not_change_state(subject: Subject) -> None:
     before = {n: t.clone() for n, t in method.state_dict().items()}
     images = subject.batch(7).images
     first, second = _maps(_predict(method, images)), _maps(_predict(method, images))
-    _require(all(torch.equal(first[n], second[n]) for n in first), "two predictions of the same image differ")
+    require(all(torch.equal(first[n], second[n]) for n in first), "two predictions of the same image differ")
     changed = [n for n, t in method.state_dict().items() if not torch.equal(t, before[n])]
-    _require(not changed, f"predict changed {', '.join(changed[:3])}")
+    require(not changed, f"predict changed {', '.join(changed[:3])}")
 
 
 def check_prediction_does_not_depend_on_the_batch(subject: Subject) -> None:
@@ -318,7 +317,7 @@ def check_prediction_does_not_depend_on_the_batch(subject: Subject) -> None:
     together, alone = _maps(_predict(method, images)), _maps(_predict(method, images[:1]))
     for name in together:
         close = torch.allclose(together[name][:1], alone[name], rtol=1e-3, atol=1e-4)
-        _require(close, f"{name} of an image depends on what else is in the batch")
+        require(close, f"{name} of an image depends on what else is in the batch")
 
 
 def check_odd_image_sizes_are_predicted(subject: Subject) -> None:
@@ -327,10 +326,10 @@ def check_odd_image_sizes_are_predicted(subject: Subject) -> None:
     for size in ((45, 61), (33, 97), (17, 64), (5, 7)):
         image = (subject.batch(9, size=size, batch=1).images[0] * 255).to(torch.uint8)
         logits = predictor(image).logits(size)
-        _require(
+        require(
             logits.shape == (len(subject.classes), *size), f"an image of {size} is predicted as {tuple(logits.shape)}"
         )
-        _require(bool(torch.isfinite(logits).all()), f"logits of an image of {size} are not finite")
+        require(bool(torch.isfinite(logits).all()), f"logits of an image of {size} are not finite")
 
 
 def check_relabelling_is_undone_by_the_identity(subject: Subject) -> None:
@@ -344,9 +343,9 @@ def check_relabelling_is_undone_by_the_identity(subject: Subject) -> None:
     method.relabel([1, *[0] * (len(subject.classes) - 1)], 2)
     other = _predict(method, images).logits
     stated = other.ndim == 4 and other.shape[1] == 2
-    _require(stated, f"relabelled to 2 classes, logits are {tuple(other.shape)}, not (B, 2, h, w)")
+    require(stated, f"relabelled to 2 classes, logits are {tuple(other.shape)}, not (B, 2, h, w)")
     method.relabel(range(len(subject.classes)), len(subject.classes))
-    _require(torch.equal(before, _predict(method, images).logits), "relabelling changed the method for good")
+    require(torch.equal(before, _predict(method, images).logits), "relabelling changed the method for good")
 
 
 def check_state_dict_round_trip_predicts_the_same(subject: Subject) -> None:
@@ -361,13 +360,13 @@ def check_state_dict_round_trip_predicts_the_same(subject: Subject) -> None:
         raise ContractViolation(
             f"{sizes}; let _load_from_state_dict size the buffers that finish sizes, as segsort's bank does"
         ) from None
-    _require(not unexpected, f"a new method does not know {', '.join(unexpected[:3])}")
+    require(not unexpected, f"a new method does not know {', '.join(unexpected[:3])}")
     absent = [n for n in missing if n not in set(method.training_only)]
-    _require(not absent, f"the final state lacks {', '.join(absent[:3])}")
+    require(not absent, f"the final state lacks {', '.join(absent[:3])}")
     images = subject.batch(7).images
     first, second = _maps(_predict(method, images)), _maps(_predict(fresh.eval(), images))
     different = [n for n in first if n not in second or not torch.equal(first[n], second[n])]
-    _require(not different, f"{', '.join(different)} differ after a state_dict round trip")
+    require(not different, f"{', '.join(different)} differ after a state_dict round trip")
 
 
 def check_resumed_training_equals_uninterrupted(subject: Subject) -> None:
@@ -380,14 +379,14 @@ def check_resumed_training_equals_uninterrupted(subject: Subject) -> None:
     resumed = subject.steps(resumed, STEPS // 2, STEPS)
     one, two = straight.state_dict(), resumed.state_dict()
     different = [n for n in one if not torch.equal(one[n], two[n])]
-    _require(not different, f"{', '.join(different[:3])} differ after an interruption")
+    require(not different, f"{', '.join(different[:3])} differ after an interruption")
 
 
 def check_training_is_deterministic_under_a_seed(subject: Subject) -> None:
     """Two runs from one seed end in the same state."""
     one, two = subject.trained().state_dict(), subject.trained().state_dict()
     different = [n for n in one if not torch.equal(one[n], two[n])]
-    _require(not different, f"{', '.join(different[:3])} differ between two runs from one seed")
+    require(not different, f"{', '.join(different[:3])} differ between two runs from one seed")
 
 
 def check_training_lowers_the_loss(subject: Subject) -> None:
@@ -399,7 +398,7 @@ def check_training_lowers_the_loss(subject: Subject) -> None:
     for step in range(40):
         values.append(subject.step(method, optimiser, subject.batch(1), min(step, STEPS - 1)))
     early, late = sum(values[:5]), sum(values[-5:])
-    _require(late < early, f"the loss went from {early / 5:.4g} to {late / 5:.4g} in forty steps on one batch")
+    require(late < early, f"the loss went from {early / 5:.4g} to {late / 5:.4g} in forty steps on one batch")
 
 
 def check_explanations_name_their_evidence(subject: Subject) -> None:
@@ -410,22 +409,22 @@ def check_explanations_name_their_evidence(subject: Subject) -> None:
     assert isinstance(method, Explains)
     evidence = method.evidence()
     columns = (evidence.features, evidence.labels, evidence.images, evidence.segments)
-    _require(len({len(column) for column in columns}) == 1, "the columns of the evidence differ in length")
+    require(len({len(column) for column in columns}) == 1, "the columns of the evidence differ in length")
     for index, batch in enumerate(subject.context().images()):
         with torch.no_grad():
             explanation = method.explain(batch.images)
         found, rows = explanation.segments, explanation.rows
-        _require(found.ndim == 3 and len(found) == 1, f"segments are {tuple(found.shape)}, not (B, h, w)")
-        _require(
+        require(found.ndim == 3 and len(found) == 1, f"segments are {tuple(found.shape)}, not (B, h, w)")
+        require(
             rows.ndim == 3 and rows.shape == explanation.cosines.shape and int(found.max()) < rows.shape[1],
             f"rows are {tuple(rows.shape)} and cosines {tuple(explanation.cosines.shape)}, not (B, S, k)",
         )
         named = evidence.segments[evidence.images == index]
-        _require(bool(torch.isin(named, found).all()), "evidence names a segment that its training image does not have")
+        require(bool(torch.isin(named, found).all()), "evidence names a segment that its training image does not have")
         present = found.unique()
         used, cosines = rows[0, present], explanation.cosines[0, present]
-        _require(bool(((used >= 0) & (used < len(evidence.labels))).all()), "rows are not rows of the evidence")
-        _require(bool((cosines.diff(dim=1) <= 1e-6).all()), "what is retrieved is not in the order of similarity")
+        require(bool(((used >= 0) & (used < len(evidence.labels))).all()), "rows are not rows of the evidence")
+        require(bool((cosines.diff(dim=1) <= 1e-6).all()), "what is retrieved is not in the order of similarity")
 
 
 def check_a_checkpoint_from_elsewhere_names_its_past(subject: Subject) -> None:
@@ -433,7 +432,7 @@ def check_a_checkpoint_from_elsewhere_names_its_past(subject: Subject) -> None:
     if not issubclass(subject.method_class, TrainedElsewhere):
         raise NotApplicable("it is trained here")
     words = (subject.method_class.provenance, *subject.method_class.own_network)
-    _require(len(words) == 3 and all(words), "provenance and both names of own_network need words")
+    require(len(words) == 3 and all(words), "provenance and both names of own_network need words")
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

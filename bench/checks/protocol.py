@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.checks.method import ContractViolation, TinyNetwork
+from bench.checks.method import ContractViolation, TinyNetwork, require
 from bench.common.errors import UserError
 from bench.config.tables import InferenceConfig
 from bench.model.predictor import Predictor
@@ -123,12 +123,6 @@ class Subject:
                 shared = scored.arrays(row, self.protocol.constants)
                 if found:
                     yield scored, row, self.protocol.condensed(found), shared
-
-
-def require(condition: bool, problem: str) -> None:
-    """Raises ContractViolation."""
-    if not condition:
-        raise ContractViolation(problem)
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
