@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import settings
+
+from tests import command_line
 
 os.environ.setdefault("BENCH_QUIET", "1")
 settings.register_profile("any machine", deadline=None)
@@ -40,7 +42,6 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
     """``bench("run", "--method", ...)`` in process; data root and results folder are added where a command has them."""
-    from bench.commands.cli import main
 
     def call(*arguments: str, results: Path | None = None) -> Result:
         extra: list[str] = []
@@ -51,7 +52,7 @@ def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
             and "--data-root" not in arguments
         ):
             extra += ["--data-root", str(data_root)]
-        return CliRunner().invoke(main, [*arguments, *extra])
+        return command_line.call(*arguments, *extra)
 
     return call
 
@@ -59,12 +60,11 @@ def bench(data_root: Path, tmp_path: Path) -> Callable[..., Result]:
 @pytest.fixture(scope="session")
 def finish(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """``finish("run", "--method", ...)``: a new results folder with the finished runs of a command."""
-    from bench.commands.cli import main
 
     def finish(*command: str) -> Path:
         results = tmp_path_factory.mktemp("finished") / "results"
         where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
-        outcome = CliRunner().invoke(main, [*command, *where])
+        outcome = command_line.call(*command, *where)
         assert outcome.exit_code == 0, outcome.output
         return results
 

@@ -8,12 +8,11 @@ import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from bench.commands.cli import main
 from methods.gss import generation
+from tests.command_line import call
 
 RUN = "toyscapes_mini-dense-gss"
 SETTINGS = ("method.codec=patch", "method.vocabulary=64", "recipe.steps=1", "method.samples=2")
@@ -26,7 +25,7 @@ def finished(data_root, tmp_path_factory):
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
     where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
     asked = ["--method", "gss", "--dataset", "toyscapes_mini", "--encoder", "resnet18", "--protocol", "closed-set"]
-    outcome = CliRunner().invoke(main, ["run", *asked, *settings, *where])
+    outcome = call("run", *asked, *settings, *where)
     assert outcome.exit_code == 0, outcome.output
     assert "codec patch on the training labels: codec_miou" in outcome.stderr
     return results

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.records.store import Store
 from bench.report.leaderboard import build, render
+from tests.command_line import call
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("format", ["csv", "json"])
 def test_export_writes_the_file(tmp_path, format):
     path = tmp_path / "new" / f"numbers.{format}"
-    outcome = CliRunner().invoke(main, ["export", str(ROOT / "results"), "--format", format, "--out", str(path)])
+    outcome = call("export", str(ROOT / "results"), "--format", format, "--out", str(path))
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.strip() == str(path)
     assert path.stat().st_size > 1000
 
 
 def test_export_of_no_records_is_one_sentence(tmp_path):
-    outcome = CliRunner().invoke(main, ["export", str(tmp_path), "--out", str(tmp_path / "numbers.csv")])
+    outcome = call("export", str(tmp_path), "--out", str(tmp_path / "numbers.csv"))
     assert outcome.exit_code == 2
     assert "bench run" in outcome.output
     assert len(outcome.output.splitlines()) == 1
@@ -33,7 +32,7 @@ def test_export_of_no_records_is_one_sentence(tmp_path):
 
 def test_the_notebook_gives_the_means_of_the_tables(tmp_path, monkeypatch, capsys):
     arguments = ["export", str(ROOT / "results"), "--out", str(tmp_path / "numbers.csv")]
-    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert call(*arguments).exit_code == 0
     (notebook,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "ledger.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {}

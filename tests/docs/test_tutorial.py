@@ -7,10 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.plugins import registry
+from tests.command_line import call
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -41,7 +40,7 @@ def test_the_tutorial_runs_as_it_is_printed(tmp_path, monkeypatch):
         assert language == "sh"
         for program, *words in commands(block):
             assert program == "bench"
-            outcome = CliRunner().invoke(main, words)
+            outcome = call(*words)
             assert outcome.exit_code == 0, (words, outcome.output)
             told.append(outcome)
     assert "finished already" in "".join(outcome.stderr for outcome in told), "softmax of seed 0 is trained once"

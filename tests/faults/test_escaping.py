@@ -12,11 +12,9 @@ from importlib import resources
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from bench.commands.cli import main
 from bench.common import console as common_console
 from bench.common.console import ProgressBar, note
 from bench.common.text import cell, drawn, lines, visible
@@ -30,6 +28,7 @@ from bench.schema.record import DatasetInfo, ProtocolResult, Record, Scores
 from bench.training.loss_log import LossLog
 from methods.softmax import Softmax
 from tests.bench.report.leaderboard.conftest import Bench, info
+from tests.command_line import call
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")
 
@@ -241,7 +240,7 @@ def test_error_lines(name, tmp_path):
         ["list", "methods", "--plugin", str(tmp_path / f"{payload}.py")],
         ["curve", str(tmp_path), "--x", payload],
     ):
-        outcome = CliRunner().invoke(main, arguments)
+        outcome = call(*arguments)
         assert outcome.exit_code == 2, outcome.output
         assert harmless(outcome.output)
         assert len(outcome.output.splitlines()) == 1, outcome.output
@@ -266,7 +265,7 @@ def test_commands_that_show_records(results):
         ["show", "record0", "--results", str(results)],
         ["show", "record1", "--results", str(results)],
     ):
-        outcome = CliRunner().invoke(main, arguments)
+        outcome = call(*arguments)
         assert outcome.exit_code == 0, outcome.output
         assert harmless(outcome.output)
         assert "error: two" not in outcome.output.splitlines()
@@ -291,7 +290,7 @@ def test_what_a_plugin_says_of_itself(tmp_path, monkeypatch):
     path.write_text(PLUGIN.format(payload=payload), encoding="utf-8")
     monkeypatch.setattr(registry.methods, "_classes", dict.fromkeys(registry.methods.names(), Softmax))
     for arguments in (["list", "methods"], ["list", "methods", "--json"], ["show", "loud"]):
-        outcome = CliRunner().invoke(main, [*arguments, "--plugin", str(path)])
+        outcome = call(*arguments, "--plugin", str(path))
         assert outcome.exit_code == 0, outcome.output
         assert harmless(outcome.output)
         if "--json" in arguments:

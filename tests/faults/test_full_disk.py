@@ -24,6 +24,7 @@ from bench.training import checkpoint as checkpoints
 from bench.training.loss_log import LossLog
 from datasets.base import DataError
 from datasets.toyscapes.cache import ensure_split, write_picture
+from tests.command_line import call
 
 RUN = ("run", "--dataset", "toyscapes_mini", "--encoder", "resnet18", "--protocol", "closed-set", "--method")
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -87,13 +88,10 @@ TARGETS = {
 @pytest.fixture(scope="module")
 def finished(data_root, tmp_path_factory):
     """The id and the scores of a run of majority that nothing disturbed."""
-    from click.testing import CliRunner
-
-    from bench.commands.cli import main
 
     results = tmp_path_factory.mktemp("undisturbed") / "results"
     where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
-    assert CliRunner().invoke(main, [*RUN, "majority", *where]).exit_code == 0
+    assert call(*RUN, "majority", *where).exit_code == 0
     return records.Store(results).records()[0]
 
 

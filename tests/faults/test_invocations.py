@@ -12,10 +12,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from bench.commands.cli import main
+from tests.command_line import call as in_process
 
 HUGE = 10**12
 RUN = "run --method softmax --dataset toyscapes_mini --encoder resnet18"
@@ -506,7 +506,7 @@ def places(data_root, tmp_path_factory) -> Places:
     root = tmp_path_factory.mktemp("places") / "deep" / "below"
     good = root / "good"
     line = f"{RUN} --set recipe.steps=2 --protocol closed-set --device cpu --results {good} --data-root {data_root}"
-    made = CliRunner().invoke(main, shlex.split(line))
+    made = in_process(*shlex.split(line))
     assert made.exit_code == 0, made.output
     (record,) = (good / "records").glob("*.json")
     content = json.loads(record.read_text())
@@ -570,7 +570,7 @@ def invoke(arguments: list[str], places: Places) -> Result:
         "predict": ("--results", "--device"), "pictures": ("--data-root",), "show": ("--results",),
     }  # fmt: skip
     wanted = [name for name in takes.get(arguments[0], ()) if name not in arguments]
-    return CliRunner().invoke(main, [*arguments, *(part for name in wanted for part in (name, defaults[name]))])
+    return in_process(*arguments, *(part for name in wanted for part in (name, defaults[name])))
 
 
 def assert_sentence(result: Result, words: tuple[str, ...]) -> None:
@@ -663,7 +663,7 @@ def test_whatever_a_method_raises_is_a_row_and_the_grid_goes_on(places, tmp_path
 def test_a_method_that_ends_the_program_breaks_its_contract(tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text(f"{PLUGIN}    def losses(self, batch):\n        raise SystemExit(0)\n")
-    result = CliRunner().invoke(main, ["check", "hostile", "--plugin", str(plugin)])
+    result = in_process("check", "hostile", "--plugin", str(plugin))
     assert result.exit_code == 1
     assert "FAIL  losses" in result.output
 

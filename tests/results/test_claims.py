@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from click.testing import CliRunner
-
-from bench.commands.cli import main
 from bench.report.comparing.claims import FILE, Claims
 from results import summary
+from tests.command_line import call
 
 RESULTS = summary.ROOT / "results"
 
 
 def test_the_page_is_what_the_command_writes():
-    outcome = CliRunner().invoke(main, ["claims", str(RESULTS)])
+    outcome = call("claims", str(RESULTS))
     assert outcome.exit_code == 0, outcome.output
     assert outcome.stdout == (RESULTS / "claims.md").read_text(), "run bench claims results --out results/claims.md"
 

@@ -7,10 +7,9 @@ from collections import namedtuple
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from bench.checks import machine
-from bench.commands.cli import main
+from tests.command_line import call
 
 
 @pytest.fixture
@@ -71,9 +70,9 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_a_problem(examine):
 
 def test_the_command_prints_a_line_for_each_and_ends_with_1_for_a_problem(tmp_path):
     arguments = ["doctor", "--results", str(tmp_path), "--data-root"]
-    good = CliRunner().invoke(main, [*arguments, str(tmp_path)])
+    good = call(*arguments, str(tmp_path))
     assert good.exit_code == 0, good.output
     assert "torch" in good.stdout
-    bad = CliRunner().invoke(main, [*arguments, str(tmp_path / "nowhere")])
+    bad = call(*arguments, str(tmp_path / "nowhere"))
     assert bad.exit_code == 1
     assert "PROBLEM  there is no data root" in bad.stdout

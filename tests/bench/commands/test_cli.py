@@ -22,6 +22,7 @@ from bench.plugins import registry
 from bench.records.store import Store
 from bench.schema.record import DatasetInfo, Environment, ProtocolResult, Record, Scores, Training
 from datasets.base import Submission
+from tests.command_line import call
 from tests.faults import injection
 
 QUICK = ("--dataset", "toyscapes_mini", "--encoder", "resnet18", "--set", "recipe.steps=2")
@@ -681,14 +682,11 @@ def test_two_runs_at_once_into_one_folder(bench, results):
 
 def test_cuda_without_cuda(data_root, tmp_path):
     import torch
-    from click.testing import CliRunner
-
-    from bench.commands.cli import main
 
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     arguments = ["run", "--method", "softmax", *QUICK, "--device", "cuda", "--data-root", str(data_root)]
-    assert_sentence(CliRunner().invoke(main, [*arguments, "--results", str(tmp_path)]), "CUDA")
+    assert_sentence(call(*arguments, "--results", str(tmp_path)), "CUDA")
 
 
 def test_full_disk_is_one_sentence_and_keeps_what_there_is(bench, results, monkeypatch):

@@ -6,11 +6,10 @@ import json
 import shutil
 
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.common.claims import claimed
 from bench.records.store import Store
+from tests.command_line import assert_refused, call
 
 SHORT = ("--dataset", "toyscapes_mini", "--protocol", "closed-set", "--set", "recipe.steps=1")
 
@@ -23,10 +22,6 @@ def finished(finish):
 @pytest.fixture
 def results(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "copy")
-
-
-def call(*arguments, **options):
-    return CliRunner().invoke(main, list(map(str, arguments)), **options)
 
 
 def test_runs_are_listed_with_status_size_and_what_they_are_of(results):
@@ -43,7 +38,7 @@ def test_runs_are_listed_with_status_size_and_what_they_are_of(results):
 
 def test_a_folder_without_runs_is_one_sentence(tmp_path):
     outcome = call("ls", tmp_path)
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1)
+    assert_refused(outcome)
 
 
 def test_an_unfinished_run_is_listed_too(results):

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from bench.commands import catalogue
-from bench.commands.cli import main
 from bench.plugins.sources import sources
 from bench.records import store
+from tests.command_line import call
 
 RECORDS = Path(__file__).parents[3] / "results" / "records"
 HEAVY = {"torch", "scipy", "lightning", "matplotlib", "skimage"}
@@ -114,7 +113,7 @@ def test_the_leaderboard_reads_each_record_once(two_records, monkeypatch):
     read = []
     real = store.read_record
     monkeypatch.setattr(store, "read_record", lambda path: read.append(path.stem) or real(path))
-    assert CliRunner().invoke(main, ["leaderboard", str(two_records)]).exit_code == 0
+    assert call("leaderboard", str(two_records)).exit_code == 0
     assert read == sorted(path.stem for path in (two_records / "records").glob("*.json"))
 
 

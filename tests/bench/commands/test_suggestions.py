@@ -5,16 +5,12 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from click.testing import CliRunner
 
 from bench.commands.cli import main
 from bench.common import verbosity
+from tests.command_line import call
 
 MAJORITY = ("run", "--method", "majority", "--dataset", "toyscapes_mini", "--protocol", "closed-set")
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 @pytest.fixture(scope="module")

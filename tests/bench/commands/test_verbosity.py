@@ -6,17 +6,12 @@ import json
 import os
 
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.common import console, verbosity
 from bench.scoring.score import located
+from tests.command_line import call
 
 MAJORITY = ("run", "--method", "majority", "--dataset", "toyscapes_mini", "--protocol", "closed-set")
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.common.errors import UserError
 from bench.records import store as records
 from bench.records.migration import migrated
 from bench.report import leaderboard
+from tests.command_line import call
 
 OLD = Path(__file__).with_name("schema-1.json")
 """As the suite wrote it."""
@@ -96,5 +95,5 @@ def test_tables_of_a_folder_are_the_same_before_and_after(store):
 
 
 def test_the_command_says_how_many(store):
-    said = [CliRunner().invoke(main, ["migrate", str(store.root)]).stdout for _ in range(2)]
+    said = [call("migrate", str(store.root)).stdout for _ in range(2)]
     assert said == ["1 record rewritten in schema 2\n", "0 records rewritten in schema 2\n"]

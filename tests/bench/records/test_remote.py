@@ -8,11 +8,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.records import remote
 from bench.records.store import Store
+from tests.command_line import assert_refused, call
 
 SHORT = ("--dataset", "toyscapes_mini", "--protocol", "closed-set", "--set", "recipe.steps=1,2")
 CLAIMS = Path(__file__).parents[3] / "results" / "claims.toml"
@@ -23,10 +22,6 @@ def finished(finish):
     results = finish("run", "--method", "softmax", "--method", "majority", *SHORT)
     shutil.copyfile(CLAIMS, results / CLAIMS.name)
     return results
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [*map(str, arguments)])
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -102,5 +97,4 @@ def test_of_a_url_only_the_folders_of_runs_that_are_new_are_fetched(url, tmp_pat
 )
 def test_a_url_that_cannot_be_read_is_one_sentence(arguments, said):
     outcome = call(*arguments)
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
-    assert said in outcome.stderr
+    assert_refused(outcome, said)

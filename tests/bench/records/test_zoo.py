@@ -10,12 +10,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.common.errors import UserError
 from bench.records import zoo
 from bench.records.store import Store
+from tests.command_line import assert_refused, call
 
 SHORT = ("--dataset", "toyscapes_mini", "--protocol", "closed-set", "--set", "recipe.steps=1")
 
@@ -41,7 +40,7 @@ def contents(root):
 
 
 def test_a_pulled_run_is_the_pushed_one_and_can_be_scored(finished, archive, tmp_path, bench):
-    outcome = CliRunner().invoke(main, ["pull", archive, "--results", str(tmp_path / "results")])
+    outcome = call("pull", archive, "--results", str(tmp_path / "results"))
     assert outcome.exit_code == 0, outcome.output
     assert contents(tmp_path / "results") == contents(finished)
     (record,) = Store(finished).records()
@@ -59,7 +58,7 @@ def test_it_goes_through_any_file_system_of_fsspec(finished, tmp_path):
 
 def test_the_command_says_where_the_archive_lies(finished, tmp_path):
     (record,) = Store(finished).records()
-    outcome = CliRunner().invoke(main, ["push", record.run_id[:30], "--to", str(tmp_path), "--results", str(finished)])
+    outcome = call("push", record.run_id[:30], "--to", str(tmp_path), "--results", str(finished))
     assert outcome.exit_code == 0, outcome.output
     assert outcome.stdout.strip() == f"{tmp_path}/{record.run_id}.tar"
 
@@ -105,8 +104,8 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_not_what_was_pushed_is_one_sentence_and_leaves_nothing(archive, tmp_path, damage):
     path = changed(archive, tmp_path / "altered.tar", DAMAGES[damage])
-    outcome = CliRunner().invoke(main, ["pull", path, "--results", str(tmp_path / "results")])
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
+    outcome = call("pull", path, "--results", str(tmp_path / "results"))
+    assert_refused(outcome)
     assert not contents(tmp_path / "results")
     assert not list((tmp_path / "results" / "runs").iterdir())
     assert not (tmp_path / "evil").exists()
@@ -114,12 +113,12 @@ def test_what_is_not_what_was_pushed_is_one_sentence_and_leaves_nothing(archive,
 
 @pytest.mark.parametrize("address", ["nowhere.tar", "nosuchthing://x/y.tar"])
 def test_an_address_with_nothing_behind_it_is_one_sentence(tmp_path, address):
-    outcome = CliRunner().invoke(main, ["pull", address, "--results", str(tmp_path / "results")])
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
+    outcome = call("pull", address, "--results", str(tmp_path / "results"))
+    assert_refused(outcome)
 
 
 def test_a_truncated_archive_is_one_sentence(archive, tmp_path):
     path = tmp_path / "short.tar"
     path.write_bytes(Path(archive).read_bytes()[:20000])
-    outcome = CliRunner().invoke(main, ["pull", str(path), "--results", str(tmp_path / "results")])
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
+    outcome = call("pull", str(path), "--results", str(tmp_path / "results"))
+    assert_refused(outcome)

@@ -9,6 +9,7 @@ import pytest
 from bench.commands.cli import main
 from bench.plugins import registry
 from bench.report.citation import entries, entry
+from tests.command_line import assert_refused
 
 
 def test_a_method_is_cited():
@@ -43,7 +44,7 @@ def test_what_is_in_no_form_is_a_note():
 @pytest.mark.parametrize("name", ["gmseg", ""])
 def test_an_unknown_name_is_one_sentence(bench, name):
     outcome = bench("cite", name)
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1)
+    assert_refused(outcome)
 
 
 def test_the_command_begins_with_the_suite(bench):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
-from click.testing import CliRunner
 
-from bench.commands.cli import main
 from bench.records.store import Store
 from bench.sweeps import plan, search
+from tests.command_line import assert_refused
+from tests.command_line import call as in_process
 
 GRID = """
 methods = ["majority"]
@@ -160,7 +160,7 @@ def test_a_metric_of_which_less_is_better_is_made_small(grid):
 
 def call(path, results, data_root, *options):
     where = ["--results", str(results), "--data-root", str(data_root), "--device", "cpu"]
-    return CliRunner().invoke(main, ["sweep", str(path), *where, *options])
+    return in_process("sweep", str(path), *where, *options)
 
 
 def test_a_search_makes_its_runs_and_says_what_it_found(tmp_path, data_root):
@@ -199,13 +199,11 @@ def test_a_search_makes_its_runs_and_says_what_it_found(tmp_path, data_root):
 def test_a_mistake_in_a_search_is_one_sentence_before_any_run(grid, tmp_path, data_root, old, new, said):
     grid.write_text(GRID.replace(old, new))
     outcome = call(grid, tmp_path / "results", data_root)
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
-    assert said in outcome.stderr
+    assert_refused(outcome, said)
     assert not (tmp_path / "results").exists()
 
 
 def test_without_optuna_it_is_one_sentence(grid, tmp_path, data_root, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     outcome = call(grid, tmp_path / "results", data_root)
-    assert (outcome.exit_code, len(outcome.stderr.splitlines())) == (2, 1), outcome.output
-    assert "genseg-bench[search]" in outcome.stderr
+    assert_refused(outcome, "genseg-bench[search]")

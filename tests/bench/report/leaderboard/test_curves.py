@@ -14,6 +14,7 @@ from bench.report.leaderboard import curves
 from bench.schema.record import ProtocolResult, Scores
 from methods.agmm import AGMM
 from methods.segsort import SegSort
+from tests.command_line import call
 
 
 def swept(bench, clusters, seed=0, miou=0.5, method="segsort", settings=(), **fields):
@@ -292,9 +293,7 @@ def test_the_legend_of_long_names_hides_no_line(bench, tmp_path):
 
 
 def test_runs_can_be_chosen_for_a_curve(bench, tmp_path):
-    from click.testing import CliRunner
 
-    from bench.commands.cli import main
     from bench.records.store import Store
 
     store = Store(tmp_path)
@@ -303,7 +302,7 @@ def test_runs_can_be_chosen_for_a_curve(bench, tmp_path):
         for steps in (10, 20):
             store.write(bench.record(method, recipe={"name": recipe, "steps": steps}))
     chosen = ["--recipe", "settled", "--method", "softmax", "--dataset", "toyscapes"]
-    outcome = CliRunner().invoke(main, ["curve", str(tmp_path), "--x", "recipe.steps", *chosen])
+    outcome = call("curve", str(tmp_path), "--x", "recipe.steps", *chosen)
     assert outcome.exit_code == 0, outcome.output
     assert "agmm" not in outcome.stdout
     assert "settled" in outcome.stdout
