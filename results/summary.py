@@ -22,9 +22,9 @@ from bench.records.ledger import ledger, parts, rows
 from bench.records.naming import flat
 from bench.records.store import Store
 from bench.report.comparing.claims import Claims
-from bench.report.leaderboard.columns import metric
 from bench.report.leaderboard.statistics import mean_and_std
 from bench.schema.record import Record
+from bench.scoring.metrics.catalogue import metric
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", *sorted(set((ROOT / "results").glob("*.md")) - {ROOT / "results" / "claims.md"}))

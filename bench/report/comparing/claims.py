@@ -25,7 +25,7 @@ from bench.report.comparing.differences import Difference, differences
 from bench.report.comparing.results import Results
 from bench.report.comparing.show import number, signed
 from bench.report.comparing.sides import Pair, called, find, pairs
-from bench.report.leaderboard.columns import metric
+from bench.scoring.metrics.catalogue import metric
 
 ENOUGH_SEEDS = 3
 """Of several groups with as many, the one that was trained longer is what a claim is about."""

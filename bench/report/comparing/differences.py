@@ -18,11 +18,10 @@ from bench.report.comparing.results import Results
 from bench.report.comparing.samples import SUMMARY_OF, Samples, mean_over_targets
 from bench.report.comparing.sides import Pair, Runs, called, pairs, side
 from bench.report.leaderboard import statistics as stats
-from bench.report.leaderboard.columns import metric, order
 from bench.report.leaderboard.statistics import Floats
 from bench.scoring.described import order as order_of_protocols
 from bench.scoring.described import shown
-from bench.scoring.metrics.catalogue import Metric
+from bench.scoring.metrics.catalogue import Metric, metric, order
 
 Contrast = Callable[[Floats, Floats], Floats]
 """What sets the values of two sides apart: their difference or their ratio."""

@@ -9,9 +9,8 @@ import pandas as pd
 
 from bench.records.ledger import rows
 from bench.records.naming import PARTIAL, Variant
-from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.labels import BASELINE, Labels, labels_of
-from bench.report.leaderboard.model import Cell, Table
+from bench.report.leaderboard.model import Cell, Column, Table
 from bench.report.leaderboard.selection import sentence
 from bench.report.leaderboard.statistics import MIN_IMAGES
 from bench.report.leaderboard.views import recipe_in_words

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.report.leaderboard import statistics as stats
-from bench.report.leaderboard.columns import Column, ColumnKey, metric
-from bench.report.leaderboard.model import Cell, Row, Table
+from bench.report.leaderboard.model import Cell, Column, ColumnKey, Row, Table
 from bench.report.leaderboard.resampling import in_order, resampled
 from bench.report.leaderboard.statistics import Floats
 from bench.schema import side_file
 from bench.scoring.described import shown
+from bench.scoring.metrics.catalogue import metric
 
 Statistics = Callable[[str, str], side_file.Arrays]
 """Statistics per image of a run id, of the names that begin with the second text."""

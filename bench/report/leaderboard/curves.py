@@ -30,11 +30,11 @@ from bench.plugins import registry
 from bench.records.ledger import ledger, parts, rows
 from bench.records.naming import NAMED_SETTINGS, PARTIAL, canonical, fewest_that_tell, flat, with_defaults
 from bench.report.leaderboard import figures, layout
-from bench.report.leaderboard.columns import Column, Metric, metric
-from bench.report.leaderboard.model import Cell
+from bench.report.leaderboard.model import Cell, Column
 from bench.report.leaderboard.views import declared_score
 from bench.report.palette import style
 from bench.schema.record import Record
+from bench.scoring.metrics.catalogue import Metric, metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,8 @@ from bench.common.errors import UserError, near
 from bench.common.text import cell as csv_cell
 from bench.common.text import in_markdown
 from bench.report.leaderboard import layout
-from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.latex import PREAMBLE, latex
-from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
+from bench.report.leaderboard.model import Cell, Column, Incomplete, Row, Table
 
 FILES: dict[str, str] = {
     "md": "leaderboard.md",

@@ -16,8 +16,7 @@ from string import ascii_lowercase
 
 from bench.common.text import visible
 from bench.report.leaderboard import layout
-from bench.report.leaderboard.columns import Column
-from bench.report.leaderboard.model import Table
+from bench.report.leaderboard.model import Column, Table
 
 PREAMBLE = (
     "% Needs \\usepackage{array,booktabs} and, to input the whole file at once, \\extrafloats{200}\\maxdeadcycles=300\n"

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from bench.report.leaderboard.columns import Column
-from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
+from bench.report.leaderboard.model import Cell, Column, Incomplete, Row, Table
 from bench.scoring.described import shown
 
 NOTHING = "–"

@@ -8,14 +8,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from bench.report.leaderboard.columns import Column, ColumnKey
+from bench.report.leaderboard.labels import Labels
 from bench.report.leaderboard.published import Published
 from bench.report.leaderboard.statistics import Difference, mean_and_std
+from bench.scoring.metrics.catalogue import Metric
 
 
 def slug(text: str) -> str:
     """``text`` as an anchor, a label or a file name: small letters, digits and dashes; it may be empty."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+ColumnKey = tuple[str, str, str]
+"""Target, its data, metric. Without a target: the targets that a summary is over, or ``cost``."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric on one target. ``target`` is empty for summaries over targets and for costs."""
+
+    key: ColumnKey
+    group: str
+    """The heading over the target's columns."""
+    target: str
+    metric: Metric
+    shown: bool = True
+    labels: Labels | None = None
+    """Which labels the runs were trained from, in tables across supervisions."""
 
 
 @dataclass

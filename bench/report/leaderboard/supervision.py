@@ -15,11 +15,11 @@ import pandas as pd
 from bench.records.ledger import GROUP, parts, rows
 from bench.records.naming import Variant, flat, named
 from bench.report.leaderboard.captions import facts_of, legend, rules_by_supervision
-from bench.report.leaderboard.columns import Column, ColumnKey, metric
 from bench.report.leaderboard.comparison import rank, ranked_cells, sort_rows
 from bench.report.leaderboard.labels import BASELINE, Labels, labels_of
-from bench.report.leaderboard.model import Cell, Row, Table
+from bench.report.leaderboard.model import Cell, Column, ColumnKey, Row, Table
 from bench.report.leaderboard.selection import headline, runs_of, select, states_of
+from bench.scoring.metrics.catalogue import metric
 
 PROTOCOL = "by-supervision"
 """What ``Table.protocol`` says of these tables; their numbers are of the closed-set protocol."""

@@ -28,10 +28,9 @@ from bench.report.leaderboard.captions import (
     notes_on_versions,
     rules_of,
 )
-from bench.report.leaderboard.columns import Column, ColumnKey, metric, order
 from bench.report.leaderboard.comparison import Bootstraps, Statistics, compare, rank, sort_rows
 from bench.report.leaderboard.labels import labels_of
-from bench.report.leaderboard.model import Cell, Incomplete, Row, Table
+from bench.report.leaderboard.model import Cell, Column, ColumnKey, Incomplete, Row, Table
 from bench.report.leaderboard.published import load, matching, shares_of_supervised
 from bench.report.leaderboard.selection import Selection, headline, runs_of, select, sentence, states_of
 from bench.report.leaderboard.supervision import by_supervision
@@ -47,6 +46,7 @@ from bench.report.leaderboard.views import (
 )
 from bench.schema.record import Record
 from bench.scoring import described as protocols
+from bench.scoring.metrics.catalogue import metric, order
 
 COST = "cost"
 """Stands for the data of a column of what training cost."""

@@ -12,8 +12,7 @@ from rich.text import Text
 from bench.common.console import Output, styled
 from bench.common.text import visible
 from bench.report.leaderboard import layout
-from bench.report.leaderboard.columns import Column
-from bench.report.leaderboard.model import Table
+from bench.report.leaderboard.model import Column, Table
 
 _STYLES = {"best": "bold", "second": "underline", "plain": ""}
 _WIDTH_OF_A_NUMBER = 15

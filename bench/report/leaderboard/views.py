@@ -17,8 +17,7 @@ from bench.config.tables import NOT_OF_THE_RESULT, Recipe, RunConfig, recipe_nam
 from bench.plugins import registry
 from bench.records.ledger import parts, rows
 from bench.records.naming import Variant, flat
-from bench.report.leaderboard.columns import Column, ColumnKey
-from bench.report.leaderboard.model import Row, Table
+from bench.report.leaderboard.model import Column, ColumnKey, Row, Table
 from bench.schema.record import Record
 from bench.scoring.described import shown
 

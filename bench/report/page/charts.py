@@ -23,10 +23,9 @@ from bench.report.comparing.ranks import ranks
 from bench.report.comparing.results import Results
 from bench.report.comparing.show import ranks_text
 from bench.report.leaderboard import curves
-from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.figures import per_class_svg, svg
-from bench.report.leaderboard.model import Cell, Row, Table
+from bench.report.leaderboard.model import Cell, Column, Row, Table
 from bench.report.leaderboard.views import OVERVIEW, title
 from bench.report.page import over_bins
 from bench.report.page.fields import Axis, Chart, Field, Line, around, drawing, label, shortened

@@ -11,11 +11,11 @@ import pandas as pd
 
 from bench.records.ledger import parts
 from bench.records.naming import short
-from bench.report.leaderboard.columns import Metric, metric
 from bench.report.leaderboard.model import Table
 from bench.report.leaderboard.views import title
 from bench.report.page.fields import Floats, label
 from bench.scoring.described import primary
+from bench.scoring.metrics.catalogue import Metric, metric
 
 
 class HeatMap(NamedTuple):

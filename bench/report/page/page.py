@@ -27,9 +27,8 @@ from bench.common.text import in_html, visible
 from bench.records.ledger import ledger
 from bench.report.comparing.claims import Tested
 from bench.report.leaderboard import layout
-from bench.report.leaderboard.columns import Column
 from bench.report.leaderboard.comparison import Statistics
-from bench.report.leaderboard.model import Row, Table, slug
+from bench.report.leaderboard.model import Column, Row, Table, slug
 from bench.report.leaderboard.supervision import PROTOCOL as BY_SUPERVISION
 from bench.report.leaderboard.views import OVERVIEW
 from bench.report.page import charts, claims, heat
