@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bench.data.verification import SplitReport
     from datasets.base import Dataset
 
+UNBROKEN = "\u00a0"
+"""A space at which no line ends."""
+
 splits_option = click.option("--split", "names", multiple=True, help="Repeatable; all unless given.")
 
 
@@ -124,8 +127,8 @@ def _tell(split: str, report: SplitReport) -> None:
     of = f" of {report.expected}" if report.expected else ""
     say(f"{split}: {', '.join([f'{report.images}{of} images', *sizes, *more])}, in {report.folder}")
     if total := report.pixels.total():
-        shares = ", ".join(f"{label} {count / total:.2%}" for label, count in report.pixels.items())
-        click.echo(lines(filled(f"  labels: {shares}", " " * 10)))
+        shares = (f"{label} {count / total:.2%}".replace(" ", UNBROKEN) for label, count in report.pixels.items())
+        click.echo(lines(filled(f"  labels: {', '.join(shares)}", " " * 10).replace(UNBROKEN, " ")))
         say(f"  fingerprint {(report.fingerprint or 'none')[:16]}, of every byte {report.digest[:16]}")
     for word, sentences in (("note", report.remarks), ("FAIL", report.problems)):
         for sentence in sentences:

@@ -88,6 +88,9 @@ def test_what_people_read_fits_their_terminal(data, bench, tmp_path, monkeypatch
             line for line in outcome.stdout.splitlines() if str(tmp_path) not in line and "fingerprint" not in line
         ]
         assert width - 40 < max(map(len, lines)) < width
+    shares = [line for line in lines if line.startswith(("  labels", " " * 10))]
+    assert len(shares) > 2
+    assert all(line[-1] in ",%" for line in shares), "a line ends within a class"
 
 
 def test_verify_of_a_whole_data_set_succeeds(data):
