@@ -17,23 +17,6 @@ AS_CITYSCAPES = {
 """The table of RobustNet's loader: id to training id of Cityscapes; all others are void."""
 
 
-@pytest.mark.parametrize(
-    ("index", "name", "colour"),
-    [
-        (0, "bird", (165, 42, 42)),
-        (13, "road", (128, 64, 128)),
-        (24, "lane marking - general", (255, 255, 255)),
-        (27, "sky", (70, 130, 180)),
-        (50, "traffic sign (front)", (220, 220, 0)),
-        (55, "car", (0, 0, 142)),
-        (64, "ego vehicle", (120, 10, 10)),
-    ],
-)
-def test_names_and_colours_are_those_of_the_archive(index, name, colour):
-    classes = MapillaryVistas.classes
-    assert (len(classes), classes.names[index], classes.colours[index]) == (65, name, colour)
-
-
 def test_the_reading_in_cityscapes_classes_is_that_of_papers_on_generalisation():
     assert {i: AS_CITYSCAPES.get(i, IGNORE) for i in range(66)} == MapillaryVistas19.raw_ids
     assert MapillaryVistas19.classes is CITYSCAPES_19

@@ -34,12 +34,3 @@ def test_all_scans_of_a_room_are_of_one_split(tmp_path, split, ids):
     MINIATURES["scannet"]["official"](tmp_path)
     assert [item.id for item in ScanNet(tmp_path, split, allow_partial=True).items] == ids
     assert len(VAL_ROOMS) == 142
-
-
-@pytest.mark.parametrize(
-    ("index", "name", "colour"),
-    [(0, "wall", (174, 199, 232)), (12, "desk", (247, 182, 210)), (19, "other furniture", (82, 84, 163))],
-)
-def test_names_and_colours_are_those_of_the_benchmark(index, name, colour):
-    classes = ScanNet.classes
-    assert (len(classes), classes.names[index], classes.colours[index]) == (20, name, colour)

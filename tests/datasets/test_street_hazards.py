@@ -17,8 +17,6 @@ def test_classes_are_in_the_makers_order():
     rows = [row.strip().split(" ", 1) for row in TABLE.split(",")]
     assert [name for _, name in rows] == [*StreetHazards.classes.names]
     assert {int(raw): i for i, (raw, _) in enumerate(rows)} | {0: IGNORE} == StreetHazards.raw_ids
-    colours = dict(zip(StreetHazards.classes.names, StreetHazards.classes.colours, strict=True))
-    assert (colours["road line"], colours["other"], colours["car"]) == ((157, 234, 50), (250, 170, 160), (0, 0, 142))
 
 
 def test_the_last_id_is_anomalous_and_no_training_label(tmp_path):
