@@ -24,7 +24,7 @@ from PIL import Image
 import datasets
 from bench.scoring.protocols.cross_domain import Mapping
 from datasets.base import IGNORE, UNLABELLED, ClassMap, DataError, Dataset, MissingData
-from tests.datasets.miniatures import MINIATURES, assert_one_sentence, grey
+from tests.datasets.miniatures import MINIATURES, assert_one_sentence, grey, one_sentence
 
 
 def plugins() -> dict[str, type[Dataset]]:
@@ -155,9 +155,8 @@ class TestFacts:
         if name in SELF_MADE:
             pytest.skip("makes its own data")
         for root in (tmp_path / "nowhere", tmp_path):
-            with pytest.raises(MissingData) as caught:
+            with one_sentence(MissingData, name, root, plugin.home, "--data-root", "BENCH_DATA"):
                 plugin(root, next(iter(plugin.splits)))
-            assert_one_sentence(str(caught.value), name, root, plugin.home, "--data-root", "BENCH_DATA")
 
     def test_empty_folder_is_one_sentence(self, name, tmp_path):
         plugin = PLUGINS[name]
@@ -165,16 +164,14 @@ class TestFacts:
             pytest.skip("makes its own data")
         folder = plugin.unopened(tmp_path, next(iter(plugin.splits))).folder
         folder.mkdir()
-        with pytest.raises(DataError) as caught:
+        with one_sentence(DataError, name, folder, plugin.home) as caught:
             plugin(tmp_path, next(iter(plugin.splits)))
-        assert_one_sentence(str(caught.value), name, folder, plugin.home)
         assert not isinstance(caught.value, MissingData), "a broken download is not to be skipped"
 
     def test_unknown_and_withheld_splits_are_refused(self, name, tmp_path):
         plugin = PLUGINS[name]
-        with pytest.raises(DataError) as caught:
+        with one_sentence(DataError, name, "no-such-split", *plugin.splits) as caught:
             plugin(tmp_path, "no-such-split")
-        assert_one_sentence(str(caught.value), name, "no-such-split", *plugin.splits)
         for split in plugin.withheld:
             with pytest.raises(DataError, match="not published") as caught:
                 plugin(tmp_path, split)
@@ -227,9 +224,8 @@ class TestWrittenMiniatures:
     def test_an_incomplete_split_is_refused_unless_allowed(self, roots, name, variant):
         plugin = PLUGINS[name]
         for split, facts in plugin.splits.items():
-            with pytest.raises(DataError) as caught:
+            with one_sentence(DataError, name, facts.count, "allow_partial", plugin.home):
                 plugin(roots(name, variant), split)
-            assert_one_sentence(str(caught.value), name, facts.count, "allow_partial", plugin.home)
 
     def damaged(self, own_copy, name, variant):
         plugin = PLUGINS[name]
@@ -255,30 +251,26 @@ class TestWrittenMiniatures:
         path = make().items[-1].image
         path.write_bytes(path.read_bytes()[:-40])
         for read in (lambda data: data.check_files(), lambda data: data[len(data) - 1]):
-            with pytest.raises(DataError) as caught:
+            with one_sentence(DataError, name, path, PLUGINS[name].home):
                 read(make())
-            assert_one_sentence(str(caught.value), name, path, PLUGINS[name].home)
 
     def test_an_empty_label_is_named(self, own_copy, name, variant):
         make = self.damaged(own_copy, name, variant)
         path = make().items[-1].label
         path.write_bytes(b"")
         for read in (lambda data: data.check_files(), lambda data: data[len(data) - 1]):
-            with pytest.raises(DataError) as caught:
+            with one_sentence(DataError, name, path, PLUGINS[name].home):
                 read(make())
-            assert_one_sentence(str(caught.value), name, path, PLUGINS[name].home)
 
     def test_a_label_of_another_size_is_named(self, own_copy, name, variant):
         make = self.damaged(own_copy, name, variant)
         item = make().items[png_labels(make())[-1]]
         grey(item.label, [0], 0, size=(5, 7))
-        with pytest.raises(DataError) as caught:
+        with one_sentence(DataError, item.image, item.label, "7x5"):
             make().check_files()
-        assert_one_sentence(str(caught.value), item.image, item.label, "7x5")
         data = make()
-        with pytest.raises(DataError) as caught:
+        with one_sentence(DataError, item.image, item.label, "7x5"):
             data[data.items.index(item)]
-        assert_one_sentence(str(caught.value), item.image, item.label, "7x5")
 
     def test_an_unknown_id_is_named_with_its_file(self, own_copy, name, variant):
         make = self.damaged(own_copy, name, variant)
@@ -292,9 +284,8 @@ class TestWrittenMiniatures:
             raw = np.array(image)
         raw[0, 0] = unknown
         Image.fromarray(raw).save(item.label)
-        with pytest.raises(DataError) as caught:
+        with one_sentence(DataError, name, item.label, f"id {unknown}", PLUGINS[name].home):
             make()[index]
-        assert_one_sentence(str(caught.value), name, item.label, f"id {unknown}", PLUGINS[name].home)
 
 
 def png_labels(data: Dataset) -> list[int]:

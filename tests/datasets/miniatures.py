@@ -11,10 +11,12 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.io import savemat
 
@@ -719,3 +721,11 @@ def assert_one_sentence(message: str, *parts: object) -> None:
     assert "Traceback" not in message
     for part in parts:
         assert str(part) in message, f"{part!r} is not in {message!r}"
+
+
+@contextmanager
+def one_sentence(error: type[Exception], *parts: object) -> Iterator[pytest.ExceptionInfo[Exception]]:
+    """``error`` is raised, and its message is as ``assert_one_sentence`` wants it."""
+    with pytest.raises(error) as caught:
+        yield caught
+    assert_one_sentence(str(caught.value), *parts)

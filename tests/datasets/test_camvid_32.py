@@ -8,7 +8,7 @@ from PIL import Image
 
 from datasets.base import IGNORE, DataError
 from datasets.camvid_32 import CamVid11, CamVid32, split_of
-from tests.datasets.miniatures import CAMVID_32_COLOURS, MINIATURES, assert_one_sentence, ids_map
+from tests.datasets.miniatures import CAMVID_32_COLOURS, MINIATURES, ids_map, one_sentence
 
 
 @pytest.fixture
@@ -41,9 +41,8 @@ def test_another_colour_is_named_with_its_file(root, colour):
         pixels = np.array(image)
     pixels[3, 5] = colour
     Image.fromarray(pixels).save(path)
-    with pytest.raises(DataError) as caught:
+    with one_sentence(DataError, path, f"colour {colour}"):
         data.label(0)
-    assert_one_sentence(str(caught.value), path, f"colour {colour}")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bench.data import preparation
 from bench.plugins import registry
 from datasets.base import DataError, Split
 from datasets.conversion import Conversion
-from tests.datasets.miniatures import MINIATURES, assert_one_sentence
+from tests.datasets.miniatures import MINIATURES, assert_one_sentence, one_sentence
 
 CONVERTED = {
     "coco_stuff_10k": ("official", ["annotations/*.mat"]),
@@ -86,9 +86,8 @@ def test_a_damaged_file_leaves_the_data_set_as_it_was(official):
     )
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError) as caught:
+    with one_sentence(DataError, damaged):
         run(plugin, root)
-    assert_one_sentence(str(caught.value), damaged)
     damaged.write_bytes(whole)
     assert not contents(plugin, root).keys() ^ {(s, item.id) for s in plugin.splits for item in plugin(root, s).items}
     run(plugin, root)
@@ -128,9 +127,8 @@ def test_an_archive_is_compared_with_the_known_sum(tmp_path):
 
 def test_splits_that_are_not_there_are_told_and_no_split_at_all_is_an_error(tmp_path):
     plugin = small("street_hazards")
-    with pytest.raises(DataError) as caught:
+    with one_sentence(DataError, "street_hazards", plugin.home):
         run(plugin, tmp_path)
-    assert_one_sentence(str(caught.value), "street_hazards", plugin.home)
     MINIATURES["street_hazards"]["official"](tmp_path)
     shutil.rmtree(tmp_path / "street_hazards/test")
     lines = run(plugin, tmp_path)

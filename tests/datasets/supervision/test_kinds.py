@@ -7,7 +7,7 @@ import pytest
 from datasets.base import DataError
 from datasets.supervision import Kind, parse
 from datasets.supervision.kinds import EXAMPLES
-from tests.datasets.miniatures import assert_one_sentence
+from tests.datasets.miniatures import one_sentence
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -30,9 +30,8 @@ def test_numbers_have_one_form():
     ],
 )
 def test_an_unknown_kind_is_refused_in_one_sentence(name):
-    with pytest.raises(DataError) as caught:
+    with one_sentence(DataError, repr(name), "points", "clicks-20", "fraction-0.01"):
         parse(name)
-    assert_one_sentence(str(caught.value), repr(name), "points", "clicks-20", "fraction-0.01")
 
 
 @pytest.mark.parametrize(
