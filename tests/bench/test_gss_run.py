@@ -31,13 +31,6 @@ def finished(data_root, tmp_path_factory):
     return results
 
 
-@pytest.fixture
-def photo(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (61, 94, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
 def ids(path):
     with Image.open(path) as image:
         return np.asarray(image)

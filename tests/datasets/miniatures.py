@@ -242,19 +242,22 @@ def gta5(root: Path, mapping: str) -> None:
     savemat(base / mapping / "split.mat", lists)
 
 
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of any depth and type of colour, which Pillow does not write, with further ``chunks``."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
 def deep_png(path: Path, channels: np.ndarray) -> Path:
-    """Write an RGB PNG (H, W, 3) of 16 bits a channel, which Pillow cannot."""
+    """Write an RGB PNG (H, W, 3) of 16 bits a channel."""
     height, width, _ = channels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(png(width, height, 16, 2, b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)))
     return path
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,7 +25,7 @@ from datasets.base import (
     Split,
     list_files,
 )
-from tests.datasets.miniatures import assert_one_sentence, grey, one_sentence, photo
+from tests.datasets.miniatures import assert_one_sentence, grey, one_sentence, photo, png
 
 THREE = ClassSet("three", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 TWO = ClassSet("two", ("x", "y"), ((0, 0, 0), (1, 1, 1)))
@@ -213,15 +211,9 @@ class TestRefusals:
 
 
 def flat_png(bits: int, level: int, width: int, height: int) -> bytes:
-    """A greyscale PNG of one level at any bit depth, which Pillow itself does not write."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
+    """A greyscale PNG of one level at any bit depth."""
     row = int(f"{level:0{bits}b}" * width, 2).to_bytes(width * bits // 8, "big")
-    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    body = zlib.compress((b"\0" + row) * height)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return png(width, height, bits, 0, (b"\0" + row) * height)
 
 
 class Partial(Plain):

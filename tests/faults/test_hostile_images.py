@@ -21,6 +21,7 @@ from datasets.base import DataError
 from datasets.images import read_rgb
 from datasets.integrity import DECODING_ERRORS
 from datasets.toyscapes_mini import ToyscapesMini
+from tests.datasets.miniatures import png
 
 GRADIENT = np.add.outer(np.arange(24), np.arange(32)) * 4
 """(24, 32) grey levels 0 to 216."""
@@ -35,15 +36,6 @@ def saved(path: Path, image: Image.Image, **how: object) -> Path:
 def grey_png(levels: np.ndarray) -> bytes:
     """A PNG of 16-bit grey levels."""
     return png(levels.shape[1], levels.shape[0], 16, 0, b"".join(b"\0" + row.tobytes() for row in levels.astype(">u2")))
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 # Scaled

@@ -47,13 +47,6 @@ def drawing(finish, tmp_path_factory):
     return finish("run", "--method", "drawing", "--method", "softmax", "--plugin", str(plugin), *QUICK), plugin
 
 
-@pytest.fixture
-def photo(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (61, 94, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
 def call(bench, drawing, *arguments, name="toyscapes_mini-dense-drawing"):
     results, plugin = drawing
     return bench("sample", name, "--plugin", str(plugin), *arguments, results=results)
