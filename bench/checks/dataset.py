@@ -9,6 +9,7 @@ import numpy as np
 from bench.checks.method import ContractViolation, require
 from bench.common.errors import UserError, first_line
 from bench.common.labels import histogram
+from bench.data.reading import evenly
 from bench.plugins import registry
 from bench.scoring.protocols.targets import require_fit
 from datasets.base import IGNORE, UNLABELLED, ClassMap, Dataset, Roots
@@ -101,9 +102,9 @@ def _split(dataset_class: type[Dataset], root: Roots, split: str) -> str:
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len({*ids}) < len(ids) else []
     require(not twice, f"{len(twice)} ids occur more than once, {', '.join(twice[:3])} for one; ids must be unique")
     dataset.check_files()
-    counts, read = np.zeros(256, dtype=np.int64), np.unique(np.linspace(0, len(ids) - 1, READ).astype(int))
+    counts, read = np.zeros(256, dtype=np.int64), evenly(ids, READ)
     for index in read:
-        label = dataset[int(index)].label.numpy()
+        label = dataset[index].label.numpy()
         require(label.dtype == np.uint8, f"label {ids[index]} is {label.dtype}, not uint8")
         counts += histogram(label)
     names = ("in-distribution", "anomaly") if dataset.task == "anomaly" else dataset.classes.names

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
+from bench.data.reading import evenly
 from bench.schema.record import DatasetInfo
 from datasets.base import Dataset
 
@@ -49,4 +48,4 @@ def content(*groups: Sequence[Path]) -> str:
 
 
 def _spaced(things: Sequence[T]) -> list[T]:
-    return [things[i] for i in np.unique(np.linspace(0, len(things) - 1, SAMPLED_FILES).astype(int))]
+    return [things[i] for i in evenly(things, SAMPLED_FILES)]

@@ -7,14 +7,22 @@ as to decode it. Training, which also augments, has processes (``bench.data.batc
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+
+import numpy as np
 
 from datasets.base import Dataset, Sample
 
 AHEAD = 4
 """Samples that are decoded, each by one thread, while another is in use: few, since each may be large."""
+
+
+def evenly(things: Sized, count: int) -> list[int]:
+    """``count`` indices spread over ``things``, or all."""
+    indices: list[int] = np.unique(np.linspace(0, len(things) - 1, count).astype(int)).tolist()
+    return indices
 
 
 def read_ahead(dataset: Dataset, indices: Iterable[int] | None = None) -> Iterator[Sample]:

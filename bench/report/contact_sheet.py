@@ -11,12 +11,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from bench.common.console import progress
-from bench.report.pictures import coloured, evenly, grid, legend, overlay, panel
+from bench.data.reading import evenly
+from bench.report.pictures import WIDTH, coloured, grid, legend, overlay, panel
 from datasets.base import ClassSet, Dataset
 from datasets.class_sets import ANOMALY
-
-WIDTH = 320
-"""Of a picture. Each is shrunk before it is coloured, labels without mixing any two."""
 
 
 def draw(splits: Sequence[Dataset], count: int) -> Image.Image:
@@ -35,7 +33,7 @@ def _classes(dataset: Dataset) -> ClassSet:
 def _row(dataset: Dataset, index: int) -> Image.Image:
     sample, classes = dataset[index], _classes(dataset)
     height, width = sample.label.shape
-    size = [max(round(height * WIDTH / width), 1), WIDTH]
+    size = [max(round(height * WIDTH / width), 1), WIDTH]  # shrunk before it is coloured: labels shall not mix
     image: Tensor = TF.resize(sample.image, size, InterpolationMode.BILINEAR, antialias=True)
     label: Tensor = TF.resize(sample.label[None], size, InterpolationMode.NEAREST_EXACT)[0]
     pixels, both = image.permute(1, 2, 0).numpy(), overlay(image, label, classes)
@@ -47,6 +45,5 @@ def _row(dataset: Dataset, index: int) -> Image.Image:
             (f"{dataset.split}: {sample.id[-40:]}", pixels),
             (f"labels {ids} (void black)", coloured(label, classes)),
             ("both", both),
-        ],
-        WIDTH,
+        ]
     )

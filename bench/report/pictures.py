@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -165,11 +165,6 @@ def score_map(prediction: ImagePrediction, size: tuple[int, int], score: str, de
     if score not in scores:
         raise UserError(f"the method has no anomaly score {score!r}; it has {', '.join(scores)}")
     return scores[score].view(size)
-
-
-def evenly(things: Sized, count: int) -> list[int]:
-    """``count`` indices spread over ``things``."""
-    return [int(index) for index in np.unique(np.linspace(0, len(things) - 1, count).astype(int))]
 
 
 def read_image(path: Path) -> Tensor:

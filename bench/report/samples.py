@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.common.console import note, progress
 from bench.data import whole_images
+from bench.data.reading import evenly
 from bench.model.predictor import Predictor, draws_nothing
 from bench.plugins import registry
 from bench.records.store import Store
@@ -27,8 +28,6 @@ from methods.capabilities import DrawsLabelMaps
 
 COLUMNS = 4
 """Samples in a row of a sheet."""
-WIDTH = 320
-"""Of a tile, in pixels."""
 
 
 def of_image(
@@ -57,7 +56,7 @@ def of_image(
         ("prediction", pictures.overlay(image, predicted, classes)),
         (f"disagreement of {count} draws", heat),
     ]
-    tiles = [pictures.panel([column], WIDTH) for column in head]
+    tiles = [pictures.panel([column]) for column in head]
     draws = [(f"draw {i}", pictures.overlay(image, labels, classes)) for i, labels in enumerate(drawn)]
     written = [_save_ids(labels, out / f"{path.stem}_sample_{i}.png") for i, labels in enumerate(drawn)]
     grey = Image.fromarray((share * 255).round().to(torch.uint8).numpy())
@@ -92,7 +91,7 @@ def of_nothing(store: Store, record: Record, root: Roots, count: int, seed: int,
     if not isinstance(method, DrawsLabelMaps):
         raise draws_nothing(method)
     drawn = method.generate(context, count, torch.Generator().manual_seed(seed)).cpu()
-    real = [dataset.label(index) for index in pictures.evenly(dataset, min(count, COLUMNS))]
+    real = [dataset.label(index) for index in evenly(dataset, min(count, COLUMNS))]
     rows = [
         *_rows([(f"training label {i}", pictures.coloured(m, dataset.classes)) for i, m in enumerate(real)]),
         *_rows([(f"draw {i}", pictures.coloured(labels, dataset.classes)) for i, labels in enumerate(drawn)]),
@@ -117,7 +116,7 @@ def disagreement(drawn: Tensor, num_classes: int) -> Tensor:
 
 
 def _rows(columns: Sequence[tuple[str, np.ndarray]]) -> list[list[Image.Image]]:
-    tiles = [pictures.panel([column], WIDTH) for column in columns]
+    tiles = [pictures.panel([column]) for column in columns]
     return [tiles[first : first + COLUMNS] for first in range(0, len(tiles), COLUMNS)]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.common.console import note, progress
 from bench.common.errors import UserError
+from bench.data.reading import evenly
 from bench.model import weights as models
 from bench.model.predictor import ImagePrediction, Predictor
 from bench.plugins import registry
@@ -175,8 +176,8 @@ class Target:
         order = panels.worst_to_best(of_runs) if len(of_runs) == len(self.runs) else []
         order = [image for image in order if image in indices]
         if not order:
-            return [(i, "image") for i in pictures.evenly(self.dataset, count)], "Images are evenly spaced."
-        picked = [(indices[order[rank]], panels.place(rank, len(order))) for rank in pictures.evenly(order, count)]
+            return [(i, "image") for i in evenly(self.dataset, count)], "Images are evenly spaced."
+        picked = [(indices[order[rank]], panels.place(rank, len(order))) for rank in evenly(order, count)]
         label = of_runs[0].metric.label
         return picked, f"Of {len(order)} images, ordered by the {label} of each alone, mean over these methods."
 
