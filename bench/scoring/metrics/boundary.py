@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.common.contours import contour, within
 from bench.scoring.metrics.images import ImageIds, as_numpy, ratio
 
 if TYPE_CHECKING:
@@ -81,12 +82,12 @@ def boundary_f1_counts(
     predicted, truth = _maps(predictions, labels, num_classes)
     void = truth == num_classes
     reach = max(1.0, tolerance * math.hypot(*truth.shape))
-    contour_predicted, contour_truth = _contour(predicted, void), _contour(truth, void)
+    contour_predicted, contour_truth = contour(predicted, ~void), contour(truth, ~void)
     points_predicted = _points_by_class(contour_predicted, predicted, num_classes)
     points_truth = _points_by_class(contour_truth, truth, num_classes)
     counts = np.zeros((num_classes, 4), np.int64)
     for row, ours, theirs in zip(counts, points_predicted, points_truth, strict=True):
-        row[:] = _within(ours, theirs, reach), len(ours), _within(theirs, ours, reach), len(theirs)
+        row[:] = within(ours, theirs, reach).sum(), len(ours), within(theirs, ours, reach).sum(), len(theirs)
     return counts
 
 
@@ -205,19 +206,6 @@ def _near_contour(ids: NDArray[np.int16], pixels: int) -> NDArray[np.bool_]:
     return near
 
 
-def _contour(ids: NDArray[np.int16], void: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels with a valid pixel of another id above, below, left or right."""
-    contour = np.zeros(ids.shape, np.bool_)
-    for here, there in (
-        ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
-        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
-    ):
-        edge = (ids[here] != ids[there]) & ~void[here] & ~void[there]
-        contour[here] |= edge
-        contour[there] |= edge
-    return contour
-
-
 def _points_by_class(contour: NDArray[np.bool_], ids: NDArray[np.int16], num_classes: int) -> list[NDArray[np.int64]]:
     """Coordinates of the contour pixels of each class: C arrays, (points, 2)."""
     points = np.argwhere(contour)
@@ -225,14 +213,3 @@ def _points_by_class(contour: NDArray[np.bool_], ids: NDArray[np.int16], num_cla
     order = np.argsort(classes, kind="stable")
     starts = np.searchsorted(classes[order], np.arange(num_classes + 1))
     return np.split(points[order], starts)[1 : num_classes + 1]
-
-
-def _within(points: NDArray[np.int64], others: NDArray[np.int64], reach: float) -> int:
-    """How many points have one of the others within reach."""
-    if not len(points) or not len(others):
-        return 0
-    # The bound is exclusive, and squared distances are whole numbers.
-    from scipy.spatial import cKDTree
-
-    distances, _ = cKDTree(others).query(points, distance_upper_bound=reach + 1e-6)
-    return int(np.isfinite(distances).sum())

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from torch import Tensor
 
+from bench.common.contours import contour, within
 from methods.base import ONE_RANK, Collectives
 from methods.gss.codecs.base import Codec
 from methods.gss.codecs.colour import ColourRegression
@@ -112,22 +112,11 @@ def boundary_counts(decoded: Int64s, truth: Int64s, classes: int, reach: float) 
     for column, (points, others) in enumerate(((ours, theirs), (theirs, ours))):
         of_class = np.rint(points[:, 2] / (2 * reach)).astype(np.int64)
         counts[:, 2 * column + 1] = np.bincount(of_class, minlength=classes)
-        if len(points) and len(others):
-            # The bound is exclusive, and squared distances are whole numbers.
-            distances, _ = cKDTree(others).query(points, distance_upper_bound=reach + 1e-6)
-            counts[:, 2 * column] = np.bincount(of_class[np.isfinite(distances)], minlength=classes)
+        counts[:, 2 * column] = np.bincount(of_class[within(points, others, reach)], minlength=classes)
     return counts
 
 
 def _contour_points(ids: Int64s, valid: NDArray[np.bool_], spacing: float) -> NDArray[np.float64]:
     """Rows (points, 3): row, column and class times ``spacing`` of the contour pixels of ``ids`` (H, W)."""
-    contour = np.zeros(ids.shape, np.bool_)
-    for here, there in (
-        ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
-        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
-    ):
-        edge = (ids[here] != ids[there]) & valid[here] & valid[there]
-        contour[here] |= edge
-        contour[there] |= edge
-    points = np.argwhere(contour)
-    return np.column_stack([points, spacing * ids[contour]]).astype(np.float64)
+    found = contour(ids, valid)
+    return np.column_stack([np.argwhere(found), spacing * ids[found]]).astype(np.float64)
