@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ from bench.plugins.registry import methods
 from bench.records.ledger import ledger, parts, rows
 from bench.records.naming import flat
 from bench.records.store import Store
-from bench.report.comparing.claims import Claims
+from bench.report.comparing.claims import FILE, Claims, line, verdicts
+from bench.report.comparing.results import Results
 from bench.report.leaderboard.statistics import mean_and_std
 from bench.schema.record import Record
 from bench.scoring.metrics.catalogue import metric
@@ -373,38 +375,29 @@ def bounds(dataset: str) -> list[str]:
 
 
 CLAIMS = {
-    "gmmseg-closed-set": "mIoU",
-    "gmmseg-anomaly": "AP (gmm_nll / max_logit)",
-    "segsort-closed-set": "mIoU",
-    "segsort-boundaries": "Boundary IoU",
-    "agmm-sparse": "mIoU",
-    "gss-closed-set": "mIoU",
-    "gss-cross-domain": "Harmonic mean mIoU",
+    "gmmseg-closed-set": "miou",
+    "gmmseg-anomaly": "ap",
+    "segsort-closed-set": "miou",
+    "segsort-boundaries": "boundary_iou",
+    "agmm-sparse": "miou",
+    "gss-closed-set": "miou",
+    "gss-cross-domain": "harmonic_mean",
 }
 """Claims that the first page shows on Toyscapes, each by one metric."""
 
 
+@cache
 def claims() -> list[list[str]]:
-    """What became of the ``CLAIMS``, from the page that ``bench claims`` left; of few labels, from points."""
-    stated = {claim.id: claim for claim in Claims.read(ROOT / "results" / "claims.toml").claims}
-    page = (ROOT / "results" / "claims.md").read_text()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    """What became of the ``CLAIMS``; of few labels, from points."""
     lines = [["claim", "gain", "95 % interval", "seeds", "verdict"]]
-    for claim, _, _, what, gain, interval, _, verdict, seeds, _ in (
-        row
-        for row in rows
-        if CLAIMS.get(row[0]) == row[3] and row[1].startswith(("toyscapes, dense", "toyscapes, points"))
-    ):
-        paper = stated[claim].paper.partition(" ")[0]
-        lines.append(
-            [
-                f"{paper}: {stated[claim].statement.rstrip('.')} ({what.partition(' (')[0]})",
-                gain,
-                interval,
-                seeds,
-                verdict,
-            ]
-        )
+    for row in verdicts(Claims.read(ROOT / "results" / FILE), Results.of(Store(ROOT / "results"))):
+        key = None if row.found is None else row.found.metric.key
+        on_toyscapes = row.pair is not None and row.pair.group["dataset"] == "toyscapes"
+        if on_toyscapes and CLAIMS.get(row.claim.id) == key and row.supervision in ("dense", "points"):
+            told = line(row)
+            paper = row.claim.paper.partition(" ")[0]
+            statement = f"{paper}: {row.claim.statement.rstrip('.')} ({told.metric})"
+            lines.append([statement, told.gain, told.interval, told.seeds, told.verdict])
     return lines
 
 

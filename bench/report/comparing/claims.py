@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from bench.report.comparing.differences import Difference, differences
 from bench.report.comparing.results import Results
 from bench.report.comparing.show import number, signed
 from bench.report.comparing.sides import Pair, called, find, pairs
+from bench.report.leaderboard.views import schedule
 from bench.scoring.metrics.catalogue import metric
 
 ENOUGH_SEEDS = 3
@@ -174,72 +175,125 @@ def _judged(claim: Claim, supervision: str, pair: Pair, row: Difference) -> Test
     return Tested(claim, supervision, verdict, why, pair, replace(row, estimate=gain))
 
 
-# As Markdown and for programs
+# As people read them, and for programs
 
-HEADINGS = {
-    "Claim": "---", "Trained on": "---", "Scored on": "---", "Metric": "---", "Gain": "---:", "95 % interval": "---:",
-    "More than": "---:", "Verdict": "---", "Seeds": "---:", "Runs": "---:",
+
+class Line(NamedTuple):
+    """A claim on a target, in words."""
+
+    claim: str
+    """Its id, and the labels if training saw others than dense ones."""
+    trained_on: str
+    """Data set and schedule, as titles of tables have them."""
+    scored_on: str
+    metric: str
+    gain: str
+    interval: str
+    verdict: str
+    """With what is missing for one."""
+    seeds: str
+    runs: tuple[str, ...]
+    """Pairs of run ids, one for each seed."""
+
+
+def line(row: Tested) -> Line:
+    """Of one that is not tested there is no more than the claim and its verdict."""
+    claim, pair, found = row.claim, row.pair, row.found
+    name = claim.id if row.supervision == "dense" else f"{claim.id}, from {row.supervision}"
+    verdict = f"{row.verdict}: {row.why}" if row.why else row.verdict
+    if pair is None or found is None:
+        return Line(name, "", "", "", "", "", verdict, "", ())
+    gain, low, high = (
+        f"{100 * value:.1f}" if claim.measure == "ratio" else signed(found.metric, value)
+        for value in (found.estimate.value, found.estimate.low, found.estimate.high)
+    )
+    return Line(
+        claim=name,
+        trained_on=f"{pair.config.data.name}: {schedule(pair.config)}",
+        scored_on=found.target,
+        metric=found.metric.label + ", A as share of B (%)" * (claim.measure == "ratio"),
+        gain=gain,
+        interval=f"{low} to {high}",
+        verdict=verdict,
+        seeds=str(found.estimate.seeds),
+        runs=tuple(f"{runs.a} and {runs.b}" for runs in found.runs),
+    )
+
+
+_RULE = (
+    "Gain: of A over B, mean over common seeds, on the better side positive; of shares in points. Its interval covers "
+    "the choice of images and of training runs (`bench compare`), with one seed that of images alone. A claim *holds* "
+    "where all of the interval is above what is claimed, which is no gain if nothing else is said, is *contradicted* "
+    "where all of it is below, and *undecided* otherwise or with one seed. Claims are tested one by one, without "
+    "correction for their number."
+)
+_HEADINGS = {
+    "Claim": "---", "Metric": "---", "Gain": "---:", "95 % interval": "---:", "Verdict": "---", "Seeds": "---:",
 }  # fmt: skip
 """The columns, and on which side their cells stand."""
-_RULE = (
-    "Gain: of the first configuration over the second, mean over common seeds, on the better side positive; shares in "
-    "per cent. Its interval covers the choice of images and of training runs (`bench compare`), with one seed that of "
-    "images alone. A claim *holds* where all of the interval is above what is claimed, is *contradicted* where all of "
-    "it is below, and *undecided* otherwise or with one seed. Claims are tested one by one, without correction for "
-    "their number."
-)
 
 
 def markdown(tested: Sequence[Tested]) -> str:
     """A page: for each paper its claims and what became of them, and the runs behind every row."""
-    blocks = ["# What papers claim, and what the records say", "Written by `bench claims`. " + _RULE]
-    behind: dict[str, int] = {}
+    blocks = ["# What papers claim, and what the records say", f"Written by `bench claims`. {_RULE}"]
+    behind: dict[tuple[str, ...], int] = {}
     for paper in dict.fromkeys(row.claim.paper for row in tested):
         rows = [row for row in tested if row.claim.paper == paper]
         stated = {row.claim.id: row.claim for row in rows}.values()
-        blocks.append(f"## {in_markdown(paper)}")
-        blocks.append("\n".join(map(_statement, stated)))
-        lines = [[*HEADINGS], [*HEADINGS.values()], *(map(in_markdown, cells(row, behind)) for row in rows)]
-        blocks.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+        blocks += [f"## {in_markdown(paper)}", "\n".join(map(_statement, stated))]
+        if untested := [f"{line(row).claim} ({row.why})" for row in rows if row.found is None]:
+            blocks.append(f"Not tested: {in_markdown('; '.join(untested))}.")
+        if lines := [line(row) for row in rows if row.found is not None]:
+            blocks.append("\n".join(_table(lines, behind)))
     if behind:
-        blocks.append("## Runs")
-        blocks.append("\n".join(f"{number}. {runs}" for runs, number in behind.items()))
+        blocks.append("\n".join(f"[^{number}]: {'; '.join(runs)}" for runs, number in behind.items()))
     return "\n\n".join(blocks) + "\n"
 
 
 def _statement(claim: Claim) -> str:
-    said = f"{claim.statement} {claim.a} against {claim.b} ({claim.source})."
-    return f"- **{in_markdown(claim.id)}**: {in_markdown(said)}"
+    labels = f" from {claim.supervision_of_b} labels" if claim.supervision_of_b else ""
+    said = f"{claim.statement} A is {claim.a}, B is {claim.b}{labels} ({claim.source})."
+    above = f" It holds above {claimed(claim)}." if claim.threshold else ""
+    return f"- **{in_markdown(claim.id)}**: {in_markdown(said + above)}"
 
 
-def cells(row: Tested, behind: dict[str, int]) -> tuple[str, ...]:
-    """What stands under the ``HEADINGS`` in a row; the runs behind it are numbered in ``behind``."""
-    claim, pair, found = row.claim, row.pair, row.found
-    if pair is None or found is None:
-        labels = ", ".join(filter(None, (row.supervision, claim.supervision_of_b)))
-        return claim.id, labels, "", ", ".join(claim.metrics), "", "", _claimed(claim), f"not tested: {row.why}", "", ""
-    runs = "; ".join(f"{runs.a} and {runs.b}" for runs in found.runs)
-    number = behind.setdefault(runs, len(behind) + 1)
-    what = f"{found.metric.label} ({' / '.join(found.readings)})" if any(found.readings) else found.metric.label
-    return (
-        claim.id,
-        f"{pair.group['dataset']}, {row.supervision}, {pair.group['recipe']} ({pair.steps} steps)",
-        found.target,
-        what,
-        _text(claim, found, found.estimate.value),
-        f"{_text(claim, found, found.estimate.low)} to {_text(claim, found, found.estimate.high)}",
-        _claimed(claim),
-        f"{row.verdict}: {row.why}" if row.why else row.verdict,
-        str(found.estimate.seeds),
-        str(number),
-    )
+def _table(lines: Sequence[Line], behind: dict[tuple[str, ...], int]) -> Iterator[str]:
+    """``lines`` under what they were trained and scored on; runs are footnotes, numbered in ``behind``."""
+    yield f"| {' | '.join(_HEADINGS)} |"
+    yield f"| {' | '.join(_HEADINGS.values())} |"
+    schedules = [*dict.fromkeys(one.trained_on for one in lines)]
+    places = dict.fromkeys((one.trained_on, one.scored_on) for one in lines)
+    for trained_on, scored_on in sorted(places, key=lambda place: schedules.index(place[0])):
+        yield f"| **{in_markdown(trained_on)}**<br>on {in_markdown(scored_on)} |{' |' * (len(_HEADINGS) - 1)}"
+        for one in lines:
+            if (one.trained_on, one.scored_on) == (trained_on, scored_on):
+                note = f"[^{behind.setdefault(one.runs, len(behind) + 1)}]"
+                cells = map(in_markdown, (one.claim, one.metric, one.gain, one.interval, one.verdict, one.seeds))
+                yield f"| {' | '.join(cells)}{note} |"
 
 
-def _text(claim: Claim, found: Difference, value: float) -> str:
-    return f"{100 * value:.1f} %" if claim.measure == "ratio" else signed(found.metric, value)
+def brief(tested: Sequence[Tested]) -> str:
+    """For the head of other pages, a line a verdict: each claim by its first metric, with numbers where they decide."""
+    found: dict[Verdict, dict[str, list[str]]] = {verdict: {} for verdict in get_args(Verdict)}
+    for row in tested:
+        if row.found is not None and row.found.metric.key != row.claim.metrics[0]:
+            continue
+        one = line(row)
+        places = found[row.verdict].setdefault(one.claim, [])
+        if row.pair is not None:
+            place = one.scored_on if "/" in one.scored_on else row.pair.group["dataset"]
+            places.append(f"on {place}" if row.why else f"{one.gain} ({one.interval}) on {place}")
+    told = {
+        verdict: "; ".join(f"{name} {', '.join(places)}".strip() for name, places in of_claims.items())
+        for verdict, of_claims in found.items()
+    }
+    lines = [f"- **{verdict}**: {in_markdown(text)}." for verdict, text in told.items() if text]
+    head = "Gains with 95 % intervals, by the first metric of each; `bench claims` has statements, schedules and runs."
+    return "\n\n".join(["## What papers claim", head, "\n".join(lines)])
 
 
-def _claimed(claim: Claim) -> str:
+def claimed(claim: Claim) -> str:
+    """The threshold, as gains are shown."""
     known = metric(claim.metrics[0], claim.protocol)
     return f"{100 * claim.threshold:.0f} %" if claim.measure == "ratio" else known.text(claim.threshold)
 

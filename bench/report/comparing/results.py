@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,6 +13,7 @@ from bench.records.store import Store
 from bench.report.comparing.samples import Samples
 from bench.report.comparing.sides import counted
 from bench.report.leaderboard.comparison import Statistics
+from bench.schema.record import Record
 from bench.schema.side_file import Arrays
 
 
@@ -31,13 +33,18 @@ class Results(NamedTuple):
         records = {record.run_id: record for record in store.records()}
         if not records:
             raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
-        numbers = ledger(records.values())
-        # One block of objects: rows are chosen in one go, and not column by column.
-        numbers = numbers.astype({column: object for column in numbers if numbers[column].dtype == "str"}).copy()
 
         def statistics(run: str, under: str) -> Arrays:
             return store.statistics_of(records[run], under)
 
+        return cls.of_records(records.values(), statistics)
+
+    @classmethod
+    def of_records(cls, records: Iterable[Record], statistics: Statistics) -> Results:
+        """Of records that were read, and the statistics per image of their runs."""
+        numbers = ledger(records)
+        # One block of objects: rows are chosen in one go, and not column by column.
+        numbers = numbers.astype({column: object for column in numbers if numbers[column].dtype == "str"}).copy()
         return cls.made(numbers, statistics)
 
     @classmethod

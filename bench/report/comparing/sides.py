@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bench.common.errors import UserError, near
+from bench.config.tables import RunConfig
 from bench.records.ledger import GROUP, parts
 from bench.records.naming import named
 from bench.report.leaderboard.selection import runs_of, select, states_of
@@ -52,8 +53,8 @@ class Pair:
 
     group: Mapping[str, Any]
     """What both share, by the columns of the ledger."""
-    steps: int
-    """Of training."""
+    config: RunConfig
+    """Of a run of A."""
     a: Side
     b: Side
     runs: Mapping[tuple[str, str], list[Runs]]
@@ -69,6 +70,11 @@ class Pair:
         """The group in few words."""
         of_group = "{dataset}, {supervision}, {recipe} ({steps} steps), {encoder}"
         return of_group.format(**self.group, steps=self.steps)
+
+    @property
+    def steps(self) -> int:
+        """Of training."""
+        return self.config.recipe.steps
 
     @property
     def seeds(self) -> int:
@@ -159,7 +165,7 @@ def pair_of(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | 
         (protocol, version): [Runs(*row) for row in found[["seed", "run", "run_b"]].to_numpy().tolist()]
         for (protocol, version), found in parts(both, ["protocol", "version"])
     }
-    return Pair({key: of_a[key].tolist()[0] for key in GROUP}, first["config"].recipe.steps, a, b, runs)
+    return Pair({key: of_a[key].tolist()[0] for key in GROUP}, first["config"], a, b, runs)
 
 
 def _unlike(a: str, of_a: pd.DataFrame, b: str, of_b: pd.DataFrame, alike: Sequence[str]) -> str:

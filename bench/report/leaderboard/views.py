@@ -43,6 +43,11 @@ class View:
         """Whether a table is over several protocols."""
         return not (self.everything or self.protocols)
 
+    @property
+    def of_all_runs(self) -> bool:
+        """Whether no protocol, data set or method is chosen."""
+        return not (self.protocols or self.datasets or self.methods)
+
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The part of the ledger that is shown; what a choice of protocols leaves out is there still."""
         for column, chosen in (("dataset", self.datasets), ("method", self.methods)):
@@ -153,7 +158,12 @@ def _settings_of(runs: pd.DataFrame) -> str:
 def title(config: RunConfig) -> str:
     """Data set, labels, and the schedule with what a run's recipe has besides the one of that name."""
     labels = "" if config.data.supervision == "dense" else f" from {config.data.supervision}"
-    return ", ".join([f"{config.data.name}{labels}: {_steps(config)} ({config.recipe.name})", *_changes(config)])
+    return f"{config.data.name}{labels}: {schedule(config)}"
+
+
+def schedule(config: RunConfig) -> str:
+    """The length of training, its recipe, and what that has besides the one of that name."""
+    return ", ".join([f"{_steps(config)} ({config.recipe.name})", *_changes(config)])
 
 
 def recipe_in_words(config: RunConfig) -> str:

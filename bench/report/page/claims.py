@@ -6,33 +6,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench.report.comparing.claims import HEADINGS, Tested, Verdict, cells
+from bench.report.comparing.claims import Claim, Line, Tested, Verdict, claimed, line
 
 ICONS: dict[Verdict, str] = {"holds": "✓", "contradicted": "✗", "undecided": "?", "not tested": "–"}
 """Beside the words, never in place of them."""
 
 
-class Claimed(NamedTuple):
+class Row(NamedTuple):
     """A claim on a target."""
 
-    paper: str
-    statement: str
-    texts: dict[str, str]
-    """What a row of ``bench claims`` says, by its headings, but for the verdict and the runs."""
+    claim: Claim
+    line: Line
+    above: str
+    """More than this is claimed."""
     verdict: Verdict
-    why: str
-    runs: tuple[str, ...]
-    """Pairs of run ids, one for each seed."""
 
 
-def claimed(tested: Sequence[Tested]) -> Iterator[Claimed]:
-    """The rows of the table."""
+def rows(tested: Sequence[Tested]) -> Iterator[Row]:
+    """Of the table."""
     for row in tested:
-        texts = dict(zip(HEADINGS, cells(row, {})))
-        for name in ("Verdict", "Runs"):
-            del texts[name]
-        runs = () if row.found is None else tuple(f"{runs.a} and {runs.b}" for runs in row.found.runs)
-        yield Claimed(row.claim.paper, row.claim.statement, texts, row.verdict, row.why, runs)
+        yield Row(row.claim, line(row), claimed(row.claim), row.verdict)
 
 
 def count(tested: Sequence[Tested]) -> str:

@@ -89,7 +89,7 @@ def page(
         _environment()
         .get_template("page.html.j2")
         .render(
-            claims=[*claims.claimed(tested)],
+            claims=[*claims.rows(tested)],
             count=claims.count(tested),
             icons=claims.ICONS,
             views=_views(tables, statistics, runs),

@@ -160,8 +160,30 @@ def test_the_page_names_the_runs_behind_every_row_once(results, runs):
     page = claiming.markdown([*claiming.verdicts(claims, results(runs))])
     assert page.count("\n| ") == 5
     assert page.count(runs[0].run_id) == 1
-    assert "not tested: no runs of both sides" in page
-    assert "- **gain**: Better. gmmseg against softmax (abstract)." in page
+    assert "Not tested: other (no runs of both sides)." in page
+    assert "- **gain**: Better. A is gmmseg, B is softmax (abstract)." in page
+
+
+def test_what_runs_were_trained_and_scored_on_heads_their_rows_once(results, made, runs):
+    long = [made.scored(m, s, 0.7, data={"name": "camvid"}) for m in ("gmmseg", "softmax") for s in (0, 1)]
+    claims = Claims.model_validate({"claims": [GAIN, {**GAIN, "id": "again", "threshold": -0.01}]})
+    page = claiming.markdown([*claiming.verdicts(claims, results([*runs, *long]))])
+    table = [line.strip("| ").split(" | ")[0] for line in page.splitlines() if line.startswith("|")]
+    assert [text.partition("<br>")[2] or text for text in table[2:]] == ["on test", "gain", "again"] * 2
+    assert table[2].startswith("**camvid: ")
+    assert table[5].startswith("**toyscapes: ")
+    assert "B is softmax (abstract). It holds above -1.00." in page
+
+
+def test_in_brief_each_claim_is_told_by_its_first_metric_under_its_verdict(results, runs):
+    claims = Claims.model_validate(
+        {"claims": [{**GAIN, "metrics": ["miou", "pixel_accuracy"]}, {**GAIN, "id": "b|c", "a": "agmm"}]}
+    )
+    tested = [*claiming.verdicts(claims, results(runs))]
+    told = claiming.line(tested[0])
+    holds, untested = claiming.brief(tested).splitlines()[-2:]
+    assert holds == f"- **holds**: gain {told.gain} ({told.interval}) on toyscapes."
+    assert untested == "- **not tested**: b\\|c."
 
 
 def test_text_of_a_file_is_no_markup(results, runs):
