@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bench.records.store import Store
     from bench.report.comparing.claims import Tested
+    from bench.report.leaderboard.comparison import Statistics
     from bench.schema.record import Record
 
 
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
     help="Files to write, in place of tables in the terminal.",
 )
 @click.option(
-    "--claims", "claims_file", type=Place(dir_okay=False), help="Claims to test at the head of the HTML page."
+    "--claims",
+    "claims_file",
+    type=Place(dir_okay=False),
+    help="TOML: claims to test at the head of Markdown and page.  [default: of all runs, RESULTS/claims.toml]",
 )
 @click.option("--out", type=Place(file_okay=False), help="Where; default RESULTS/leaderboard.")
 @options.plugins
@@ -66,11 +70,17 @@ def leaderboard(
     from bench.common.console import Output, note
     from bench.records.store import Store
     from bench.report import leaderboard as tables
+    from bench.report.comparing import claims as claiming
 
     # Of a text that is Arrow's, each look makes a copy: nearly a tenth of the time of the page.
     click.get_current_context().with_resource(pd.option_context("mode.string_storage", "python"))
-    if claims_file is not None and "html" not in formats:
-        raise UserError("--claims is for the HTML page; add --format html, or see them with `bench claims`")
+    if not formats and out is not None:
+        formats = ("md",)
+    headed = {"md", "html"} & {*formats}
+    if claims_file is not None and not headed:
+        raise UserError(
+            "--claims is for the HTML page and Markdown; add --format html, or see them with `bench claims`"
+        )
     store = Store(results)
     records = store.records()
     if unfinished := ", ".join(record.run_id for record in store.unfinished()):
@@ -89,28 +99,32 @@ def leaderboard(
     further = [replace(view, protocols=scored)] if scored and "html" in formats else []
     built, *others = tables.build_views(records, statistics, [view, *further])
 
+    if claims_file is None and view.of_all_runs and (usual := results / claiming.FILE).is_file():
+        claims_file = usual
+    tested = [] if claims_file is None or not headed else _tested(claims_file, records, statistics)
+
     def page(shown: Sequence[tables.Table]) -> str:
         from bench.report import panels
         from bench.report.page import page
 
-        tested = [] if claims_file is None else _tested(claims_file, store)
         chosen = _chosen(records, datasets, methods)
         seen = [found for found in panels.read(store.root / "pictures", records) if found.of(chosen)]
         return page([*shown, *chain(*others)], chosen, statistics, tested, seen)
 
-    if formats or out is not None:
-        for path in tables.write(built, list(formats) or ["md"], out or results / "leaderboard", page):
+    if formats:
+        head = claiming.brief(tested) if tested else ""
+        for path in tables.write(built, formats, out or results / "leaderboard", page, head):
             say(path)
     else:
         tables.show(built, Output())
         suggest("leaderboard", "--format", "html")
 
 
-def _tested(file: Path, store: Store) -> list[Tested]:
+def _tested(file: Path, records: Sequence[Record], statistics: Statistics) -> list[Tested]:
     from bench.report.comparing.claims import Claims, verdicts
     from bench.report.comparing.results import Results
 
-    return [*verdicts(Claims.read(file), Results.of(store))]
+    return [*verdicts(Claims.read(file), Results.of_records(records, statistics))]
 
 
 @click.command(cls=Command)

@@ -58,16 +58,18 @@ def write(
     formats: Iterable[str],
     out_dir: Path,
     page: Callable[[Sequence[Table]], str] | None = None,
+    head: str = "",
 ) -> list[Path]:
     """Write all tables into one file for each format under ``out_dir``; returns the files.
 
-    ``page`` writes the HTML: by default `bench.report.page`, with nothing beside the tables.
+    ``page`` writes the HTML: by default `bench.report.page`, with nothing beside the tables; ``head`` is Markdown that
+    stands above them.
     """
     formats = list(dict.fromkeys(formats))
     for name in formats:
         _require(name)
     whole: dict[str, Callable[[Sequence[Table]], str]] = {
-        "md": lambda tables: "# Leaderboard\n\n" + "\n".join(map(_markdown, tables)),
+        "md": lambda tables: "\n".join(["# Leaderboard\n", *([f"{head}\n"] if head else []), *map(_markdown, tables)]),
         "csv": _csv,
         "json": _json,
         "tex": lambda tables: PREAMBLE + "\n".join(map(latex, tables)),

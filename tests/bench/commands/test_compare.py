@@ -107,6 +107,22 @@ def test_claims_are_printed_or_written(settled, tmp_path):
     assert row["found"]["high"] < 0
 
 
+def test_claims_of_a_results_folder_head_what_is_made_of_all_its_runs(settled, tmp_path):
+    results = shutil.copytree(settled, tmp_path / "results")
+    (results / "claims.toml").write_text(CLAIM)
+
+    def made(*arguments):
+        outcome = CliRunner().invoke(main, ["leaderboard", str(results), *arguments])
+        assert outcome.exit_code == 0, outcome.output
+        return Path(outcome.output.strip()).read_text()
+
+    text = made("--format", "md")
+    assert text.startswith("# Leaderboard\n\n## What papers claim\n")
+    assert "\n- **contradicted**: gain -0.84 (-1.15 to -0.53) on toyscapes.\n\n## toyscapes: " in text
+    assert "What papers claim" not in made("--format", "md", "--protocol", "closed-set")
+    assert "✗ 1 contradicted" in made("--format", "html")
+
+
 def test_a_broken_claims_file_is_one_sentence(settled, tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text(CLAIM.replace("miou", "moiu"))
