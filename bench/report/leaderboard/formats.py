@@ -119,10 +119,21 @@ def _markdown(table: Table) -> str:
     if remarks:
         blocks.append("\n".join(remarks))
     if table.published:
-        rows = [list(map(in_markdown, row)) for row in layout.published_rows(table)]
-        blocks.append(f"### {layout.PUBLISHED_TITLE}")
-        blocks.append(_md_table(list(layout.PUBLISHED_HEADINGS), rows, 0, len(layout.PUBLISHED_HEADINGS)))
+        blocks += _md_published(table)
     return "\n\n".join(blocks) + "\n"
+
+
+def _md_published(table: Table) -> Iterator[str]:
+    """Published figures, with their sources below: they are wider than a page beside the numbers."""
+    sources: dict[str, int] = {}
+    rows = []
+    for *figure, source, evidence in layout.published_rows(table):
+        number = sources.setdefault(f"{source} ({evidence})", len(sources) + 1)
+        rows.append([*map(in_markdown, figure), str(number)])
+    headings = [*layout.PUBLISHED_HEADINGS[:-2], "Source"]
+    yield f"### {layout.PUBLISHED_TITLE}"
+    yield _md_table(headings, rows, 0, len(headings) - 2)
+    yield "\n".join(f"{number}. {in_markdown(source)}" for source, number in sources.items())
 
 
 def _md_numbers(table: Table) -> list[str]:

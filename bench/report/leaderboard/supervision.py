@@ -19,6 +19,7 @@ from bench.report.leaderboard.comparison import rank, ranked_cells, sort_rows
 from bench.report.leaderboard.labels import BASELINE, Labels, labels_of
 from bench.report.leaderboard.model import Cell, Column, ColumnKey, Row, Table
 from bench.report.leaderboard.selection import headline, runs_of, select, states_of
+from bench.report.leaderboard.views import schedule
 from bench.scoring.metrics.catalogue import metric
 
 PROTOCOL = "by-supervision"
@@ -66,7 +67,7 @@ def _table(numbers: pd.DataFrame, version: str, places: Sequence[pd.DataFrame]) 
     dense = runs[(runs["supervision"] == "dense") & (runs["method"] == BASELINE)]
     upper = _by_data(mious[mious["run"].isin(dense["run"])]) if dense["variant"].nunique() == 1 else {}
     table = Table(
-        f"By supervision: {family['dataset']}, {family['architecture']}/{family['encoder']}, {family['recipe']}",
+        f"By supervision: {family['dataset']}, {schedule(family['config'])}",
         PROTOCOL,
         facts_of(runs.assign(supervision=""), f"{_SCORED} version {version}"),
         rows=[_row(of_row, mious[mious["label"] == label], upper) for label, of_row in parts(runs, "label", sort=True)],

@@ -11,6 +11,8 @@ import pytest
 
 from bench.report.leaderboard import build, render
 from bench.report.leaderboard.layout import condensed
+from bench.report.leaderboard.model import Table
+from bench.report.leaderboard.published import load
 from bench.schema.record import ProtocolResult, Scores, Training
 
 TARGET = "road_anomaly/test"
@@ -168,6 +170,15 @@ class TestWidth:
         for column in condensed(found).columns:
             heading = "".join(f"{column.group}{column.metric.heading}".split())
             assert re.sub(r"<br>|\s", "", text).count(f"|{heading}|") == 1, heading
+
+    def test_published_figures_fit_a_page_with_their_sources_below(self):
+        text = render(Table("Published figures", "published", {}, published=load()), "md")
+        assert max(self.widths(text)) <= 120
+        assert "| 1 |" in text
+        assert "\n1. " in text
+        for entry in load():
+            assert entry.source in text
+            assert entry.note in text
 
     def test_an_arrow_stays_beside_its_word(self, bench, make, table):
         result = ProtocolResult(version="1", targets={"a/b": Scores(dataset=make.info(), metrics={"miou": 0.5})})
