@@ -28,9 +28,10 @@ def ls(results: Path, as_json: bool) -> None:
     if as_json:
         say_json([run._asdict() for run in runs])
         return
+    width = max(len(run.run) for run in runs)
     for run in runs:
         what = f"{run.configuration}, {run.dataset} ({run.supervision}), {run.recipe}, seed {run.seed}"
-        say(f"{run.run}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
+        say(f"{run.run:<{width}}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
     suggest("show", runs[0].run)
 
 

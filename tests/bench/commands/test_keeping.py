@@ -29,6 +29,7 @@ def test_runs_are_listed_with_status_size_and_what_they_are_of(results):
     assert outcome.exit_code == 0
     assert len(outcome.stdout.splitlines()) == 2
     assert "softmax, toyscapes_mini (dense), quick, seed 0" in outcome.stdout
+    assert len({line.index("complete") for line in outcome.stdout.splitlines()}) == 1
     runs = json.loads(call("ls", results, "--json").stdout)
     (softmax,) = [run for run in runs if "softmax" in run["run"]]
     files = [*results.glob(f"records/{softmax['run']}.*"), *(results / "runs" / softmax["run"]).iterdir()]
