@@ -104,6 +104,8 @@ class _Wrapper(TextWrapper):
 
 _WRAPPED = _Wrapper(14, break_long_words=False, break_on_hyphens=False)
 """A line is as wide as a number with its deviation and a mark."""
+_FIGURE = _Wrapper(18, break_long_words=False, break_on_hyphens=False)
+"""Six such cells of a published figure fit a page."""
 
 
 def _markdown(table: Table) -> str:
@@ -129,7 +131,7 @@ def _md_published(table: Table) -> Iterator[str]:
     rows = []
     for *figure, source, evidence in layout.published_rows(table):
         number = sources.setdefault(f"{source} ({evidence})", len(sources) + 1)
-        rows.append([*map(in_markdown, figure), str(number)])
+        rows.append(["<br>".join(map(in_markdown, _FIGURE.wrap(text))) for text in (*figure, str(number))])
     headings = [*layout.PUBLISHED_HEADINGS[:-2], "Source"]
     yield f"### {layout.PUBLISHED_TITLE}"
     yield _md_table(headings, rows, 0, len(headings) - 2)
