@@ -45,6 +45,7 @@ def per_class_svg(table: Table) -> Markup:
         f'<path d="M{left + _SCALE * tick / 100:.0f} 18V{height}" stroke="currentColor" opacity=".2"/>'
         for tick in range(0, 101, 20)
     ]
+    parts.append(f'<text x="{left - 16}" y="12" text-anchor="end">IoU (%)</text>')
     for j, name in enumerate(classes):
         middle = 24 + step * j + step / 2
         parts.append(f'<text x="{left - 8}" y="{middle + 4:.0f}" text-anchor="end">{_escaped(name)}</text>')

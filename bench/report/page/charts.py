@@ -19,7 +19,7 @@ from bench.records.ledger import TRAINING, parts
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.diagrams import critical_difference
 from bench.report.comparing.rank_changes import RankChanges, rank_changes
-from bench.report.comparing.ranks import ranks
+from bench.report.comparing.ranks import PROTOCOL, ranks
 from bench.report.comparing.results import Results
 from bench.report.comparing.show import ranks_text
 from bench.report.leaderboard import curves
@@ -33,9 +33,11 @@ from bench.report.palette import style
 
 _MOST = 8
 """Columns of a figure of seeds."""
-_INTERVALS = (
-    "Bars: 95 % intervals of the means over seeds and images, as bench compare has them; without an end they go on."
+_SEEDS = (
+    "A dot is a seed, the line across is their mean, and the bar its 95 % interval over seeds and images, as bench "
+    "compare has it. A bar without an end goes on beyond its field; a ring stands for what lies far beyond it."
 )
+_INTERVALS = "Marks are means, bars their 95 % intervals over seeds and images, as bench compare has them."
 _FIELD = 200
 """Pixels of a column of a figure of seeds, across."""
 _GROUPS = 4
@@ -45,7 +47,7 @@ _GROUPS = 4
 def of_table(table: Table, statistics: Statistics | None) -> Iterator[Chart]:
     """What the runs of a table's rows look like, seed by seed, class by class, bin by bin."""
     if any(cell.n for row in table.rows for cell in row.cells.values()):
-        yield Chart("Seeds, means and intervals", seeds(table), (_INTERVALS,))
+        yield Chart("Seeds, means and intervals", seeds(table), (_SEEDS,))
     if table.protocol != OVERVIEW and (figure := per_class_svg(table)):
         yield Chart("IoU of each class", Markup(figure))
     for found in rank_changes([table]):
@@ -68,19 +70,23 @@ def seeds(table: Table) -> Markup:
     columns = [column for column in table.shown if column.metric.better][:_MOST]
     rows = [row for row in table.rows if any(column.key in row.cells for column in columns)]
     left = 12 + max((round(7.5 * len(label(row))) for row in rows), default=0)
-    width, height = left + _FIELD * len(columns), 56 + 20 * len(rows)
+    heads = [[*column.group.partition(" (")[0].split(", "), column.metric.heading] for column in columns]
+    top = 26 + 15 * max(map(len, heads), default=0)
+    width, height = left + _FIELD * len(columns), top + 20 * len(rows)
     names = "".join(
-        f'<text x="{left - 8}" y="{60 + 20 * i}" text-anchor="end">{html.escape(label(row))}</text>'
+        f'<text x="{left - 8}" y="{top + 4 + 20 * i}" text-anchor="end">{html.escape(label(row))}</text>'
         for i, row in enumerate(rows)
     )
-    fields = "".join(_field(column, rows, left + _FIELD * i) for i, column in enumerate(columns))
+    fields = "".join(
+        _field(column, head, rows, left + _FIELD * i, top) for i, (column, head) in enumerate(zip(columns, heads))
+    )
     return Markup(
         f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" font-size="12">'
         f"<title>{html.escape(visible(table.title))}</title>{names}{fields}</svg>"
     )
 
 
-def _field(column: Column, rows: Sequence[Row], left: int) -> str:
+def _field(column: Column, head: Sequence[str], rows: Sequence[Row], left: int, top: int) -> str:
     cells = {i: row.cells[column.key] for i, row in enumerate(rows) if column.key in row.cells}
     low, high = _ends([cell for cell in cells.values() if cell.n])
 
@@ -89,14 +95,14 @@ def _field(column: Column, rows: Sequence[Row], left: int) -> str:
         return f"{left + 8 + (_FIELD - 26) * min(max(share, 0), 1):.1f}"
 
     marks = [
-        f'<text x="{left + 8}" y="{12 + 15 * i}">{html.escape(shortened(visible(text), 28))}</text>'
-        for i, text in enumerate((column.group, column.metric.heading))
+        f'<text x="{left + 8}" y="{12 + 15 * i}">{html.escape(shortened(visible(text), 30))}</text>'
+        for i, text in enumerate(head)
     ]
     for value, anchor in ((low, "start"), (high, "end")) if high > low else ((low, "middle"),):
         text = column.metric.text(value)
-        marks.append(f'<text x="{x(value)}" y="43" text-anchor="{anchor}" opacity=".75">{text}</text>')
+        marks.append(f'<text x="{x(value)}" y="{top - 13}" text-anchor="{anchor}" opacity=".75">{text}</text>')
     for i, cell in cells.items():
-        y, colour = 56 + 20 * i, style(rows[i].method).colour
+        y, colour = top + 20 * i, style(rows[i].method).colour
         marks.append(f'<path d="M{left + 4} {y}h{_FIELD - 18}" stroke="currentColor" opacity=".15"/>')
         if cell.n:
             ends = (found := estimate(cell)).low, found.high
@@ -147,7 +153,8 @@ def over_protocols(changes: RankChanges) -> Chart:
 
 def over_data_sets(frame: pd.DataFrame) -> Iterator[Chart]:
     """The critical-difference diagram of ``frame``, the ledger, where two data sets have three methods in common."""
-    if (found := ranks(Results.made(frame, lambda run, under: {}))) is not None:
+    judged = frame[frame["protocol"] == PROTOCOL]
+    if (found := ranks(Results.made(judged, lambda run, under: {}))) is not None:
         yield Chart("Ranks over data sets", svg(critical_difference(found), "ranks"), (ranks_text(found),))
 
 
@@ -198,7 +205,7 @@ def of_runs(frame: pd.DataFrame) -> Iterator[Chart]:
             short = _short([line.label.partition(" (")[0] for line in panel.lines])
             lines = tuple(replace(line, label=name) for line, name in zip(panel.lines, short))
             named = tuple(f"{name}: {line.label}" for name, line in zip(short, panel.lines) if name != line.label)
-            figure = curves.drawing([replace(panel, lines=lines)])
+            figure = curves.drawing([replace(panel, lines=lines, setting="training steps")])
             yield Chart(f"Over training steps: {panel.title}", svg(figure, panel.title), named)
     yield from _speeds(frame)
 
@@ -223,4 +230,4 @@ def _speeds(frame: pd.DataFrame) -> Iterator[Chart]:
         dots = [Line(name, name, speeds[own], mious[own]) for name, own in of_method.items()]
         axes = around("images a second in training", speeds), around("mIoU (%)", mious)
         name = f"Speed and quality: {title(members['config'].iloc[0])}"
-        yield Chart(name, drawing(name, [Field(*axes, dots, joined=False)]), (f"on {hardware}",))
+        yield Chart(name, drawing(name, [Field(*axes, dots, joined=False)]), (f"A mark is a run, on {hardware}.",))

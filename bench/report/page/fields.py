@@ -102,20 +102,22 @@ class Field(NamedTuple):
 
     @property
     def width(self) -> int:
-        """In pixels: names of places have room."""
-        return max(_SIDE, sum(7 * len(name) + 16 for name in self.x.places))
+        """In pixels: names of places have room, and stand at equal distances."""
+        return max(_SIDE, len(self.x.places) * max((7 * len(name) + 16 for name in self.x.places), default=0))
 
 
 def drawing(title: str, fields: Sequence[Field]) -> Markup:
     """``fields`` side by side; a line of one label is the same in all."""
     methods = {line.label: line.method for field in fields for line in field.lines}
+    joined = any(field.joined for field in fields)
     lefts = [_LEFT + sum(_LEFT + one.width + _RIGHT for one in fields[:i]) for i in range(len(fields) + 1)]
     below = _TOP + _SIDE + _LOW
     width, height = lefts[-1] - _LEFT, below + 20 * len(methods)
     drawn = [part for field, left in zip(fields, lefts) for part in _field(field, left)]
     for i, (label, method) in enumerate(methods.items()):
         y = below + 8 + 20 * i
-        drawn.append(f'<path d="M{_LEFT} {y}h24" stroke="{style(method).colour}" stroke-width="2"/>')
+        if joined:
+            drawn.append(f'<path d="M{_LEFT} {y}h24" stroke="{style(method).colour}" stroke-width="2"/>')
         drawn.append(_marks([_LEFT + 12], [y], method) + f'<text x="{_LEFT + 32}" y="{y + 4}">{_escaped(label)}</text>')
     return Markup(
         f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" font-size="12">'

@@ -48,6 +48,9 @@ _NAMES = {
     "none": "Without scores",
 }
 """Views that are of no protocol."""
+_OF_A_GROUP = (
+    "data set", "supervision", "network", "encoder weights", "recipe", "inference", "training data", "ranks"
+)  # fmt: skip
 _PAPER = 150
 """Characters of the smallest print that fit on a page across."""
 _PICTURES = 2_500_000
@@ -64,6 +67,11 @@ class View:
     """Each with its anchor, its charts and the numbers of its classes."""
     charts: list[Chart] = field(default_factory=list)
     """Over several of the tables."""
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a table has rows, and so marks."""
+        return any(table.rows for _, table, *_ in self.tables)
 
 
 def page(
@@ -93,6 +101,7 @@ def page(
             count=claims.count(tested),
             icons=claims.ICONS,
             views=_views(tables, statistics, runs),
+            explained=any(table.protocol == _RULES for table in tables),
             charts=[*charts.of_runs(runs)],
             heat_maps=[*heat.of_read_outs(runs)],
             panels=(fitting := _fitting(panels)),
@@ -119,7 +128,7 @@ def _fitting(panels: Sequence[Panels]) -> list[Panels]:
 
 
 def _views(tables: Sequence[Table], statistics: Statistics | None, runs: pd.DataFrame) -> list[View]:
-    """The tables by what they are of: in their order, but what explains them last, and once."""
+    """The tables by what they are of: runs in the order of the overviews in all, and what explains them last, once."""
     found: dict[str, View] = {}
     taken: Counter[str] = Counter()
     for table in [*(table for table in tables if table.protocol != _RULES), *_rules(tables)]:
@@ -129,9 +138,17 @@ def _views(tables: Sequence[Table], statistics: Statistics | None, runs: pd.Data
         anchor = _anchor(table.slug or "table", taken)
         classes = [*heat.of_classes(table)] if name != OVERVIEW else []
         found[name].tables.append((anchor, layout.condensed(table), [*charts.of_table(table, statistics)], classes))
+    places = {_group(table): place for place, table in enumerate(tables) if table.protocol == OVERVIEW}
+    for view in found.values():
+        view.tables.sort(key=lambda entry: places.get(_group(entry[1]), len(places)))
     if OVERVIEW in found:
         found[OVERVIEW].charts += charts.over_data_sets(runs)
     return [*found.values()]
+
+
+def _group(table: Table) -> tuple[str | None, ...]:
+    """What the runs of a table share with those that may stand beside them."""
+    return tuple(map(table.facts.get, _OF_A_GROUP))
 
 
 def _rules(tables: Sequence[Table]) -> list[Table]:

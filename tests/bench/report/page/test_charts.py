@@ -254,3 +254,23 @@ def test_mean_ranks_over_data_sets_stand_at_the_head_of_the_overview(records):
         assert said in figure
     of_one = [record for record in records if record.config.data.name == "camvid"]
     assert "Ranks over data sets" not in page(build(of_one, lambda run_id, under: {}, View()), of_one)
+
+
+def test_names_of_places_do_not_run_into_each_other():
+    places = ("fishyscapes_lost_and_found/val", "a", "b")
+    field = Field(Axis("", -0.5, 2.5, places), Axis("mIoU"), [Line("a", "softmax", np.arange(3.0), np.ones(3))])
+    assert field.width / len(places) > 7 * len(places[0])
+
+
+def test_where_points_are_no_line_the_legend_draws_none():
+    line = Line("softmax", "softmax", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    for joined in (True, False):
+        figure = drawing("dots", [Field(Axis("x"), Axis("y"), [line], joined=joined)])
+        assert ("h24" in figure) == joined
+
+
+def test_heads_of_seed_figures_name_the_whole_target(records):
+    (table, *_) = build(records, lambda run_id, under: {}, View(), published="none")
+    texts = [text.text for text in ElementTree.fromstring(charts.seeds(table)).findall("text")]
+    assert {"anomaly", "fishyscapes/val", "obstacle/val"} <= {*texts}
+    assert not [text for text in texts if "prevalence" in text or "…" in text]

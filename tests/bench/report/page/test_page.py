@@ -10,8 +10,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.report.leaderboard import View, build
+from bench.report.leaderboard.tables import build_views
 from bench.report.page import page
 from bench.report.panels import Panel, Picture
+from tests.bench.report.leaderboard.conftest import Bench
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,28 @@ def test_pictures_are_in_the_page_as_far_as_there_is_room(tables, records, panel
 
 def test_a_page_without_tables_says_so():
     assert "There are no runs to compare" in page([])
+
+
+def test_views_have_runs_in_the_order_of_the_overviews(records):
+    def run(dataset, seed):
+        miou = {"camvid": 0.4, "toyscapes": 0.5}[dataset]
+        return Bench().record(
+            "softmax", seed, miou, data={"name": dataset}, recipe={"steps": 10}, run_id=f"{dataset}-{seed}"
+        )
+
+    records = [run("camvid", 0), run("toyscapes", 0), run("toyscapes", 1)]
+    views = [View(), View(protocols=("closed-set",))]
+    overviews, tables = build_views(records, lambda run_id, under: {}, views, published="none", resamples=0)
+    titles = re.findall(r"<h3>(.*?) <a", page([*overviews, *tables], records))
+    assert [title.partition(":")[0] for title in titles if title.startswith(("camvid", "toyscapes"))] == [
+        "toyscapes",
+        "camvid",
+    ]
+    assert [title.split(": ")[1] for title in titles if title.startswith("Closed-set")] == ["toyscapes", "camvid"]
+
+
+def test_marks_are_explained_where_there_are_tables(records):
+    tables = build(records, lambda run_id, under: {}, View(), published="none")
+    text = page(tables, records)
+    assert text.count('<a href="#view-rules">How to read</a>.</p>') == 1
+    assert 'id="view-rules"' in text
