@@ -9,9 +9,11 @@ in-distribution, 1 anomalous, ``IGNORE`` void instead.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 
@@ -149,6 +151,26 @@ def identity(classes: ClassSet) -> dict[int, int]:
     return {**{i: i for i in range(len(classes))}, IGNORE: IGNORE}
 
 
+def folder_in(root: Path, name: str) -> Path:
+    """``root/name``, or if there is none the folder with the same letters and digits: CamVid for camvid."""
+    exact = root / name
+    try:
+        return exact if exact.is_dir() else root / _alike(str(root), name, os.stat(root).st_mtime_ns)
+    except OSError:
+        return exact
+
+
+@lru_cache(maxsize=256)
+def _alike(root: str, name: str, changed: int) -> str:
+    """What ``name`` is called in ``root``, which was ``changed`` then: data sets ask for every image."""
+    found = sorted(p.name for p in Path(root).iterdir() if _letters(p.name) == _letters(name) and p.is_dir())
+    return found[0] if found else name
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
 def mirrored(folder: Path, *suffixes: str) -> list[Item]:
     """The images of a mirror, in ``images`` or as SynBoost has them in ``original``, each with ``labels/NAME.png``."""
     images = next((folder / name for name in ("images", "original") if (folder / name).is_dir()), folder / "images")
@@ -241,7 +263,7 @@ class Dataset(ABC):
     @property
     def folder(self) -> Path:
         """``<root>/<name>``, where the official layout begins; zips in it count as unpacked there."""
-        return unpacked(self.root / (self.folder_name or self.name))
+        return unpacked(folder_in(self.root, self.folder_name or self.name))
 
     def place(self, *places: str) -> Path:
         """The first of ``places`` that is a folder below ``folder``, which is itself called "", else the last."""
@@ -249,7 +271,8 @@ class Dataset(ABC):
 
     def beside(self, name: str) -> Path:
         """The folder of another data set, the files of which this one uses: in whichever root has it."""
-        return unpacked(next((root / name for root in self.roots if (root / name).is_dir()), self.root / name))
+        places = [folder_in(root, name) for root in self.roots]
+        return unpacked(next((place for place in places if place.is_dir()), self.root / name))
 
     @property
     def task(self) -> Task:

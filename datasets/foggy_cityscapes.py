@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from datasets.archives import unpacked
-from datasets.base import Item, Split
+from datasets.base import Item, Split, folder_in
 from datasets.cityscapes_labels import CityscapesLabels, frames_below
 
 BETAS = {"0.005": 600, "0.01": 300, "0.02": 150}
@@ -54,7 +54,7 @@ class FoggyCityscapes(CityscapesLabels):
     @property
     def folder(self) -> Path:
         """The folder of ``cityscapes`` where the archive was unpacked into it, which it is made for."""
-        shared = unpacked(self.root / "cityscapes")
+        shared = unpacked(folder_in(self.root, "cityscapes"))
         return shared if (shared / self.images).is_dir() else super().folder
 
     def frames(self) -> Iterator[Item]:

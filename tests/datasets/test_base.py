@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -247,6 +248,20 @@ def test_unlabelled_pixels_in_dense_training_labels_are_refused_with_their_place
 
 def test_unlabelled_pixels_outside_the_training_split_are_kept(partial):
     assert (Partial(partial, "any").label(1) == UNLABELLED).any()
+
+
+@pytest.mark.parametrize("called", ["Plain", "PLAIN", "plain_", "Pl-ain"])
+def test_a_folder_may_be_written_otherwise(tmp_path, called):
+    photo(tmp_path / "data" / called / "images/0.png", 0)
+    grey(tmp_path / "data" / called / "labels/0.png", [0], 0)
+    (tmp_path / "data/plain2").mkdir()
+    (tmp_path / "first").mkdir()
+    data = Plain((tmp_path / "first", tmp_path / "data"), "any")
+    assert data.folder == tmp_path / "data" / called
+    assert data.beside("p_lain") == data.folder
+    exact = tmp_path / "data/plain"
+    shutil.copytree(data.folder, exact)
+    assert Plain(tmp_path / "data", "any").folder == exact
 
 
 def test_of_several_roots_the_first_that_has_the_data_set_counts(plain, tmp_path):
