@@ -112,7 +112,7 @@ def test_claims_of_a_results_folder_head_what_is_made_of_all_its_runs(settled, t
     (results / "claims.toml").write_text(CLAIM)
 
     def made(*arguments):
-        outcome = CliRunner().invoke(main, ["leaderboard", str(results), *arguments])
+        outcome = call("leaderboard", str(results), *arguments)
         assert outcome.exit_code == 0, outcome.output
         return Path(outcome.output.strip()).read_text()
 
