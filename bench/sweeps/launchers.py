@@ -52,7 +52,8 @@ class Local:
 
     def __init__(self, jobs: int | None, devices: int) -> None:
         self.slots = jobs or max(devices, 1)
-        self.devices = devices
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(devices)))
+        self.devices = visible.split(",")[:devices]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = os.environ.get("OMP_NUM_THREADS", str(max(cores // self.slots, 1)))
         self.jobs: list[LocalJob | None] = [None] * self.slots
@@ -60,7 +61,7 @@ class Local:
     def start(self, words: Sequence[str], log: Path) -> LocalJob:
         """Start it in the first slot that is free."""
         slot = next(i for i, job in enumerate(self.jobs) if job is None or job.ended() is not None)
-        device = {"CUDA_VISIBLE_DEVICES": str(slot % self.devices)} if self.devices else {}
+        device = {"CUDA_VISIBLE_DEVICES": self.devices[slot % len(self.devices)]} if self.devices else {}
         job = self.jobs[slot] = LocalJob(process(words, log, OMP_NUM_THREADS=self.threads, **device))
         return job
 

@@ -167,8 +167,19 @@ def test_a_stopped_sweep_goes_on(tmp_path, data_root, number):
     assert not list(results.rglob(".claim-*"))
 
 
+def test_devices_are_those_that_the_user_left_visible(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    told = []
+    monkeypatch.setattr(launchers, "process", lambda words, log, **variables: told.append(variables) or FakeProcess())
+    launcher = launchers.Local(None, 2)
+    for _ in range(2):
+        launcher.start([], tmp_path / "log")
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in told] == ["5", "7"]
+
+
 def test_threads_and_devices_are_shared_out(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {*range(8)}, raising=False)
     told = []
     monkeypatch.setattr(launchers, "process", lambda words, log, **variables: told.append(variables) or FakeProcess())
