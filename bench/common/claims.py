@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -139,6 +140,13 @@ def find(folder: Path, now: float | None = None) -> Found | None:
         return Found(number, Claim(**json.loads(content)), age)
     except (ValueError, TypeError):  # made a moment ago and empty yet, or of another version
         return Found(number, Claim(), age)
+
+
+def ahead(folder: Path) -> float:
+    """Seconds by which the clock of the file system of ``folder``, which is made, is ahead of ours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime - time.time()
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rich.live import Live
 from rich.table import Table
 
-from bench.common import interruption
+from bench.common import claims, interruption
 from bench.common.console import console, note, styled
 from bench.records.store import Store
 from bench.runs.execute import fail
@@ -50,19 +50,24 @@ def work(runs: Sequence[Planned], store: Store, launcher: Launcher, protocols: I
     """
     asked, outcome = tuple(protocols), Outcome()
     waiting, started = deque(runs), dict[str, Started]()
+    ahead = claims.ahead(store.root)
+
+    def look(run: Planned) -> State:
+        return state(store, run.run, asked, time.time() + ahead)
+
     with Live(console=console, auto_refresh=False, transient=True) as live:
         try:
             while waiting or started:
                 for run_id, (run, job) in list(started.items()):
                     if (code := job.ended()) is not None:
                         del started[run_id]
-                        if not _settle(run, code, store, asked, outcome):
+                        if not _settle(run, code, look(run), store, outcome):
                             waiting.append(run)
                 for _ in range(len(waiting)):
                     if len(started) >= launcher.slots:
                         break
                     run = waiting.popleft()
-                    now = state(store, run.run, asked).state
+                    now = look(run).state
                     if now == "done":
                         outcome.done.append(run.run)
                     elif now == "running":  # elsewhere
@@ -71,7 +76,7 @@ def work(runs: Sequence[Planned], store: Store, launcher: Launcher, protocols: I
                         log = store.root / "sweeps" / "logs" / f"{run.run}.log"
                         started[run.run] = Started(run, launcher.start(run.words, log))
                 if console.is_terminal:
-                    shown = [state(store, run_id, asked) for run_id in list(started)[:SHOWN]]
+                    shown = [look(one.run) for one in list(started.values())[:SHOWN]]
                     live.update(board(shown, outcome, len(waiting), len(started)), refresh=True)
                 interruption.check()
                 time.sleep(POLL if waiting or started else 0)
@@ -84,9 +89,8 @@ def work(runs: Sequence[Planned], store: Store, launcher: Launcher, protocols: I
     return outcome
 
 
-def _settle(run: Planned, code: int, store: Store, protocols: tuple[str, ...], outcome: Outcome) -> bool:
+def _settle(run: Planned, code: int, found: State, store: Store, outcome: Outcome) -> bool:
     """Enter what became of a run that ended; False if another process makes it."""
-    found = state(store, run.run, protocols)
     if found.state == "running":
         return False
     if found.state == "done":

@@ -33,10 +33,10 @@ class State(NamedTuple):
         return ", ".join(filter(None, told))
 
 
-def state(store: Store, run: str, protocols: Iterable[str] = ()) -> State:
-    """That of one run; done when all ``protocols`` are in its record."""
+def state(store: Store, run: str, protocols: Iterable[str] = (), now: float | None = None) -> State:
+    """That of one run; done when all ``protocols`` are in its record. ``now`` is as for ``claims.find``."""
     folder = store.run_folder(run)
-    found = claims.find(folder)
+    found = claims.find(folder, now)
     if found is not None and found.alive:
         return State(run, "running", "", found.claim)
     try:

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from bench.common import claims
 from bench.common.claims import claimed
 from bench.plugins import registry
 from bench.records.store import Store
@@ -165,6 +166,25 @@ def test_a_stopped_sweep_goes_on(tmp_path, data_root, number):
     (record,) = Store(results).records()
     assert record.status == "complete"
     assert not list(results.rglob(".claim-*"))
+
+
+def test_a_run_elsewhere_is_not_started_again_by_a_clock_that_is_ahead(grid, tmp_path, monkeypatch):
+    store, run = Store(tmp_path / "results"), majority(grid)[0]
+    folder = store.run_folder(run.run)
+    folder.mkdir(parents=True)
+    (folder / f"{claims.PREFIX}1").write_text(json.dumps({"machine": "another"}))
+    clock, polls = time.time, []
+    monkeypatch.setattr(time, "time", lambda: clock() + 2 * claims.STALE)
+
+    def end_elsewhere(seconds):
+        polls.append(seconds)
+        if len(polls) == 2:
+            (folder / f"{claims.PREFIX}1").unlink()
+            store.record_path(run.run).parent.mkdir()
+            store.record_path(run.run).write_text('{"status": "complete", "protocols": {}}')
+
+    monkeypatch.setattr(time, "sleep", end_elsewhere)
+    assert schedule.work([run], store, Elsewhere(store, run)).done == [run.run]
 
 
 def test_devices_are_those_that_the_user_left_visible(tmp_path, monkeypatch):
