@@ -212,11 +212,18 @@ def test_failed_run_is_tried_again(bench, tmp_path):
     assert [r["status"] for r in records(tmp_path / "results")] == ["complete"]
 
 
+GMMSEG = "toyscapes_mini-dense-gmmseg"
+"""How the id of a finished run begins."""
+
+
+def save_street(path: Path) -> Path:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(path)
+    return path
+
+
 def test_predict_writes_ids_overlay_and_score(bench, finished, tmp_path, data_root):
-    image = tmp_path / "street.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
-    run_id = next(r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg")
-    outcome = bench("predict", run_id, str(image), "--out", str(tmp_path / "out"), results=finished)
+    image = save_street(tmp_path / "street.png")
+    outcome = bench("predict", GMMSEG, str(image), "--out", str(tmp_path / "out"), results=finished)
     assert outcome.exit_code == 0, outcome.output
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == ["street_classes.png", "street_gmm_nll.png", "street_overlay.png"]
@@ -225,12 +232,10 @@ def test_predict_writes_ids_overlay_and_score(bench, finished, tmp_path, data_ro
 
 
 def test_predict_writes_arrays_for_other_evaluators(bench, finished, tmp_path):
-    image = tmp_path / "street.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
-    run_id = next(r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg")
+    image = save_street(tmp_path / "street.png")
     out = ("--out", str(tmp_path / "out"))
-    assert bench("predict", run_id, str(image), "--format", "npz", *out, results=finished).exit_code == 0
-    assert bench("predict", run_id, str(image), *out, results=finished).exit_code == 0
+    assert bench("predict", GMMSEG, str(image), "--format", "npz", *out, results=finished).exit_code == 0
+    assert bench("predict", GMMSEG, str(image), *out, results=finished).exit_code == 0
     with np.load(tmp_path / "out" / "street.npz") as arrays:
         assert {"classes", "logits", "msp", "max_logit", "entropy", "energy", "gmm_nll"} <= {*arrays}
         logits, classes = arrays["logits"], arrays["classes"]
@@ -242,18 +247,16 @@ def test_predict_writes_arrays_for_other_evaluators(bench, finished, tmp_path):
 
 
 def test_predict_writes_scores_where_segment_me_if_you_can_reads_them(bench, finished, tmp_path):
-    image = tmp_path / "01_Street_000000_000030_leftImg8bit.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
-    run_id = next(r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg")
+    image = save_street(tmp_path / "01_Street_000000_000030_leftImg8bit.png")
     out = tmp_path / "anomaly_p"
     form = ("--format", "hdf5", "--dataset", "LostAndFound-test", "--out", str(out))
-    outcome = bench("predict", run_id, str(image), *form, results=finished)
+    outcome = bench("predict", GMMSEG, str(image), *form, results=finished)
     assert outcome.exit_code == 0, outcome.output
     scores = {"msp", "max_logit", "entropy", "energy", "gmm_nll"}
     written = {f"gmmseg@{score}/LostAndFound-test/01_Street_000000_000030.hdf5" for score in scores}
     assert {str(path.relative_to(out)) for path in out.rglob("*.hdf5")} == written
     assert set(outcome.stdout.split()) == {str(out / path) for path in written}
-    assert bench("predict", run_id, str(image), "--format", "npz", "--out", str(out), results=finished).exit_code == 0
+    assert bench("predict", GMMSEG, str(image), "--format", "npz", "--out", str(out), results=finished).exit_code == 0
     with np.load(out / f"{image.stem}.npz") as arrays:
         for score in scores:
             # As their loader reads it: the path from its pattern, all of the variable "value".
@@ -277,9 +280,8 @@ def test_predict_writes_scores_where_segment_me_if_you_can_reads_them(bench, fin
     ],
 )
 def test_predict_refuses_what_the_other_evaluator_would_not_find(bench, finished, tmp_path, images, form, said):
-    run_id = records(finished)[0]["run_id"]
     paths = [str(tmp_path / image) for image in images]
-    assert_sentence(bench("predict", run_id, *paths, *form, "--out", str(tmp_path / "out"), results=finished), said)
+    assert_sentence(bench("predict", GMMSEG, *paths, *form, "--out", str(tmp_path / "out"), results=finished), said)
     assert not (tmp_path / "out").exists()
 
 
@@ -289,16 +291,14 @@ def test_predict_writes_label_images_as_the_server_with_the_hidden_labels_takes_
     mini = registry.datasets.get("toyscapes_mini")
     monkeypatch.setattr(mini, "raw_ids", {3 * i: i for i in range(len(mini.classes))})
     monkeypatch.setattr(mini, "submission", Submission("{folder}/{name}_ids.png", palette=True))
-    image = tmp_path / "town" / "a_leftImg8bit.png"
-    image.parent.mkdir()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
-    run_id = next(r["run_id"] for r in records(finished) if r["config"]["method_name"] == "gmmseg")
+    (tmp_path / "town").mkdir()
+    image = save_street(tmp_path / "town" / "a_leftImg8bit.png")
     out = tmp_path / "out"
     form = ("--format", "server", "--dataset", "toyscapes_mini", "--out", str(out))
-    outcome = bench("predict", run_id, str(image), *form, results=finished)
+    outcome = bench("predict", GMMSEG, str(image), *form, results=finished)
     assert outcome.exit_code == 0, outcome.output
     assert outcome.stdout.split() == [str(out / "town" / "a_ids.png")]
-    assert bench("predict", run_id, str(image), "--out", str(out), results=finished).exit_code == 0
+    assert bench("predict", GMMSEG, str(image), "--out", str(out), results=finished).exit_code == 0
     with Image.open(out / "town" / "a_ids.png") as submitted, Image.open(out / "a_leftImg8bit_classes.png") as classes:
         np.testing.assert_array_equal(np.asarray(submitted), 3 * np.asarray(classes))
         assert submitted.mode == "P"
@@ -315,16 +315,14 @@ def test_predict_writes_label_images_as_the_server_with_the_hidden_labels_takes_
     ],
 )
 def test_predict_refuses_servers_that_would_not_take_it(bench, finished, tmp_path, form, said):
-    run_id = records(finished)[0]["run_id"]
-    assert_sentence(bench("predict", run_id, "a.png", *form, "--out", str(tmp_path / "out"), results=finished), said)
+    assert_sentence(bench("predict", GMMSEG, "a.png", *form, "--out", str(tmp_path / "out"), results=finished), said)
     assert not (tmp_path / "out").exists()
 
 
 def test_hdf5_files_without_h5py_are_one_sentence(bench, finished, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    run_id = records(finished)[0]["run_id"]
     form = ("--format", "hdf5", "--dataset", "AnomalyTrack-all", "--out", str(tmp_path))
-    assert_sentence(bench("predict", run_id, "a.png", *form, results=finished), "genseg-bench[hdf5]")
+    assert_sentence(bench("predict", GMMSEG, "a.png", *form, results=finished), "genseg-bench[hdf5]")
 
 
 def test_pictures_show_every_target(bench, finished, tmp_path):
