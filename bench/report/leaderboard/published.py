@@ -14,13 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.scoring.described import shown
 
-EVIDENCE = {
-    "official repository": "stated in the authors' repository",
-    "paper": "stated in the paper, read in a third-party transcription",
-    "re-run by others": "a different group's training",
-}
-
-
 SHARE_OF_SUPERVISED = "share of supervised mIoU"
 """The metric of figures that relate a method without labels to itself with dense ones."""
 
@@ -43,6 +36,7 @@ class Published(BaseModel):
     network: str = "not stated"
     source: str
     evidence: Literal["official repository", "paper", "re-run by others"]
+    """Stated in the authors' repository; in the paper, read in a third-party transcription; or by another group."""
     note: str = ""
 
     @property
