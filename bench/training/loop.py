@@ -85,7 +85,6 @@ def train(
     fabric: Fabric,
     folder: Path,
     cache: Path,
-    on_checkpoint: Callable[[int], None] | None = None,
     after_training: Dataset | None = None,
     content: str | None = None,
     plugins: Mapping[str, str] = MappingProxyType({}),
@@ -94,10 +93,10 @@ def train(
     """Train ``config`` on ``dataset``, continuing from ``folder``'s checkpoint if there is one.
 
     Writes the final weights to ``folder``. Raises Interrupted after a signal (state saved), RunFailed on a
-    non-finite loss, UserError for a checkpoint that is damaged or of other data. ``on_checkpoint(step)`` is called
-    after each checkpoint. ``after_training`` holds the images and labels that ``finish`` may see, if these are others.
-    ``content`` is a hash of the data and ``plugins`` of what defines them, by which a checkpoint knows what it was
-    trained with. ``features`` is the model on the network of which a run of ``config.features`` is fitted.
+    non-finite loss, UserError for a checkpoint that is damaged or of other data. ``after_training`` holds the images
+    and labels that ``finish`` may see, if these are others. ``content`` is a hash of the data and ``plugins`` of what
+    defines them, by which a checkpoint knows what it was trained with. ``features`` is the model on the network of
+    which a run of ``config.features`` is fitted.
     """
     recipe = config.recipe
     device = fabric.device
@@ -116,7 +115,7 @@ def train(
     seconds, losses, sent = 0.0, dict[str, float](), dict[str, int]()
     if is_trained:
         batches = partial(_batches, dataset, config, fabric, context, plugins)
-        seconds, losses, sent = _optimise(method, config, fabric, context, checkpoint, batches, on_checkpoint)
+        seconds, losses, sent = _optimise(method, config, fabric, context, checkpoint, batches)
     method.eval()
     if after_training is not None:
         context.label_maps = partial(whole_label_maps, after_training, recipe.inference)
@@ -255,7 +254,6 @@ def _optimise(
     context: Context,
     checkpoint: Checkpoint,
     batches_from: Callable[[int], Iterator[Batch]],
-    on_checkpoint: Callable[[int], None] | None,
 ) -> tuple[float, dict[str, float], dict[str, int]]:
     """Take the optimiser's steps.
 
@@ -318,11 +316,9 @@ def _optimise(
                     means = log.flush(done, optimiser.param_groups[0]["lr"])
             bar.advance(f"loss {values['total']:.3f}")
             stopping = asked_to_stop(fabric)
-            if stopping or (done % recipe.checkpoint_every == 0 if done < recipe.steps else finishes):
-                if fabric.is_global_zero:
-                    checkpoint.save(method, optimiser, done, seconds, means)
-                if on_checkpoint is not None:
-                    on_checkpoint(done)
+            due = done % recipe.checkpoint_every == 0 if done < recipe.steps else finishes
+            if (stopping or due) and fabric.is_global_zero:
+                checkpoint.save(method, optimiser, done, seconds, means)
             if stopping:
                 said = f"{config.run_id()} stopped at step {done} of {recipe.steps}"
                 raise interruption.Interrupted(said if fabric.is_global_zero else "")

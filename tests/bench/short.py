@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+import pytest
 import torch
 
 from bench.config import grid as sweeps
 from bench.plugins import registry
 from bench.training import loop as training
+from bench.training.checkpoint import Checkpoint
 
 
 def build(*assignments, method="softmax"):
@@ -26,3 +30,18 @@ def states_equal(one, two):
 
 class Kill(BaseException):
     pass
+
+
+@contextmanager
+def killed_at_a_checkpoint():
+    """What trains inside ends as soon as it has kept its state."""
+    keep = Checkpoint.save
+
+    def save(*args):
+        keep(*args)
+        raise Kill
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save)
+        with pytest.raises(Kill):
+            yield

@@ -44,7 +44,7 @@ from datasets.toyscapes_mini import ToyscapesMini
 from methods.gss import generation
 from methods.gss.codecs import CodecSettings, build_codec
 from methods.gss.codecs.cache import fitted_codec, measured_quality, read_labels
-from tests.bench.short import Kill, build, train
+from tests.bench.short import build, killed_at_a_checkpoint, train
 from tests.faults.damage import SPACING, damages
 
 CODEC = {"codec_steps": 3, "codec_batch": 2, "codec_crop": 16, "vocabulary": 16, "code_dim": 8, "codec_width": 8}
@@ -650,12 +650,8 @@ def flips(path: Path) -> Iterator[int]:
 @pytest.mark.long
 def test_no_flip_in_a_real_checkpoint_or_model_is_read(mini, fabric, tmp_path, monkeypatch, record_property):
     made = build("network.encoder=mobilenet_v2", "recipe.checkpoint_every=2", "recipe.batch_size=1")
-
-    def kill(step):
-        raise Kill
-
-    with pytest.raises(Kill):
-        train(made, mini, fabric, tmp_path, on_checkpoint=kill)
+    with killed_at_a_checkpoint():
+        train(made, mini, fabric, tmp_path)
     method = models.build_method(registry.methods.get("softmax"), made, mini.classes)
     unfinished = Checkpoint(tmp_path / checkpoints.CHECKPOINT, made, fabric)
     optimiser = torch.optim.AdamW(method.parameters())

@@ -12,7 +12,7 @@ from bench.common.errors import UserError
 from bench.common.tensors import serialised
 from bench.model import weights as models
 from bench.training import checkpoint as checkpoints
-from tests.bench.short import Kill, build, states_equal, train
+from tests.bench.short import build, killed_at_a_checkpoint, states_equal, train
 
 
 @pytest.mark.parametrize("method", ["softmax", "gmmseg"])
@@ -20,11 +20,8 @@ def test_interrupted_training_ends_in_the_same_weights(mini, fabric, tmp_path, m
     run_config = build(method=method)
     straight = train(run_config, mini, fabric, tmp_path / "straight").method.state_dict()
 
-    def kill(step):
-        raise Kill
-
-    with pytest.raises(Kill):
-        train(run_config, mini, fabric, tmp_path / "resumed", on_checkpoint=kill)
+    with killed_at_a_checkpoint():
+        train(run_config, mini, fabric, tmp_path / "resumed")
     assert (tmp_path / "resumed" / checkpoints.CHECKPOINT).exists()
     resumed = train(run_config, mini, fabric, tmp_path / "resumed").method.state_dict()
     assert states_equal(straight, resumed)
@@ -40,37 +37,29 @@ def test_damaged_checkpoint_is_one_sentence(mini, fabric, tmp_path):
 
 
 def test_checkpoint_of_another_run_is_refused(mini, fabric, tmp_path):
-    with pytest.raises(Kill):
-        train(build(), mini, fabric, tmp_path, on_checkpoint=lambda step: (_ for _ in ()).throw(Kill))
+    with killed_at_a_checkpoint():
+        train(build(), mini, fabric, tmp_path)
     with pytest.raises(UserError, match="another run"):
         train(build("recipe.optimiser.lr=0.5"), mini, fabric, tmp_path)
 
 
 def test_a_checkpoint_of_an_edited_plugin_is_refused(mini, fabric, tmp_path):
-    def kill(step):
-        raise Kill
+    def start(digest):
+        return train(build("recipe.checkpoint_every=2"), mini, fabric, tmp_path, plugins={"proto.py": digest})
 
-    def start(digest, on_checkpoint=None):
-        run_config = build("recipe.checkpoint_every=2")
-        return train(run_config, mini, fabric, tmp_path, plugins={"proto.py": digest}, on_checkpoint=on_checkpoint)
-
-    with pytest.raises(Kill):
-        start("first", kill)
+    with killed_at_a_checkpoint():
+        start("first")
     with pytest.raises(UserError, match=r"another proto.py.*--force"):
         start("second")
     assert start("first").training.steps == 4
 
 
 def test_a_checkpoint_of_other_data_is_refused_and_one_that_does_not_say_is_not(mini, fabric, tmp_path):
-    def kill(step):
-        raise Kill
+    def start(content):
+        return train(build("recipe.checkpoint_every=2"), mini, fabric, tmp_path, content=content)
 
-    def start(content, on_checkpoint=None):
-        run_config = build("recipe.checkpoint_every=2")
-        return train(run_config, mini, fabric, tmp_path, content=content, on_checkpoint=on_checkpoint)
-
-    with pytest.raises(Kill):
-        start("data", kill)
+    with killed_at_a_checkpoint():
+        start("data")
     before = (tmp_path / checkpoints.CHECKPOINT).read_bytes()
     with pytest.raises(UserError, match=r"other data.*--force"):
         start("other data")

@@ -11,7 +11,7 @@ from bench.runs.plan import require_possible
 from bench.training import ranks
 from bench.training.loop import CHECKPOINT
 from methods.softmax import Softmax
-from tests.bench.short import Kill, build, states_equal, train
+from tests.bench.short import build, killed_at_a_checkpoint, states_equal, train
 from tests.bench.training.processes import on_ranks
 
 FOUR = ("recipe.batch_size=4", "recipe.steps=2", "recipe.workers=0", "recipe.augmentation.crop=[64, 96]")
@@ -88,12 +88,8 @@ def test_parts_are_those_of_the_batch_and_their_gradients_add_up_to_its(mini, fa
 def test_an_interrupted_run_goes_on_with_what_was_found(mini, fabric, tmp_path):
     settings = build(*FOUR, "recipe.micro_batch=auto", "recipe.checkpoint_every=1")
     whole = train(settings, mini, fabric, tmp_path / "whole", holding(2))
-
-    def killed(step):
-        raise Kill
-
-    with pytest.raises(Kill):
-        train(settings, mini, fabric, tmp_path / "run", holding(2), on_checkpoint=killed)
+    with killed_at_a_checkpoint():
+        train(settings, mini, fabric, tmp_path / "run", holding(2))
     assert (tmp_path / "run" / CHECKPOINT).exists()
     resumed = train(settings, mini, fabric, tmp_path / "run", holding(4))
     assert resumed.training.micro_batch == 2

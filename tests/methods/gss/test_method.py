@@ -26,6 +26,7 @@ from methods.base import UNLABELLED, Batch, MethodError, upsample
 from methods.gss import GSS, GSSConfig, generation
 from methods.gss.codecs import cache
 from methods.softmax import Softmax
+from tests.bench.short import killed_at_a_checkpoint
 
 SMALL = {**GSS.check_config, "hidden": 8, "depth": 1, "window": 4, "codec_steps": 4, "codec_batch": 2, "codec_crop": 16}
 CODECS = ("identity", "patch", "colour", "vqvae", "dvae")
@@ -475,15 +476,12 @@ def test_a_run_resumes_to_the_same_weights_and_is_read_back(data_root, tmp_path)
     data = ToyscapesMini(data_root, "train")
     fabric = ranks.make_fabric("cpu", "32")
 
-    def kill(step):
-        raise KeyboardInterrupt
-
-    def train(name, **other):
-        return training.train(GSS, run, data, fabric, tmp_path / name, tmp_path / "cache", **other).method
+    def train(name):
+        return training.train(GSS, run, data, fabric, tmp_path / name, tmp_path / "cache").method
 
     straight = train("straight")
-    with pytest.raises(KeyboardInterrupt):
-        train("resumed", on_checkpoint=kill)
+    with killed_at_a_checkpoint():
+        train("resumed")
     resumed = train("resumed").state_dict()
     assert all(torch.equal(t, resumed[n]) for n, t in straight.state_dict().items())
     path = tmp_path / "resumed" / models.MODEL
