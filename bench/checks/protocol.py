@@ -54,12 +54,12 @@ class Guess(NotTrained, Method):
         return Prediction(logits, logits - 1, {"red": cells[:, 0]}, {"reversed": logits.flip(1)})
 
 
-def reading(seed: int, size: tuple[int, int] = SIZE, sure: float = 3.0) -> Reading:
+def reading(seed: int, size: tuple[int, int] = SIZE) -> Reading:
     """An image with random class scores and labels, of which a corner is void."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randint(CLASSES, (1, 1, 4, 6), generator=generator).float()
     label = F.interpolate(coarse, size=size, mode="nearest")[0, 0].long()
-    scores = sure * (torch.randn(CLASSES, *size, generator=generator) + F.one_hot(label, CLASSES).permute(2, 0, 1))
+    scores = 3 * (torch.randn(CLASSES, *size, generator=generator) + F.one_hot(label, CLASSES).permute(2, 0, 1))
     label[:5, :7] = IGNORE
     return Reading(f"image-{seed}", scores, label)
 

@@ -114,7 +114,7 @@ def _drop(view: View, draw: Draw) -> None:
     part += amount * (bright - part)
 
 
-def expose(view: View, draw: Draw, noise_level: float = 1.0) -> np.ndarray:
+def expose(view: View, draw: Draw) -> np.ndarray:
     """What the camera records: gain, white balance, vignette and noise; (H, W, 3) uint8."""
     cam = view.camera
     gain = draw.between(0.90, 1.10)
@@ -123,7 +123,7 @@ def expose(view: View, draw: Draw, noise_level: float = 1.0) -> np.ndarray:
     dv = (view.v - cam.rows * 0.5) * (1.0 / cam.columns)
     vignette = 1.0 - draw.between(0.0, 0.5) * (du * du + dv * dv)
     colour = view.colour * balance * vignette[:, :, None]
-    colour += draw.bell_field(cam.rows, cam.columns, 3) * (draw.between(0.006, 0.016) * noise_level)
+    colour += draw.bell_field(cam.rows, cam.columns, 3) * draw.between(0.006, 0.016)
     return (np.clip(colour, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
 
 

@@ -117,9 +117,9 @@ def labelled_points(labels: Tensor, classes: int, size: tuple[int, int], dtype: 
     return Points(image, labels[image, row, column], cells, weights)
 
 
-def valid_cells(labels: Tensor, size: tuple[int, int], dtype: torch.dtype = torch.float32) -> Tensor:
+def valid_cells(labels: Tensor, size: tuple[int, int]) -> Tensor:
     """How far each cell lies in pixels other than ``IGNORE``: (B, N) in [0, 1], bilinear at the cell's centre."""
-    valid = (labels != IGNORE).to(dtype).unsqueeze(1)
+    valid = (labels != IGNORE).float().unsqueeze(1)
     valid = F.pad(valid, Grid.of((labels.shape[-2], labels.shape[-1]), size).padding, mode="replicate")
     return F.interpolate(valid, size=size, mode="bilinear", align_corners=False).flatten(1)
 

@@ -42,9 +42,9 @@ def facts_of(runs: pd.DataFrame, protocol: str) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _few(values: set[str], limit: int = 4) -> str:
-    more = f" and {len(values) - limit} more" if len(values) > limit else ""
-    return ", ".join(sorted(values)[:limit]) + more
+def _few(values: set[str]) -> str:
+    more = f" and {len(values) - 4} more" if len(values) > 4 else ""
+    return ", ".join(sorted(values)[:4]) + more
 
 
 # How to read the numbers

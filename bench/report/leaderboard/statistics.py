@@ -56,15 +56,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def resampling_weights(ids: Sequence[str], resamples: int, seed: int = 0) -> NDArray[np.int64]:
+def resampling_weights(ids: Sequence[str], resamples: int) -> NDArray[np.int64]:
     """How often each image occurs in each bootstrap sample.
 
-    The draw depends on the image ids and ``seed`` alone, so that every row of a table, and every table built
-    later, sees the same samples. Returns (resamples, n).
+    The draw depends on the image ids alone, so that every row of a table, and every table built later, sees the same
+    samples. Returns (resamples, n).
     """
     n = len(ids)
     key = zlib.crc32("\n".join(ids).encode(errors="surrogateescape"))
-    return np.random.default_rng([seed, key]).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.random.default_rng([0, key]).multinomial(n, np.full(n, 1 / n), size=resamples)
 
 
 def resampled(counts: Mapping[str, ArrayLike], weights: NDArray[np.number]) -> dict[str, Floats]:
