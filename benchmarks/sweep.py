@@ -39,6 +39,8 @@ set = ["recipe.steps=1,2,3,4,5,6,7,8,9,10"]
 class Ended:
     """A run that ended with this exit code."""
 
+    said = ""
+
     def __init__(self, code: int) -> None:
         self.code = code
 

@@ -10,14 +10,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.common.console import note
 from bench.common.errors import UserError, first_line
 
 MANY = 10_000
 """Runs that are handed to a cluster at once, where they wait for their turn."""
 
 
+class NotStarted(UserError):
+    """A cluster that takes no job, or none besides those that it has."""
+
+
 class Job(Protocol):
     """A run that was started."""
+
+    said: str
+    """By the cluster, of one that left no exit code."""
 
     def ended(self) -> int | None:
         """Its exit code, negative where it was killed; None while it goes on."""
@@ -36,14 +44,14 @@ class Launcher(Protocol):
         """Start ``bench WORDS``, with its output in the file ``log``."""
 
 
-def process(words: Sequence[str], log: Path, **variables: str) -> subprocess.Popen[bytes]:
-    """``bench WORDS`` as a process that hears no signal of our terminal."""
+def process(words: Sequence[str], log: Path, folder: Path | None = None, **variables: str) -> subprocess.Popen[bytes]:
+    """``bench WORDS`` in ``folder``, by default this one, as a process that hears no signal of our terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "bench", *words],
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-            env={**os.environ, **variables}, start_new_session=True,
+            cwd=folder, env={**os.environ, **variables}, start_new_session=True,
         )  # fmt: skip
 
 
@@ -61,13 +69,17 @@ class Local:
     def start(self, words: Sequence[str], log: Path) -> LocalJob:
         """Start it in the first slot that is free."""
         slot = next(i for i, job in enumerate(self.jobs) if job is None or job.ended() is not None)
-        device = {"CUDA_VISIBLE_DEVICES": self.devices[slot % len(self.devices)]} if self.devices else {}
+        device: dict[str, Any] = {}
+        if self.devices:
+            device["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
         job = self.jobs[slot] = LocalJob(process(words, log, OMP_NUM_THREADS=self.threads, **device))
         return job
 
 
 class LocalJob:
     """A process of this machine."""
+
+    said = ""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -85,11 +97,11 @@ class Work:
     """A run as a task of a cluster. Pre-empted, it saves its state, and the task is submitted again."""
 
     def __init__(self, words: Sequence[str], log: Path) -> None:
-        self.words, self.log = list(words), log
+        self.words, self.log, self.folder = list(words), log.absolute(), Path.cwd()
 
     def __call__(self) -> int:
         """Make it; returns the exit code."""
-        self.process = process(self.words, self.log)
+        self.process = process(self.words, self.log, self.folder)
         return self.process.wait()
 
     def checkpoint(self) -> Any:
@@ -98,10 +110,10 @@ class Work:
 
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
-        return submitit.helpers.DelayedSubmission(Work(self.words, self.log))
+        return submitit.helpers.DelayedSubmission(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"words": self.words, "log": self.log}
+        return {"words": self.words, "log": self.log, "folder": self.folder}
 
 
 class Slurm:
@@ -119,24 +131,38 @@ class Slurm:
             self.executor = submitit.AutoExecutor(folder=folder.absolute(), cluster=cluster)
             self.executor.update_parameters(**{"name": "bench", **parameters})
         except (RuntimeError, NameError, TypeError, AssertionError) as error:
-            raise UserError(f"SLURM cannot be used ({first_line(error)}); correct [slurm] of the grid") from None
+            raise UserError(
+                f"SLURM cannot be used ({first_line(error)}); start the sweep where its commands are, "
+                "or correct [slurm] of the grid"
+            ) from None
 
     def start(self, words: Sequence[str], log: Path) -> SlurmJob:
-        """Submit it."""
-        return SlurmJob(self.executor.submit(Work(words, log.absolute())))
+        """Submit it. Raises NotStarted where SLURM refuses."""
+        try:
+            return SlurmJob(self.executor.submit(Work(words, log)))
+        except RuntimeError as error:
+            raise NotStarted(
+                f"SLURM takes no job ({' '.join(str(error).split())}); correct [slurm] of the grid, or let fewer wait "
+                "at once with --jobs"
+            ) from None
 
 
 class SlurmJob:
     """A job of submitit."""
 
     def __init__(self, job: Any) -> None:
-        self.job = job
+        self.job, self.said = job, ""
 
     def ended(self) -> int | None:
-        """The exit code, or -9 for a job that left none: it was killed."""
+        """The exit code; 1 for a task that could not make its run, -9 for a job that was taken away."""
+        from submitit.core.utils import FailedJobError
+
         if not self.job.done():
             return None
-        return -signal.SIGKILL if self.job.exception() is not None else int(self.job.result())
+        if (error := self.job.exception()) is None:
+            return int(self.job.result())
+        self.said = f"{self.job.state} in SLURM, see {self.job.paths.stderr}"
+        return 1 if isinstance(error, FailedJobError) else -signal.SIGKILL
 
     def stop(self) -> None:
         """Cancel it."""
@@ -152,29 +178,52 @@ class Ray:
             import ray
         except ImportError:
             raise UserError("Ray is not installed; pip install 'genseg-bench[ray]'") from None
-        self.ray, self.resources = ray, resources
-        ray.init(ignore_reinit_error=True, log_to_driver=False)
+        self.ray: Any = ray
+        task: Any = ray.remote(lambda work: work())
+        try:
+            self.task = task.options(max_retries=-1, **resources)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"Ray cannot be asked for that ({error}); correct [ray] of the grid") from None
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(ignore_reinit_error=True, log_to_driver=False)
+        except SystemExit:  # from Ray's own handler
+            signal.signal(signal.SIGTERM, before)
+            signal.raise_signal(signal.SIGTERM)
+        except Exception as error:  # noqa: BLE001 - of several kinds, some of them bare
+            raise UserError(
+                f"Ray cannot be used ({' '.join(str(error).split())}); correct $RAY_ADDRESS, or leave it out to start "
+                "Ray here"
+            ) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        wanted = {"CPU": resources.get("num_cpus", 1), "GPU": resources.get("num_gpus", 0)}
+        wanted |= resources.get("resources", {})
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        if not any(all(node.get(key, 0) >= number for key, number in wanted.items()) for node in nodes):
+            told = ", ".join(f"{number} {key}" for key, number in wanted.items() if number)
+            note(f"no node of Ray has {told}; the runs wait until there is one")
 
     def start(self, words: Sequence[str], log: Path) -> RayJob:
         """Submit it."""
-        task: Any = self.ray.remote(lambda work: work()).options(max_retries=-1, **self.resources)
-        return RayJob(self.ray, task.remote(Work(words, log.absolute())))
+        return RayJob(self.ray, self.task.remote(Work(words, log)))
 
 
 class RayJob:
     """A task of Ray."""
 
     def __init__(self, ray: Any, task: Any) -> None:
-        self.ray, self.task = ray, task
+        self.ray, self.task, self.said = ray, task, ""
 
     def ended(self) -> int | None:
-        """The exit code, or -9 for a task that left none."""
+        """The exit code; 1 for a task that could not make its run, -9 for one that was taken away."""
         if not self.ray.wait([self.task], timeout=0)[0]:
             return None
         try:
             return int(self.ray.get(self.task))
-        except self.ray.exceptions.RayError:
-            return -signal.SIGKILL
+        except self.ray.exceptions.RayError as error:
+            self.said = str(error).strip().splitlines()[-1]
+            return 1 if isinstance(error, self.ray.exceptions.RayTaskError) else -signal.SIGKILL
 
     def stop(self) -> None:
         """Cancel it."""

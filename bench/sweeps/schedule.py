@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.live import Live
@@ -15,7 +17,7 @@ from bench.common import claims, interruption
 from bench.common.console import console, note, styled
 from bench.records.store import Store
 from bench.runs.execute import fail
-from bench.sweeps.launchers import Job, Launcher
+from bench.sweeps.launchers import Job, Launcher, NotStarted
 from bench.sweeps.plan import Planned
 from bench.sweeps.states import State, state
 
@@ -49,7 +51,7 @@ def work(runs: Sequence[Planned], store: Store, launcher: Launcher, protocols: I
     When it is interrupted, what it started is asked to save its state.
     """
     asked, outcome = tuple(protocols), Outcome()
-    waiting, started = deque(runs), dict[str, Started]()
+    waiting, started, room = deque(runs), dict[str, Started](), launcher.slots
     ahead = claims.ahead(store.root)
 
     def look(run: Planned) -> State:
@@ -61,10 +63,11 @@ def work(runs: Sequence[Planned], store: Store, launcher: Launcher, protocols: I
                 for run_id, (run, job) in list(started.items()):
                     if (code := job.ended()) is not None:
                         del started[run_id]
-                        if not _settle(run, code, look(run), store, outcome):
+                        room = launcher.slots
+                        if not _settle(run, code, job.said, look(run), store, outcome):
                             waiting.append(run)
                 for _ in range(len(waiting)):
-                    if len(started) >= launcher.slots:
+                    if len(started) >= room:
                         break
                     run = waiting.popleft()
                     now = look(run).state
@@ -73,8 +76,14 @@ def work(runs: Sequence[Planned], store: Store, launcher: Launcher, protocols: I
                     elif now == "running":  # elsewhere
                         waiting.append(run)
                     else:
-                        log = store.root / "sweeps" / "logs" / f"{run.run}.log"
-                        started[run.run] = Started(run, launcher.start(run.words, log))
+                        try:
+                            started[run.run] = Started(run, launcher.start(run.words, _log(store, run)))
+                        except NotStarted as error:
+                            if not started:
+                                raise
+                            note(f"{error}; {len(started)} are there, and the next is handed over when one has ended")
+                            waiting.appendleft(run)
+                            room = len(started)
                 if console.is_terminal:
                     shown = [look(one.run) for one in list(started.values())[:SHOWN]]
                     live.update(board(shown, outcome, len(waiting), len(started)), refresh=True)
@@ -89,24 +98,39 @@ def work(runs: Sequence[Planned], store: Store, launcher: Launcher, protocols: I
     return outcome
 
 
-def _settle(run: Planned, code: int, found: State, store: Store, outcome: Outcome) -> bool:
+def _log(store: Store, run: Planned) -> Path:
+    return store.root / "sweeps" / "logs" / f"{run.run}.log"
+
+
+STOPPED = {-1, -2, -9, -15, 130, 143}
+"""Exit codes of a run that goes on when it is made again: SIGHUP, SIGINT, SIGKILL, SIGTERM; by others it crashed."""
+
+
+def _settle(run: Planned, code: int, said: str, found: State, store: Store, outcome: Outcome) -> bool:
     """Enter what became of a run that ended; False if another process makes it."""
     if found.state == "running":
         return False
     if found.state == "done":
         outcome.done.append(run.run)
-    elif code < 0 or code in (130, 143):
-        note(f"{run.run} was stopped; the same command continues")
+    elif code in STOPPED:
+        why = said or "killed, by the system if memory ran out" * (code == -9)
+        note(f"{run.run} was stopped{f' ({why})' * bool(why)}; the same command continues")
         outcome.interrupted.append(run.run)
     else:
         if found.state != "failed":
-            log = store.root / "sweeps" / "logs" / f"{run.run}.log"
-            said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-            fail(store, run.config, said[-1].removeprefix("error: ") if said else f"it ended with exit code {code}")
+            fail(store, run.config, said or _last_words(_log(store, run), code))
         else:
             note(f"{run.run} failed: {found.reason}")
         outcome.failed.append(run.run)
     return True
+
+
+def _last_words(log: Path, code: int) -> str:
+    """Why a run ended, by its output."""
+    if code < 0:
+        return f"it crashed ({signal.strsignal(-code)}); its output is in {log}"
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1].removeprefix("error: ") if lines else f"it ended with exit code {code}"
 
 
 def board(shown: Sequence[State], outcome: Outcome, waiting: int, started: int) -> Table:

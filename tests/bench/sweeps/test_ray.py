@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 
 import psutil
 import pytest
 
 from bench.common import claims
+from bench.common.errors import UserError
 from bench.records.store import Store
 from bench.sweeps import launchers, plan, states
 
@@ -18,6 +20,41 @@ datasets = ["toyscapes_mini"]
 protocols = ["closed-set"]
 set = ["recipe.steps=60", "recipe.batch_size=2", "recipe.workers=0", "recipe.checkpoint_every=1"]
 """
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """Ray without any process: what it is asked for alone is looked at."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
+    return ray
+
+
+def test_what_ray_cannot_do_is_one_sentence(ray, monkeypatch):
+    with pytest.raises(UserError, match=r"num_cpu .*correct \[ray\]"):
+        launchers.Ray({"num_cpu": 1})
+
+    def refuse(**_):
+        raise ConnectionError("no cluster\nat that address")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(UserError, match=r"\(no cluster at that address\); correct \$RAY_ADDRESS"):
+        launchers.Ray({})
+
+
+def test_runs_that_no_node_can_take_are_said_to_wait(ray, capsys):
+    launchers.Ray({"num_cpus": 4})
+    assert capsys.readouterr().err == ""
+    launchers.Ray({"num_gpus": 2})
+    assert "no node of Ray has 1 CPU, 2 GPU; the runs wait" in capsys.readouterr().err
+
+
+def test_the_signal_handler_of_ray_does_not_take_the_place_of_ours(ray, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+    launchers.Ray({})
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.long

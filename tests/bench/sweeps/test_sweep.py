@@ -138,7 +138,7 @@ class Elsewhere:
         self.started.append(words)
         self.store.record_path(self.run.run).parent.mkdir(parents=True, exist_ok=True)
         self.store.record_path(self.run.run).write_text('{"status": "complete", "protocols": {}}')
-        return type("Ended", (), {"ended": lambda self: 2, "stop": lambda self: None})()
+        return Ended(2, "")
 
 
 def test_a_run_that_another_process_finished_is_done_and_no_failure(grid, tmp_path):
@@ -168,6 +168,57 @@ def test_a_stopped_sweep_goes_on(tmp_path, data_root, number):
     assert not list(results.rglob(".claim-*"))
 
 
+class Ends:
+    """A launcher of which each job has ended with the next of ``codes``; it takes ``room`` at once."""
+
+    slots = 9
+
+    def __init__(self, *codes, room=9, said=""):
+        self.codes, self.room, self.said, self.jobs = iter(codes), room, said, []
+
+    def start(self, words, log):
+        if sum(not job.asked for job in self.jobs) >= self.room:
+            raise launchers.NotStarted("the queue is full")
+        self.jobs.append(Ended(next(self.codes), self.said))
+        return self.jobs[-1]
+
+
+class Ended:
+    def __init__(self, code, said):
+        self.code, self.said, self.asked = code, said, False
+
+    def ended(self):
+        self.asked = True
+        return self.code
+
+    def stop(self):
+        pass
+
+
+def test_a_run_that_crashes_is_a_row_and_one_that_is_killed_goes_on(grid, tmp_path, capsys):
+    store, (one, two) = Store(tmp_path / "results"), majority(grid)
+    outcome = schedule.work([one, two], store, Ends(-signal.SIGSEGV, -signal.SIGKILL))
+    assert (outcome.failed, outcome.interrupted) == ([one.run], [two.run])
+    assert "Segmentation fault" in store.read(one.run).reason
+    assert store.read(two.run) is None
+    assert "memory" in capsys.readouterr().err
+
+
+def test_what_a_cluster_says_of_a_job_is_passed_on(grid, tmp_path, capsys):
+    store, (one, two) = Store(tmp_path / "results"), majority(grid)
+    outcome = schedule.work([one], store, Ends(1, said="no module named bench"))
+    assert (outcome.failed, store.read(one.run).reason) == ([one.run], "no module named bench")
+    schedule.work([two], store, Ends(-signal.SIGKILL, said="SLURM says NODE_FAIL"))
+    assert f"{two.run} was stopped (SLURM says NODE_FAIL)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cluster_that_takes_no_more_is_asked_again_when_a_job_has_ended(grid, tmp_path):
+    store, (one, two) = Store(tmp_path / "results"), majority(grid)
+    assert schedule.work([one, two], store, Ends(1, 1, room=1)).failed == [one.run, two.run]
+    with pytest.raises(launchers.NotStarted):
+        schedule.work([one, two], Store(tmp_path / "others"), Ends(room=0))
+
+
 def test_a_run_elsewhere_is_not_started_again_by_a_clock_that_is_ahead(grid, tmp_path, monkeypatch):
     store, run = Store(tmp_path / "results"), majority(grid)[0]
     folder = store.run_folder(run.run)
@@ -184,7 +235,7 @@ def test_a_run_elsewhere_is_not_started_again_by_a_clock_that_is_ahead(grid, tmp
             store.record_path(run.run).write_text('{"status": "complete", "protocols": {}}')
 
     monkeypatch.setattr(time, "sleep", end_elsewhere)
-    assert schedule.work([run], store, Elsewhere(store, run)).done == [run.run]
+    assert schedule.work([run], store, Ends()).done == [run.run]
 
 
 def test_devices_are_those_that_the_user_left_visible(tmp_path, monkeypatch):
@@ -263,6 +314,19 @@ def test_the_job_script_of_slurm_asks_for_what_the_grid_says(tmp_path, monkeypat
     script = made.executor._executor._make_submission_file_text("python -m it", "1")
     for line in ("--partition=gpu", "--time=90", "--gpus-per-node=1", "--cpus-per-task=4", "--signal=USR2@90"):
         assert f"#SBATCH {line}" in script, script
+
+
+def test_a_job_that_slurm_refuses_is_one_sentence(call, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition: gpu' >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    path = tmp_path / "small.toml"
+    path.write_text("methods = ['majority']\ndatasets = ['toyscapes_mini']\n")
+    outcome = call("sweep", path, "--launcher", "slurm")
+    assert outcome.exit_code == 2, outcome.output
+    assert "invalid partition: gpu); correct [slurm]" in outcome.stderr.splitlines()[-1]
 
 
 def test_words_of_a_plan_are_those_of_its_line(grid, tmp_path):
