@@ -229,7 +229,7 @@ def ladder(select: Select) -> list[list[str]]:
 
 
 def official(select: Select) -> list[list[str]]:
-    """GMMSeg as it is here, as its authors released it and as its paper writes it, by the density and at two budgets."""
+    """GMMSeg as it is here, as released and as its paper writes it, by the density and at two budgets."""
     released = Row("gmmseg-official", "gmmseg", {"preset": "official"})
     lines = [["", "seeds", "450 steps, mIoU", "AUROC", "AP", "seeds", "3,600 steps, mIoU", "AUROC", "AP"]]
     for row in (SOFTMAX_ROW, GMMSEG_ROW, released, PAPERS_GMMSEG_ROW):

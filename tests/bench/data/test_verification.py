@@ -138,6 +138,11 @@ def test_a_split_without_images_or_with_too_few_is_a_problem(odd, tmp_path):
     (odd / "odd/images/1.png").unlink()
     assert reports(Odd, odd)["test"].problems == ["split test has 2 images, the release 3"]
     found = reports(Odd, tmp_path / "nowhere")
+    assert {*map(tuple, (report.problems for report in found.values()))} == {
+        (f"there is no folder {tmp_path / 'nowhere' / 'odd'}",)
+    }
+    (tmp_path / "empty/odd").mkdir(parents=True)
+    found = reports(Odd, tmp_path / "empty")
     assert [report.problems for report in found.values()] == [[f"no image of split {s} was found"] for s in Odd.splits]
 
 
