@@ -238,7 +238,7 @@ def official(select: Select) -> list[list[str]]:
             runs = select("toyscapes", row, name="settled", steps=steps)
             score = "max_logit" if row is SOFTMAX_ROW else "gmm_nll"
             of_score = [figure(values(runs, "anomaly", "toyscapes/anomaly", key, score)) for key in ("auroc", "ap")]
-            line += [str(runs["run"].nunique() or ""), SEEDS.sub("", miou(runs)), *of_score]
+            line += [str(runs["run"].nunique()), SEEDS.sub("", miou(runs)), *of_score]
         lines.append(line)
     return lines
 
