@@ -237,6 +237,25 @@ def test_print_shows_all_columns_within_the_page(visit):
     assert max(widths) <= 1030
 
 
+def test_print_shows_what_claims_and_marks_mean_and_nothing_that_can_only_be_opened(visit):
+    tab = visit("#view-anomaly")
+    tab.emulate_media(media="print")
+    closed = "details:not([open]) > summary:visible"
+    assert tab.locator(f".claims > {closed}").count() == 1
+    assert tab.get_by_text("better: It is better. Somebody <2020>").is_visible()
+    assert tab.locator(".claims td summary:visible").first.inner_text() == "2"  # seeds
+    assert tab.locator(".claims li:visible", has_text="toyscapes").count() == 0
+    assert tab.locator(f".view {closed}").count() == 0
+    assert tab.locator(".view h2:visible").all_inner_texts() == ["Anomaly segmentation", "How to read"]
+
+
+def test_print_keeps_the_list_of_runs(visit):
+    tab = visit("#view-runs")
+    tab.emulate_media(media="print")
+    assert tab.locator(".run summary:visible").count() > 3
+    assert tab.locator(".view h2:visible").all_inner_texts() == ["Runs"]
+
+
 def test_numbers_of_classes_stay_as_they_are_while_their_table_is_sorted_and_filtered(visit):
     tab = visit("#?filter=softmax")
     heading(tab, "Method").click()
