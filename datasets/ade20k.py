@@ -35,7 +35,7 @@ class ADE20K(Dataset):
         "images/{training,validation}/NAME.jpg with annotations/{training,validation}/NAME.png, directly "
         "or inside ADEChallengeData2016/"
     )
-    citation = "Zhou et al.: Scene parsing through ADE20K dataset. CVPR 2017"
+    citation = "Zhou, Zhao, Puig, Fidler, Barriuso, Torralba: Scene parsing through ADE20K dataset. CVPR 2017"
     raw_ids: ClassVar = {0: IGNORE, **{i + 1: i for i in range(150)}}
 
     def find(self) -> list[Item]:

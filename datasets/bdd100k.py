@@ -36,7 +36,10 @@ class BDD100K(Dataset):
         "bdd100k_images_10k.zip": "08f26aecceda982568063d3d5873378e",
         "bdd100k_sem_seg_labels_trainval.zip": "9a2968dde3345eeb689cffb1e26f9c78",
     }
-    citation = "Yu et al.: BDD100K: a diverse driving dataset for heterogeneous multitask learning. CVPR 2020"
+    citation = (
+        "Yu, Chen, Wang, Xian, Chen, Liu, Madhavan, Darrell: BDD100K: a diverse driving dataset for heterogeneous "
+        "multitask learning. CVPR 2020"
+    )
 
     def find(self) -> list[Item]:
         """List the frames of the split."""

@@ -40,8 +40,9 @@ class BDDAnomaly(BDD100K):
     submission = None
     anomaly = (Target("bdd_anomaly", "test"),)
     citation = (
-        "Hendrycks et al.: Scaling out-of-distribution detection for real-world settings. ICML 2022; Yu et al.: "
-        "BDD100K: a diverse driving dataset for heterogeneous multitask learning. CVPR 2020"
+        "Hendrycks, Basart, Mazeika, Zou, Kwon, Mostajabi, Steinhardt, Song: Scaling out-of-distribution detection "
+        "for real-world settings. ICML 2022; Yu, Chen, Wang, Xian, Chen, Liu, Madhavan, Darrell: BDD100K: a diverse "
+        "driving dataset for heterogeneous multitask learning. CVPR 2020"
     )
     anomaly_ids: ClassVar = {**dict.fromkeys(range(16), 0), **dict.fromkeys(range(16, 19), 1), 255: IGNORE}
 

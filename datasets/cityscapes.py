@@ -135,7 +135,10 @@ class Cityscapes(CityscapesLabels):
         "leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png with gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png (or "
         "_labelTrainIds.png)"
     )
-    citation = "Cordts et al.: The Cityscapes dataset for semantic urban scene understanding. CVPR 2016"
+    citation = (
+        "Cordts, Omran, Ramos, Rehfeld, Enzweiler, Benenson, Franke, Roth, Schiele: The Cityscapes dataset for "
+        "semantic urban scene understanding. CVPR 2016"
+    )
 
     def frames(self) -> Iterator[Item]:
         """The images of every city."""

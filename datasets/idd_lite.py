@@ -39,9 +39,9 @@ class IDDLite(Dataset):
         "inside idd20k_lite/"
     )
     citation = (
-        "Mishra et al.: Semantic segmentation datasets for resource constrained training. NCVPRIPG 2019; "
-        "Varma et al.: IDD: a dataset for exploring problems of autonomous navigation in unconstrained "
-        "environments. WACV 2019"
+        "Mishra, Kumar, Kalluri, Varma, Subramanian, Chandraker, Jawahar: Semantic segmentation datasets for "
+        "resource constrained training. NCVPRIPG 2019; Varma, Subramanian, Namboodiri, Chandraker, Jawahar: IDD: a "
+        "dataset for exploring problems of autonomous navigation in unconstrained environments. WACV 2019"
     )
 
     def find(self) -> list[Item]:

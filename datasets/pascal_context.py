@@ -117,7 +117,8 @@ class PascalContext60(MatlabLabels):
         "SegmentationClassContext, which `bench data prepare` makes"
     )
     citation = (
-        "Mottaghi et al.: The role of context for object detection and semantic segmentation in the wild. CVPR 2014"
+        "Mottaghi, Chen, Liu, Cho, Lee, Fidler, Urtasun, Yuille: The role of context for object detection and "
+        "semantic segmentation in the wild. CVPR 2014"
     )
     raw_ids: ClassVar = {**dict.fromkeys(range(460), 0), **{raw: i for i, raw in enumerate(IDS.values(), start=1)}}
     archives: ClassVar = {"VOCtrainval_03-May-2010.tar": "da459979d0c395079b5c75ee67908abb"}

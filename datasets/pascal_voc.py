@@ -42,7 +42,10 @@ class PascalVOC(Dataset):
     layout = (
         "VOCdevkit/VOC2012/{JPEGImages/NAME.jpg, SegmentationClass/NAME.png, ImageSets/Segmentation/{train,val}.txt}"
     )
-    citation = "Everingham et al.: The PASCAL visual object classes (VOC) challenge. IJCV 88(2), 2010"
+    citation = (
+        "Everingham, Van Gool, Williams, Winn, Zisserman: The PASCAL visual object classes (VOC) challenge. IJCV "
+        "88(2), 2010"
+    )
     archives: ClassVar = {"VOCtrainval_11-May-2012.tar": "6cd6e144f989b92b3379bac3b3de84fd"}
 
     @property
@@ -85,8 +88,8 @@ class PascalVOCAug(MatlabLabels, PascalVOC):
         "ImageSets/Segmentation/trainaug.txt or aug.txt) or VOCaug/dataset/{cls/NAME.mat, train.txt, val.txt}"
     )
     citation = (
-        "Everingham et al.: The PASCAL visual object classes (VOC) challenge. IJCV 88(2), 2010; Hariharan "
-        "et al.: Semantic contours from inverse detectors. ICCV 2011"
+        "Everingham, Van Gool, Williams, Winn, Zisserman: The PASCAL visual object classes (VOC) challenge. IJCV "
+        "88(2), 2010; Hariharan, Arbelaez, Bourdev, Maji, Malik: Semantic contours from inverse detectors. ICCV 2011"
     )
     archives: ClassVar = {**PascalVOC.archives, "benchmark.tgz": "82b4d87ceb2ed10f6038a1cba92111cb"}
 

@@ -38,7 +38,8 @@ class RoadAnomaly21(Dataset):
     )
     archives: ClassVar = {"dataset_AnomalyTrack.zip": "231bf79ed58924bcd33d9cbe22e61076"}
     citation = (
-        "Chan et al.: SegmentMeIfYouCan: a benchmark for anomaly segmentation. NeurIPS Datasets and Benchmarks 2021"
+        "Chan, Lis, Uhlemeyer, Blum, Honari, Siegwart, Fua, Salzmann, Rottmann: SegmentMeIfYouCan: a benchmark for "
+        "anomaly segmentation. NeurIPS Datasets and Benchmarks 2021"
     )
 
     def find(self) -> list[Item]:

@@ -45,7 +45,8 @@ class RoadObstacle21(Dataset):
     )
     archives: ClassVar = {"dataset_ObstacleTrack.zip": "895fb36d18765482cc291f69e63d6da6"}
     citation = (
-        "Chan et al.: SegmentMeIfYouCan: a benchmark for anomaly segmentation. NeurIPS Datasets and Benchmarks 2021"
+        "Chan, Lis, Uhlemeyer, Blum, Honari, Siegwart, Fua, Salzmann, Rottmann: SegmentMeIfYouCan: a benchmark for "
+        "anomaly segmentation. NeurIPS Datasets and Benchmarks 2021"
     )
 
     def find(self) -> list[Item]:

@@ -27,7 +27,10 @@ class Gaussian(ReadOut):
     """Class-conditional Gaussians N(mean_c, cov_c) with the classes' frequencies; log p(x | c) is their density."""
 
     name = "gaussian"
-    reference = "Mukhoti et al., Deep Deterministic Uncertainty: A New Simple Baseline, CVPR 2023"
+    reference = (
+        "Jishnu Mukhoti, Andreas Kirsch, Joost van Amersfoort, Philip H. S. Torr, Yarin Gal: Deep Deterministic "
+        "Uncertainty: A New Simple Baseline. CVPR 2023"
+    )
     Config = GaussianConfig
     density_score = "gaussian_nll"
     headline_score = "gaussian_nll"

@@ -31,7 +31,10 @@ class Neighbours(ReadOut):
     """k nearest neighbours by cosine. A kept cell votes for as many as its class had, so that frequencies count."""
 
     name = "neighbours"
-    reference = "Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022"
+    reference = (
+        "Yiyou Sun, Yifei Ming, Xiaojin Zhu, Yixuan Li: Out-of-Distribution Detection with Deep Nearest Neighbors. "
+        "ICML 2022"
+    )
     Config = NeighboursConfig
     headline_score = "neighbours_distance"
     window_average = "probabilities"

@@ -29,7 +29,10 @@ class Softmax(Method):
     """One linear classifier per class on the network's dense features; the posterior is their softmax."""
 
     name = "softmax"
-    reference = "Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015"
+    reference = (
+        "Jonathan Long, Evan Shelhamer, Trevor Darrell: Fully Convolutional Networks for Semantic Segmentation. CVPR "
+        "2015"
+    )
     Config = SoftmaxConfig
 
     def __init__(self, config: SoftmaxConfig, network: Network, classes: Classes) -> None:

@@ -25,7 +25,9 @@ class Temperature(ReadsPredictions, Method):
     """The logits of a finished run over the temperature that makes them most likely; their argmax stays."""
 
     name = "temperature"
-    reference = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017"
+    reference = (
+        "Chuan Guo, Geoff Pleiss, Yu Sun, Kilian Q. Weinberger: On Calibration of Modern Neural Networks. ICML 2017"
+    )
     temperature: Tensor
     """() float32."""
 

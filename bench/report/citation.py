@@ -17,11 +17,11 @@ _FORMS = (
     re.compile(r"(?P<authors>[^:]+): (?P<title>.+)\. (?P<venue>[^.]+?),? (?P<year>\d{4})"),
     re.compile(r"(?P<authors>[^,]+), (?P<title>.+), (?P<venue>[^,]+?) (?P<year>\d{4})"),
 )
-"""How citations are written: of data sets, and of methods."""
+"""How citations are written: ``A, B: Title. Venue year``; the second cannot tell several authors from the title."""
 
 
 def entries(name: str) -> Iterator[str]:
-    """The entries of a method or a data set. Raises UserError if there is none of that name or it cites nothing."""
+    """The entries of a method or a data set. Raises UserError if there is none of that name."""
     if name in registry.methods.names():
         with registry.methods.to_read(name) as method:
             text = method.reference
@@ -42,10 +42,13 @@ def entry(key: str, text: str) -> str:
         return _formatted("misc", key, {"note": text})
     authors = found["authors"].removesuffix(" et al.")
     others = " and others" if authors != found["authors"] else ""
+    names = authors.split(", ")
+    if not all(" " in name for name in names):  # surnames alone; BibTeX would take the Van of Van Gool for a first name
+        names = [f"{{{name}}}" if " " in name else name for name in names]
     kind, place = ("article", "journal") if re.search(r"\d", found["venue"]) else ("inproceedings", "booktitle")
     # Braces keep the capitals of names that BibTeX styles would lower.
     title = re.sub(r"\b\w*[A-Z]\w*[A-Z]\w*\b", r"{\g<0>}", found["title"])
-    fields = {"author": authors.replace(", ", " and ") + others, "title": title, place: found["venue"]}
+    fields = {"author": " and ".join(names) + others, "title": title, place: found["venue"]}
     return _formatted(kind, key, fields | {"year": found["year"]})
 
 

@@ -139,7 +139,10 @@ class AGMM(Method):
     """
 
     name = "agmm"
-    reference = "Wu et al., Sparsely Annotated Semantic Segmentation with Adaptive Gaussian Mixtures, CVPR 2023"
+    reference = (
+        "Linshan Wu, Zhun Zhong, Leyuan Fang, Xingxin He, Qiang Liu, Jiayi Ma, Hao Chen: Sparsely Annotated Semantic "
+        "Segmentation with Adaptive Gaussian Mixtures. CVPR 2023"
+    )
     Config = AGMMConfig
     training_only = ("progress",)
 

@@ -66,7 +66,10 @@ class GMMSeg(Method):
     """
 
     name = "gmmseg"
-    reference = "Liang et al., GMMSeg: Gaussian Mixture based Generative Semantic Segmentation Models, NeurIPS 2022"
+    reference = (
+        "Chen Liang, Wenguan Wang, Jiaxu Miao, Yi Yang: GMMSeg: Gaussian Mixture based Generative Semantic "
+        "Segmentation Models. NeurIPS 2022"
+    )
     Config = GMMSegConfig
     density_score = headline_score = "gmm_nll"
     training_only = tuple(f"memory.{name}" for name in Memory.STATE)

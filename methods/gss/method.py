@@ -81,7 +81,7 @@ class GSS(DrawsLabelMaps, Diagnoses, Method):
 
     name = "gss"
     version = "2"
-    reference = "Chen et al., Generative Semantic Segmentation, CVPR 2023"
+    reference = "Jiaqi Chen, Jiachen Lu, Xiatian Zhu, Li Zhang: Generative Semantic Segmentation. CVPR 2023"
     Config = GSSConfig
     headline_score = "gss_entropy"
     window_average = "probabilities"

@@ -63,7 +63,10 @@ class SegSort(Explains, Relabels, LearnsWithoutLabels, Method):
     """
 
     name = "segsort"
-    reference = "Hwang et al., SegSort: Segmentation by Discriminative Sorting of Segments, ICCV 2019"
+    reference = (
+        "Jyh-Jing Hwang, Stella X. Yu, Jianbo Shi, Maxwell D. Collins, Tien-Ju Yang, Xiao Zhang, Liang-Chieh Chen: "
+        "SegSort: Segmentation by Discriminative Sorting of Segments. ICCV 2019"
+    )
     Config = SegSortConfig
     without_labels = MappingProxyType({"variant": "unsupervised"})
     density_score = headline_score = "segsort_class_nll"
