@@ -74,6 +74,6 @@ def as_numpy(values: Tensor | ArrayLike) -> NDArray[Any]:
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """The quotient in float64, NaN without a warning where the denominator is zero; both of one shape."""
     below = np.asarray(denominator)
-    quotient = np.full(below.shape, np.nan)
+    quotient = np.full_like(below, np.nan, dtype=np.float64)  # in the order of memory
     np.divide(np.asarray(numerator), below, out=quotient, where=below != 0)
     return quotient
