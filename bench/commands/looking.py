@@ -18,6 +18,7 @@ from bench.common.text import lines
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from bench.records.store import Store
     from bench.report.comparing.claims import Tested
@@ -68,6 +69,7 @@ def leaderboard(
     import pandas as pd
 
     from bench.common.console import Output, note
+    from bench.records.ledger import ledger
     from bench.records.store import Store
     from bench.report import leaderboard as tables
     from bench.report.comparing import claims as claiming
@@ -97,11 +99,12 @@ def leaderboard(
     # The page shows the tables of the protocols, too.
     scored = tuple({name: None for record in records for name in record.protocols}) if view.overviews else ()
     further = [replace(view, protocols=scored)] if scored and "html" in formats else []
-    built, *others = tables.build_views(records, statistics, [view, *further])
+    numbers = ledger(records)
+    built, *others = tables.build_views(numbers, statistics, [view, *further])
 
     if claims_file is None and view.of_all_runs and (usual := results / claiming.FILE).is_file():
         claims_file = usual
-    tested = [] if claims_file is None or not headed else _tested(claims_file, records, statistics)
+    tested = [] if claims_file is None or not headed else _tested(claims_file, numbers, statistics)
 
     def page(shown: Sequence[tables.Table]) -> str:
         from bench.report import panels
@@ -109,7 +112,8 @@ def leaderboard(
 
         chosen = _chosen(records, datasets, methods)
         seen = [found for found in panels.read(store.root / "pictures", records) if found.of(chosen)]
-        return page([*shown, *chain(*others)], chosen, statistics, tested, seen)
+        of_chosen = numbers[numbers["run"].isin({record.run_id for record in chosen})]
+        return page([*shown, *chain(*others)], chosen, statistics, tested, seen, of_chosen)
 
     if formats:
         head = claiming.brief(tested) if tested else ""
@@ -120,11 +124,11 @@ def leaderboard(
         suggest("leaderboard", "--format", "html")
 
 
-def _tested(file: Path, records: Sequence[Record], statistics: Statistics) -> list[Tested]:
+def _tested(file: Path, numbers: pd.DataFrame, statistics: Statistics) -> list[Tested]:
     from bench.report.comparing.claims import Claims, verdicts
     from bench.report.comparing.results import Results
 
-    return [*verdicts(Claims.read(file), Results.of_records(records, statistics))]
+    return [*verdicts(Claims.read(file), Results.made(numbers, statistics))]
 
 
 @click.command(cls=Command)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,9 @@ def ledger(source: Store | Iterable[Record]) -> pd.DataFrame:
     metrics = {pair: metric(*pair) for pair in {*measured}}
     numbers["unit"] = [metrics[key, protocol].unit_of_values if key else "" for key, protocol in measured]
     numbers["direction"] = [metrics[pair].better or "" for pair in measured]
-    return runs.merge(numbers, on="run")[[*COLUMNS, *_OBJECTS]]
+    frame = runs.merge(numbers, on="run")[[*COLUMNS, *_OBJECTS]]
+    # One block of objects: rows are chosen in one go, and not column by column.
+    return frame.astype({column: object for column in frame if frame[column].dtype == "str"}).copy()
 
 
 # What a record says
@@ -364,7 +367,14 @@ def _without(*columns: str) -> list[str]:
 
 def rows(frame: pd.DataFrame) -> Iterator[Any]:
     """The rows of a part of the ledger, as tuples with the columns' names."""
-    return frame.itertuples(index=False)
+    row = _row(tuple(frame.columns))
+    return map(row._make, zip(*(frame[column].tolist() for column in frame)))
+
+
+@cache
+def _row(columns: tuple[str, ...]) -> Any:
+    """The type of a row: pandas makes one for each frame, which takes longer than the rows of most."""
+    return namedtuple("Row", columns)  # type: ignore[misc]
 
 
 def parts(frame: pd.DataFrame, key: str | list[str], sort: bool = False) -> Iterator[tuple[Any, pd.DataFrame]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -13,7 +12,6 @@ from bench.records.store import Store
 from bench.report.comparing.samples import Samples
 from bench.report.comparing.sides import counted
 from bench.report.leaderboard.comparison import Statistics
-from bench.schema.record import Record
 from bench.schema.side_file import Arrays
 
 
@@ -37,15 +35,7 @@ class Results(NamedTuple):
         def statistics(run: str, under: str) -> Arrays:
             return store.statistics_of(records[run], under)
 
-        return cls.of_records(records.values(), statistics)
-
-    @classmethod
-    def of_records(cls, records: Iterable[Record], statistics: Statistics) -> Results:
-        """Of records that were read, and the statistics per image of their runs."""
-        numbers = ledger(records)
-        # One block of objects: rows are chosen in one go, and not column by column.
-        numbers = numbers.astype({column: object for column in numbers if numbers[column].dtype == "str"}).copy()
-        return cls.made(numbers, statistics)
+        return cls.made(ledger(records.values()), statistics)
 
     @classmethod
     def made(cls, numbers: pd.DataFrame, statistics: Statistics) -> Results:

@@ -52,7 +52,8 @@ def _few(values: set[str]) -> str:
 
 def legend(runs: pd.DataFrame) -> list[str]:
     """What the short names among the labels of ``runs`` stand for."""
-    found = {run.label: run.configuration for run in rows(runs) if run.variant.words}
+    named = zip(runs["label"], runs["configuration"], runs["variant"])
+    found = {label: configuration for label, configuration, variant in named if variant.words}
     told = "; ".join(f"{label} is {configuration}" for label, configuration in sorted(found.items()))
     return [f"Short names: {told}."] if told else []
 

@@ -84,22 +84,19 @@ def build(
             table, or none.
         resamples: bootstrap samples of the images; 0 for no comparison.
     """
-    (tables,) = build_views(records, statistics, [view], published=published, resamples=resamples)
+    (tables,) = build_views(ledger(records), statistics, [view], published=published, resamples=resamples)
     return tables
 
 
 def build_views(
-    records: Sequence[Record],
+    frame: pd.DataFrame,
     statistics: Statistics,
     views: Sequence[View],
     *,
     published: Figures = "matching",
     resamples: int = stats.RESAMPLES,
 ) -> list[list[Table]]:
-    """``build`` of each of the ``views``, which share what was read and resampled: it takes most of the time."""
-    frame = ledger(records)
-    # One block of objects: rows are chosen in one go, and not column by column.
-    frame = frame.astype({column: object for column in frame.columns if frame[column].dtype == "str"}).copy()
+    """``build`` of each of the ``views`` of the ledger ``frame``: they share what was read and worked out."""
     frames = [view.of(frame) for view in views]
     of_groups: list[list[Table]] = [[] for _ in views]
     members = [dict(parts(shown, "group")) for shown in frames]

@@ -80,6 +80,7 @@ def page(
     statistics: Statistics | None = None,
     tested: Sequence[Tested] = (),
     panels: Sequence[Panels] = (),
+    numbers: pd.DataFrame | None = None,
 ) -> str:
     """A self-contained page of all ``tables``, a view for each protocol, with charts.
 
@@ -89,8 +90,9 @@ def page(
         statistics: of the runs' images, as ``leaderboard.build`` takes them: for diagrams over bins.
         tested: claims and what became of them, at the head of the page.
         panels: of images, as many as there is room for.
+        numbers: the ledger of the records, if it is at hand.
     """
-    runs = ledger(records)
+    runs = ledger(records) if numbers is None else numbers
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (

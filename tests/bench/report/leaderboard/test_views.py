@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.common.errors import UserError
+from bench.records.ledger import ledger
 from bench.report.leaderboard import EVERYTHING, View, build, build_views, render, require
 from bench.schema.record import ProtocolResult, Scores
 from bench.scoring.protocols import ClosedSet
@@ -151,7 +152,7 @@ def test_views_that_are_built_together_are_those_built_apart_and_read_a_side_fil
         ids = np.array([f"{i:02d}" for i in range(len(counts))])
         bench.arrays[records[-1].run_id] = {"closed-set/test/confusion": counts, "closed-set/test/ids": ids}
     views = [View(), View(protocols=("closed-set",)), EVERYTHING]
-    together = build_views(records, bench.statistics, views)
+    together = build_views(ledger(records), bench.statistics, views)
     assert sorted(bench.asked) == sorted(record.run_id for record in records)
     assert any(cell.difference for row in together[0][0].rows for cell in row.cells.values())
     for view, tables in zip(views, together, strict=True):

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.records.ledger import ledger
 from bench.report.leaderboard import View, build
 from bench.report.leaderboard.tables import build_views
 from bench.report.page import page
@@ -115,7 +116,7 @@ def test_views_have_runs_in_the_order_of_the_overviews(records):
 
     records = [run("camvid", 0), run("toyscapes", 0), run("toyscapes", 1)]
     views = [View(), View(protocols=("closed-set",))]
-    overviews, tables = build_views(records, lambda run_id, under: {}, views, published="none", resamples=0)
+    overviews, tables = build_views(ledger(records), lambda run_id, under: {}, views, published="none", resamples=0)
     titles = re.findall(r"<h3>(.*?) <a", page([*overviews, *tables], records))
     assert [title.partition(":")[0] for title in titles if title.startswith(("camvid", "toyscapes"))] == [
         "toyscapes",
