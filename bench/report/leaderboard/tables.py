@@ -12,7 +12,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeVar
+from copy import copy
+from dataclasses import replace
+from functools import cache
+from typing import Literal, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -29,10 +32,10 @@ from bench.report.leaderboard.captions import (
     rules_of,
 )
 from bench.report.leaderboard.comparison import Bootstraps, Statistics, compare, rank, sort_rows
-from bench.report.leaderboard.labels import labels_of
+from bench.report.leaderboard.labels import Labels, labels_of
 from bench.report.leaderboard.model import Cell, Column, ColumnKey, Incomplete, Row, Table
 from bench.report.leaderboard.published import load, matching, shares_of_supervised
-from bench.report.leaderboard.selection import Selection, headline, runs_of, select, sentence, states_of
+from bench.report.leaderboard.selection import headline, runs_of, select, sentence, states_of
 from bench.report.leaderboard.supervision import by_supervision
 from bench.report.leaderboard.views import (
     EVERYTHING,
@@ -97,16 +100,17 @@ def build_views(
     resamples: int = stats.RESAMPLES,
 ) -> list[list[Table]]:
     """``build`` of each of the ``views`` of the ledger ``frame``: they share what was read and worked out."""
-    frames = [view.of(frame) for view in views]
+    frames = {choice: choice.of(frame) for choice in dict.fromkeys(view.choice for view in views)}
+    members = {choice: dict(parts(shown, "group")) for choice, shown in frames.items()}
     of_groups: list[list[Table]] = [[] for _ in views]
-    members = [dict(parts(shown, "group")) for shown in frames]
-    for group in frame["group"].unique():
+    for name in frame["group"].unique():
         bootstraps = Bootstraps(statistics, resamples)
-        for view, found, tables in zip(views, members, of_groups):
-            if group in found:
-                tables += _tables_of_group(found[group], bootstraps, view)
+        groups = {choice: _Group(found[name], choice) for choice, found in members.items() if name in found}
+        for view, tables in zip(views, of_groups):
+            if view.choice in groups:
+                tables += _tables_of_group(groups[view.choice], bootstraps, view)
     return [
-        _finished(tables, shown, view, published, resamples) for view, shown, tables in zip(views, frames, of_groups)
+        _finished(tables, frames[view.choice], view, published, resamples) for view, tables in zip(views, of_groups)
     ]
 
 
@@ -154,15 +158,72 @@ def _shared_rules(tables: Sequence[Table]) -> list[str]:
     return shared
 
 
-def _tables_of_group(members: pd.DataFrame, bootstraps: Bootstraps, view: View) -> list[Table]:
-    runs, states = runs_of(members), states_of(members)
+class _Scored(NamedTuple):
+    """What a group has under a version of a protocol, before a view chooses columns."""
+
+    table: Table
+    """Of all columns, without marks; its rules are the legend."""
+    whole: pd.DataFrame
+    """The numbers of the runs that count, but those of classes and parts of errors."""
+    labels: Labels
+    comparable: bool
+    """Whether the runs were made on the same hardware."""
+    notes_on_names: list[str]
+
+
+class _Group:
+    """The runs of a group that views of one ``choice`` show: what does not depend on the view is worked out once."""
+
+    def __init__(self, members: pd.DataFrame, choice: View) -> None:
+        self.members, self.choice = members, choice
+        self.runs, self.states = runs_of(members), states_of(members)
+        self.scored = cache(self._scored)
+
+    def _scored(self, protocol: str, version: str) -> _Scored:
+        members, everything = self.members, self.choice.everything
+        selection = select(self.runs, self.states, protocol, version)
+        variants = [*selection.used["variant"], *selection.incomplete["variant"]]
+        naming = named(variants) if everything else Naming(short_names(variants), [])
+        used = selection.used.assign(label=selection.used["variant"].map(naming.label)).sort_values(["label", "seed"])
+        runs = used if len(used) else members.drop_duplicates("run")
+        group = runs.iloc[0]
+        described = protocols.shown(protocol)
+        scored = (members["protocol"] == protocol) & (members["version"] == version)
+        if described.shows_costs:
+            scored |= members["protocol"] == TRAINING
+        numbers = members.loc[scored & members["run"].isin(used["run"]), _OF_A_TABLE]
+        numbers = numbers.assign(
+            data=numbers["data"].where(numbers["protocol"] != TRAINING, COST),
+            label=numbers["run"].map(used.set_index("run")["label"]),
+        )
+        whole = numbers[numbers["part"] == ""]
+        comparable = len(used[["hardware", "device"]].drop_duplicates()) < 2
+        network = f"{group['architecture']}/{group['encoder']}"
+        whole_title = f"{group['dataset']}, {group['supervision']}, {network}, {group['recipe']}"
+        found = list(_rows(used, numbers, shared=described.rows == "Score"))
+        table = Table(
+            f"{described.title}: {whole_title if everything else title(group['config'])}",
+            protocol,
+            facts_of(runs, f"{protocol} version {version}"),
+            columns=_columns(whole, protocol, comparable),
+            rows=found if everything else one_score(found),
+            incomplete=_incomplete(selection.incomplete, naming),
+            rules=legend(used),
+            notes=notes_on_seeds(selection.superseded, naming.label) + notes_on_versions(naming.label),
+        )
+        table.notes += notes_on_targets(whole)
+        return _Scored(table, whole, labels_of(runs), comparable, naming.notes)
+
+
+def _tables_of_group(group: _Group, bootstraps: Bootstraps, view: View) -> list[Table]:
+    runs, states = group.runs, group.states
     if view.protocols:
         states = states[states["protocol"].isin(view.protocols)]
     tried = states[states["status"] != "skipped"]
     kept = sorted({*zip(tried["protocol"], tried["version"])}, key=lambda v: (protocols.order(v[0]), v[1]))
     tables = []
     for name, version in kept:
-        table = _table(members, select(runs, states, name, version), name, version, bootstraps, view)
+        table = _table(group.scored(name, version), bootstraps, view)
         if others := sorted({*states.loc[states["protocol"] == name, "version"]} - {version}):
             table.notes.append(
                 f"mixed versions: there are also runs scored under version {', '.join(others)} of "
@@ -193,56 +254,23 @@ def _bare_table(runs: pd.DataFrame) -> Table:
     return Table(f"Runs without scores: {title}", "none", facts, incomplete=incomplete, notes=naming.notes)
 
 
-def _table(
-    members: pd.DataFrame,
-    selection: Selection,
-    protocol: str,
-    version: str,
-    bootstraps: Bootstraps,
-    view: View,
-) -> Table:
-    """``members``: the rows of a group; ``selection``: of the group's runs."""
-    variants = [*selection.used["variant"], *selection.incomplete["variant"]]
-    naming = named(variants) if view.everything else Naming(short_names(variants), [])
-    used = selection.used.assign(label=selection.used["variant"].map(naming.label)).sort_values(["label", "seed"])
-    runs = used if len(used) else members.drop_duplicates("run")
-    group = runs.iloc[0]
-    described = protocols.shown(protocol)
-    scored = (members["protocol"] == protocol) & (members["version"] == version)
-    if described.shows_costs:
-        scored |= members["protocol"] == TRAINING
-    numbers = members.loc[scored & members["run"].isin(used["run"]), _OF_A_TABLE]
-    numbers = numbers.assign(
-        data=numbers["data"].where(numbers["protocol"] != TRAINING, COST),
-        label=numbers["run"].map(used.set_index("run")["label"]),
-    )
-    whole = numbers[numbers["part"] == ""]
-    comparable = len(used[["hardware", "device"]].drop_duplicates()) < 2
-    network = f"{group['architecture']}/{group['encoder']}"
-    whole_title = f"{group['dataset']}, {group['supervision']}, {network}, {group['recipe']}"
-    table = Table(
-        f"{described.title}: {whole_title if view.everything else title(group['config'])}",
-        protocol,
-        facts_of(runs, f"{protocol} version {version}"),
-        columns=_columns(whole, protocol, comparable),
-        rows=list(_rows(used, numbers, shared=described.rows == "Score")),
-        incomplete=_incomplete(selection.incomplete, naming),
-    )
+def _table(scored: _Scored, bootstraps: Bootstraps, view: View) -> Table:
+    """What a view shows of it, compared. Marks are of the view's columns, so it has cells to itself."""
+    rows = [replace(row, cells={key: copy(cell) for key, cell in row.cells.items()}) for row in scored.table.rows]
+    table = replace(scored.table, rows=rows)
     primary = _primary_columns(table)
     if not view.everything:
-        table.rows = one_score(table.rows)
-        table.columns = judged_by(protocol, table.columns, primary, view)
+        table.columns = judged_by(table.protocol, table.columns, primary, view)
     rank(table)
-    notes = notes_on_seeds(selection.superseded, naming.label) + notes_on_versions(naming.label)
-    notes += notes_on_targets(whole)
-    if not comparable and any(column.group == COST for column in table.columns):
+    notes = [*table.notes]
+    if not scored.comparable and any(column.group == COST for column in table.columns):
         notes.append("times and memory are left out: the runs were made on different hardware")
-    notes += naming.notes
+    notes += scored.notes_on_names
     if bootstraps.resamples:
         notes += compare(table, bootstraps)
     table.notes = list(dict.fromkeys(notes))
-    table.rules = rules_of(table, primary if not view.overviews else [], labels_of(runs), whole)
-    table.rules += legend(used) if not view.overviews else []
+    names = [] if view.overviews else table.rules
+    table.rules = rules_of(table, primary if not view.overviews else [], scored.labels, scored.whole) + names
     sort_rows(table, primary)
     return table
 

@@ -48,6 +48,11 @@ class View:
         """Whether no protocol, data set or method is chosen."""
         return not (self.protocols or self.datasets or self.methods)
 
+    @property
+    def choice(self) -> View:
+        """What it shares with the views of the same runs."""
+        return replace(self, protocols=(), top=None)
+
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The part of the ledger that is shown; what a choice of protocols leaves out is there still."""
         for column, chosen in (("dataset", self.datasets), ("method", self.methods)):
