@@ -24,7 +24,7 @@ from bench.plugins import registry
 from bench.report.comparing.differences import Difference, differences
 from bench.report.comparing.results import Results
 from bench.report.comparing.show import number, signed
-from bench.report.comparing.sides import Pair, called, find, pairs
+from bench.report.comparing.sides import Pair, find, pairs
 from bench.report.leaderboard.views import schedule
 from bench.scoring.metrics.catalogue import metric
 
@@ -140,7 +140,7 @@ def _pairs(claim: Claim, supervision: str, runs: pd.DataFrame) -> Iterator[Pair 
     if a is None or b is None:
         return
     apart = ("supervision", "labels") if claim.supervision_of_b else ()
-    yield from pairs(called(of_a, a.name), called(of_b, b.name), a, b, apart)
+    yield from pairs(a[1], b[1], a[0], b[0], apart)
 
 
 def _preferred(made: Sequence[Pair | str], recipes: Sequence[str]) -> list[Pair]:

@@ -209,10 +209,10 @@ class _Compared:
 
     def _classes(self, name: str, targets: tuple[str, ...], runs: Sequence[Runs]) -> tuple[Floats, Floats]:
         """The values of each class, mean over seeds; nothing where there are several targets or other readings."""
+        if len(targets) > 1 or self.readings != ("", ""):
+            return np.empty(0), np.empty(0)
         of_classes = (self.scored["part"] != "") & (self.scored["metric"] == _OF_A_CLASS.get(name, name))
         found = self.scored[of_classes & (self.scored["target"] == targets[0])]
-        if len(targets) > 1 or self.readings != ("", ""):
-            found = found[:0]
         sides = [found[found["run"].isin({(pair.a, pair.b)[side] for pair in runs})] for side in (0, 1)]
         a, b = (side.groupby("part")["value"].mean().dropna() for side in sides)
         both = a.index.intersection(b.index)

@@ -102,14 +102,15 @@ def side(entries: pd.DataFrame, text: str) -> Side:
     if found is None:
         everything = {*entries["configuration"], *entries["method"]}
         raise UserError(f"there is no method, configuration or run {text!r}: {near(text, everything)}")
-    return found
+    return found[0]
 
 
-def find(entries: pd.DataFrame, text: str) -> Side | None:
-    """``side``, or None for nothing."""
+def find(entries: pd.DataFrame, text: str) -> tuple[Side, pd.DataFrame] | None:
+    """``side`` and the runs that are ``called`` so; None for nothing."""
     name, at, reading = text.rpartition("@")
     forms = [Side(text), Side(name, reading)] if at and name and reading else [Side(text)]
-    return next((form for form in forms if len(called(entries, form.name))), None)
+    found = ((form, called(entries, form.name)) for form in forms)
+    return next((one for one in found if len(one[1])), None)
 
 
 def called(entries: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -138,12 +139,13 @@ def pairs(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side, apart: Seque
     Both sides may differ in the columns ``apart``, and in no others.
     """
     alike = [column for column in GROUP if column not in apart]
-    keys_a, keys_b = (entries[alike].astype(str).agg("\0".join, axis=1) for entries in (of_a, of_b))
-    shared = [key for key in dict.fromkeys(keys_a) if (keys_b == key).any()]
+    key = alike if apart else "group"  # which is a hash of all of them
+    in_groups_of_a, in_groups_of_b = (dict(parts(entries, key)) for entries in (of_a, of_b))
+    shared = [group for group in in_groups_of_a if group in in_groups_of_b]
     if not shared:
         yield _unlike(a.name, of_a, b.name, of_b, alike)
-    for key in shared:
-        yield pair_of(of_a[keys_a == key], of_b[keys_b == key], a, b)
+    for group in shared:
+        yield pair_of(in_groups_of_a[group], in_groups_of_b[group], a, b)
 
 
 def pair_of(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | str:
@@ -154,7 +156,9 @@ def pair_of(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | 
         names = sorted({*entries["configuration"]})
         if len(names) > 1:
             return f"{one.name} is {len(names)} configurations under {where}: {'; '.join(names)}; name one of them"
-    both = of_a.merge(of_b, on=["protocol", "version", "seed"], suffixes=("", "_b")).sort_values("seed")
+    shared = ["protocol", "version", "seed"]
+    a_runs, b_runs = (entries[[*shared, "run"]] for entries in (of_a, of_b))
+    both = a_runs.merge(b_runs, on=shared, suffixes=("", "_b")).sort_values("seed")
     if both.empty:
         seeds = [", ".join(map(str, sorted({*entries["seed"]}))) for entries in (of_a, of_b)]
         return (
