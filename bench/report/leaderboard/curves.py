@@ -261,26 +261,27 @@ def _words(
 ) -> tuple[str, dict[str, str]]:
     """A title of what all lines share, and for each line its ``short`` name and what tells it from the others."""
 
-    def varies(key: str, among: Sequence[Mapping[str, Any]]) -> bool:
-        return len({canonical(line.get(key)) for line in among}) > 1
+    texts = {name: {key: canonical(value) for key, value in own.items()} for name, own in lines.items()}
 
-    everyone = list(lines.values())
+    def varies(key: str, among: Iterable[str]) -> bool:
+        return len({texts[name].get(key, "null") for name in among}) > 1
+
     labels = {}
     for name, own in lines.items():
         called = (own["method_name"], *short[name])
-        kin = [line for key, line in lines.items() if (line["method_name"], *short[key]) == called]
+        kin = [other for other, line in lines.items() if (line["method_name"], *short[other]) == called]
         of_method = ("method.", "method_version")
         # A preset first: where it tells lines apart, the settings that it makes need not be named.
-        keys = sorted({key for line in kin for key in line} - {"method_name"}, key=lambda k: (k != _PRESET, k))
-        telling = [key for key in keys if varies(key, kin if key.startswith(of_method) else everyone)]
+        keys = sorted({key for other in kin for key in lines[other]} - {"method_name"}, key=lambda k: (k != _PRESET, k))
+        telling = [key for key in keys if varies(key, kin if key.startswith(of_method) else lines)]
         if len(telling) > NAMED_SETTINGS:
-            telling = fewest_that_tell(kin, telling)
+            telling = fewest_that_tell([lines[other] for other in kin], telling)
         parts = [f"{key.removeprefix('method.')}={_text(own[key])}" for key in telling if key in own]
         labels[name] = "-".join(called) + (f" ({', '.join(parts)})" if parts else "")
-    first = everyone[0]
+    first = next(iter(lines.values()))
     named = ("data.supervision", "network.architecture", "network.encoder", "recipe.name")
-    shared = [_text(first[key]) for key in named if key in first and not varies(key, everyone)]
-    if first["data.allow_partial"] and not varies("data.allow_partial", everyone):
+    shared = [_text(first[key]) for key in named if key in first and not varies(key, lines)]
+    if first["data.allow_partial"] and not varies("data.allow_partial", lines):
         shared.append(PARTIAL.strip())
     return ", ".join([place.dataset, *shared]), labels
 

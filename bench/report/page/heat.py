@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -95,11 +96,10 @@ def by_read_out(numbers: pd.DataFrame, networks: Sequence[str], read_outs: Seque
 
     ``numbers``: rows of the ledger, of one metric on one target, with the name of what was read out as ``features``.
     """
+    means: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for (features, method, configuration, _), found in parts(
+        numbers, ["features", "method", "configuration", "reading"]
+    ):
+        means[(features, method) if features else (configuration, "")].append(fmean(found["value"]))
     best = max if higher else min
-
-    def mean(network: str, read_out: str) -> float:
-        own = (numbers["features"] == "") & (numbers["configuration"] == network)
-        runs = numbers[(numbers["features"] == network) & (numbers["method"] == read_out) if read_out else own]
-        return best((fmean(found["value"]) for _, found in parts(runs, ["configuration", "reading"])), default=np.nan)
-
-    return np.array([[mean(network, read_out) for read_out in ("", *read_outs)] for network in networks])
+    return np.array([[best(means[n, r], default=np.nan) for r in ("", *read_outs)] for n in networks])
