@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from bench.report.comparing.results import Results
@@ -36,36 +35,16 @@ def ranks(results: Results) -> Ranks | None:
     table = _table(results)
     if table is None:
         return None
-    from scipy.special import chdtrc
+    from scipy.stats import friedmanchisquare, studentized_range
 
     number, k = table.shape
     sign = -1 if metric(METRIC, PROTOCOL).better == "higher" else 1
-    ranked = (sign * table).rank(axis=1)
-    mean = ranked.mean().sort_values()
+    mean = (sign * table).rank(axis=1).mean().sort_values()
     spread = mean.nunique() > 1  # else all rank alike, and the statistic is 0 / 0 where they do so everywhere
-    between = number * ((mean - (k + 1) / 2) ** 2).sum()
-    within = ((ranked - (k + 1) / 2) ** 2).to_numpy().sum() / (number * (k - 1))
-    p = float(chdtrc(k - 1, between / within)) if spread else 1.0
-    critical = range_quantile(k) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * number))
+    p = float(friedmanchisquare(*(table[method] for method in table)).pvalue) if spread else 1.0
+    quantile = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2)
+    critical = quantile * math.sqrt(k * (k + 1) / (6 * number))
     return Ranks({str(name): float(rank) for name, rank in mean.items()}, tuple(map(str, table.index)), p, critical)
-
-
-def range_quantile(k: int) -> float:
-    """The 1 - ``ALPHA`` quantile of the range of ``k`` standard normal numbers, by bisection.
-
-    Here and not from ``scipy.stats``, which takes as long to import as twenty tables to make.
-    """
-    from scipy.special import ndtr
-
-    z, step = np.linspace(-9, 9, 2001, retstep=True)
-    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    low, high = 0.0, 20.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        # The smallest number is at z, and the k - 1 others are no more than so far above it.
-        share = k * step * np.sum(density * (ndtr(z + middle) - ndtr(z)) ** (k - 1))
-        low, high = (middle, high) if share < 1 - ALPHA else (low, middle)
-    return low
 
 
 def _table(results: Results) -> pd.DataFrame | None:
