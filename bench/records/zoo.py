@@ -10,10 +10,13 @@ import io
 import json
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from bench.common import files
 from bench.common.errors import UserError
@@ -64,11 +67,12 @@ def pull(address: str, store: Store) -> Merged:
     """
     store.require_writable()
     with tempfile.TemporaryDirectory(prefix="pull-", dir=store.root / "runs") as scratch:
-        try:
-            with _opened(address, "rb") as source, tarfile.open(fileobj=source, mode="r|*") as archive:
-                _unpack(archive, Path(scratch))
-        except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{address} is no archive of a run ({error}); make one with `bench push RUN`") from None
+        with _opened(address, "rb") as source:
+            try:
+                with tarfile.open(fileobj=source, mode="r|*") as archive:
+                    _unpack(archive, Path(scratch))
+            except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(f"{address} is no archive of a run ({error}); make one with `bench push RUN`") from None
         return merge(Store(Path(scratch)), store)
 
 
@@ -97,10 +101,20 @@ def _unpack(archive: tarfile.TarFile, root: Path) -> None:
         raise ValueError(f"{next(iter(missing))} is missing")
 
 
-def _opened(address: str, mode: str) -> IO[bytes]:
-    """A file or URL; folders are made where they are written to."""
+@contextmanager
+def _opened(address: str, mode: Literal["rb", "wb"]) -> Iterator[IO[bytes]]:
+    """A file or URL. What is written is there when it is whole, and takes the place of what was there only then."""
     try:
-        options = {"auto_mkdir": True} if "://" not in address and mode == "wb" else {}
-        return cast("IO[bytes]", fsspec.open(address, mode, **options).open())
-    except (ImportError, ValueError) as error:
-        raise UserError(f"{address} cannot be opened ({error})") from None
+        system, path = fsspec.core.url_to_fs(address)
+        if mode == "wb" and isinstance(system, LocalFileSystem):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with system.transaction if mode == "wb" else nullcontext(), system.open(path, mode) as file:
+            yield file
+    except UserError:
+        raise
+    except Exception as error:  # each file system has errors of its kind
+        if isinstance(error, OSError) and "://" not in address:
+            raise
+        done = "read" if mode == "rb" else "written"
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{address} cannot be {done} ({reason}); check the address, and that you have access") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 import tarfile
 from pathlib import Path
 
@@ -111,7 +112,37 @@ def test_what_is_not_what_was_pushed_is_one_sentence_and_leaves_nothing(archive,
     assert not (tmp_path / "evil").exists()
 
 
-@pytest.mark.parametrize("address", ["nowhere.tar", "nosuchthing://x/y.tar"])
+@pytest.mark.parametrize("to", ["https://127.0.0.1:1/zoo", "nosuchthing://zoo", "file:///proc/zoo", "{file}"])
+def test_where_nothing_can_be_written_is_one_sentence(finished, tmp_path, to):
+    (tmp_path / "file").touch()
+    (record,) = Store(finished).records()
+    outcome = call("push", record.run_id, "--to", to.format(file=tmp_path / "file"), "--results", str(finished))
+    assert_refused(outcome)
+
+
+def test_a_file_url_may_name_a_new_folder(finished, tmp_path):
+    store = Store(finished)
+    zoo.push(store, store.records()[0], (tmp_path / "new" / "zoo").as_uri())
+    assert [path.suffix for path in (tmp_path / "new" / "zoo").iterdir()] == [".tar"]
+
+
+@pytest.mark.parametrize("scheme", ["file", "memory"])
+def test_an_interrupted_push_leaves_the_archive_that_was_there(finished, tmp_path, monkeypatch, scheme):
+    store = Store(finished)
+    (record,) = store.records()
+    to = f"{scheme}://{tmp_path}"
+    address = zoo.push(store, record, to)
+    with fsspec.open(address) as file:
+        before = file.read()
+    monkeypatch.setattr(tarfile.TarFile, "add", lambda *args, **options: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        zoo.push(store, record, to)
+    with fsspec.open(address) as file:
+        assert file.read() == before
+    assert scheme == "memory" or len([*tmp_path.iterdir()]) == 1
+
+
+@pytest.mark.parametrize("address", ["nowhere.tar", "nosuchthing://x/y.tar", "https://127.0.0.1:1/y.tar"])
 def test_an_address_with_nothing_behind_it_is_one_sentence(tmp_path, address):
     outcome = call("pull", address, "--results", str(tmp_path / "results"))
     assert_refused(outcome)
