@@ -25,7 +25,9 @@ class IDDLite(Dataset):
     classes = IDD_LITE_7
     splits: ClassVar = {"train": Split(1403), "val": Split(204)}
     selection_split = None
-    withheld: ClassVar = {"test": "use split 'val', or submit predictions to the makers"}
+    withheld: ClassVar = {
+        "test": "use split 'val', or ask the makers, for an upload that `bench predict` does not write"
+    }
     cross_domain = (Target("camvid_7", "test"),)
     anomaly = (
         Target("road_obstacle_21", "val"),

@@ -51,7 +51,8 @@ class ScanNet(Dataset):
     splits: ClassVar = {"train": Split(19466), "val": Split(5436)}
     selection_split = None
     withheld: ClassVar = {
-        "test": "use split 'val', or submit predictions at http://kaldir.vc.in.tum.de/scannet_benchmark"
+        "test": "use split 'val', or bring predictions into the layout of "
+        "http://kaldir.vc.in.tum.de/scannet_benchmark, which `bench predict` does not write"
     }
     home = "https://github.com/ScanNet/ScanNet (signed terms of use; scannet_frames_25k.zip)"
     licence = "non-commercial, after the signed terms of use"

@@ -155,7 +155,7 @@ def _method(name: str) -> str:
 
         lines = [f"method {name}, version {method.version}", "", inspect.getdoc(method) or ""]
         if method.reference:
-            lines += ["", f"Reference: {method.reference}"]
+            lines += ["", filled(f"Reference: {method.reference}")]
         if issubclass(method, LearnsWithoutLabels):
             settings = ", ".join(f"method.{key}={value}" for key, value in method.without_labels.items())
             lines += ["", f"Learns without labels (--supervision none){f', with {settings}' if settings else ''}."]

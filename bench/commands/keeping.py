@@ -12,6 +12,7 @@ from bench.commands import options
 from bench.commands.completion import named
 from bench.commands.options import Command, Place, say, say_json, suggest
 from bench.common.errors import UserError
+from bench.common.text import fitted, visible
 
 
 @click.command("ls", cls=Command)
@@ -31,7 +32,8 @@ def ls(results: Path, as_json: bool) -> None:
     width = max(len(run.run) for run in runs)
     for run in runs:
         what = f"{run.configuration}, {run.dataset} ({run.supervision}), {run.recipe}, seed {run.seed}"
-        say(f"{run.run:<{width}}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
+        row = f"{run.run:<{width}}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}"
+        click.echo(fitted(visible(row)))
     suggest("show", runs[0].run)
 
 

@@ -30,6 +30,14 @@ def filled(text: str, indent: str = "") -> str:
     return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
+def fitted(row: str) -> str:
+    """``row`` of a list, one line where it fits the terminal, or where there is none; longer words have a line each."""
+    width = shutil.get_terminal_size((0, 0)).columns - 1
+    if not 0 < width < len(row):
+        return row
+    return textwrap.fill(row, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
 def lines(text: str) -> str:
     """``text`` of several lines, each ``visible``."""
     return "\n".join(map(visible, text.split("\n")))

@@ -43,6 +43,14 @@ def test_list_says_where_each_data_set_lies(data, root):
     assert line.split() == ["camvid", "CamVid", str(root / "camvid")]
 
 
+def test_list_fits_the_terminal_and_names_each_folder_in_one_piece(data, root, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = data("list").stdout.splitlines()
+    folder = str(root / "camvid")
+    assert [line for line in lines if len(line) > 80 and line.strip() != folder] == []
+    assert [line for line in lines if line.endswith(folder)] != []
+
+
 def test_of_several_roots_the_first_that_has_it_counts(bench, root, tmp_path, monkeypatch):
     MINIATURES["idd_lite"]["direct"](tmp_path / "other")
     MINIATURES["camvid"]["png"](tmp_path / "last")

@@ -37,6 +37,15 @@ def test_runs_are_listed_with_status_size_and_what_they_are_of(results):
     assert softmax["status"] == "complete"
 
 
+def test_a_run_is_one_line_for_a_program_and_fits_a_terminal(results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("ls", results).stdout.splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 80
+    monkeypatch.delenv("COLUMNS")
+    assert len(call("ls", results).stdout.splitlines()) == 2
+
+
 def test_a_folder_without_runs_is_one_sentence(tmp_path):
     outcome = call("ls", tmp_path)
     assert_refused(outcome)
