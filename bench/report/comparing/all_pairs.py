@@ -47,7 +47,7 @@ def all_pairs(results: Results) -> Iterator[Family]:
         by_metric: dict[tuple[object, ...], list[tuple[Pair, Difference]]] = defaultdict(list)
         for pair in _pairs(members):
             wanted = {name for protocol, _ in pair.runs for name in primary(protocol)}
-            for row in _judged([*differences(results, pair, metrics=wanted)]):
+            for row in _judged([*differences(results, pair, metrics=wanted, judged=True)]):
                 by_metric[row.protocol, row.version, row.targets, row.metric.key, row.readings].append((pair, row))
         for found in by_metric.values():
             none = False

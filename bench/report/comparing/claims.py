@@ -158,7 +158,7 @@ def _preferred(made: Sequence[Pair | str], recipes: Sequence[str]) -> list[Pair]
 def _rows(claim: Claim, supervision: str, results: Results, pair: Pair) -> Iterator[Tested]:
     """What the claim is of: the target on which a protocol is judged, else each of them, else what is over all."""
     contrast = np.divide if claim.measure == "ratio" else np.subtract
-    found = [*differences(results, pair, contrast, claim.metrics)]
+    found = [*differences(results, pair, contrast, claim.metrics, judged=True)]
     for name in claim.metrics:
         of_metric = [row for row in found if row.metric.key == name]
         of_one = [row for row in of_metric if len(row.targets) == 1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -100,9 +101,16 @@ def compared(results: Results, a: str, b: str) -> Comparisons:
 
 
 def differences(
-    results: Results, pair: Pair, contrast: Contrast = np.subtract, metrics: Collection[str] | None = None
+    results: Results,
+    pair: Pair,
+    contrast: Contrast = np.subtract,
+    metrics: Collection[str] | None = None,
+    judged: bool = False,
 ) -> Iterator[Difference]:
-    """The ranked ``metrics``, or all, on every target that both sides of ``pair`` have, in the order of tables."""
+    """The ranked ``metrics``, or all, on every target that both sides of ``pair`` have, in the order of tables.
+
+    ``judged``: a metric that both sides have on the target on which its protocol is judged, on no other.
+    """
     ids = {run for found in pair.runs.values() for runs in found for run in (runs.a, runs.b)}
     numbers = results.numbers[results.numbers["run"].isin(ids)]
     for protocol, version in sorted(pair.runs, key=lambda key: (order_of_protocols(key[0]), key[1])):
@@ -110,7 +118,7 @@ def differences(
         runs = pair.runs[protocol, version]
         for readings in _readings(scored, runs[0], pair, protocol):
             compared = _Compared(scored, results.samples, runs, protocol, version, readings, contrast)
-            yield from compared.rows(metrics)
+            yield from compared.rows(metrics, judged)
 
 
 def _readings(scored: pd.DataFrame, runs: Runs, pair: Pair, protocol: str) -> list[tuple[str, str]]:
@@ -136,12 +144,17 @@ class _Compared:
     readings: tuple[str, str]
     contrast: Contrast
 
-    def rows(self, metrics: Collection[str] | None) -> Iterator[Difference]:
+    def rows(self, metrics: Collection[str] | None, judged: bool) -> Iterator[Difference]:
         """Those of ``metrics``, or all: targets in the order of the records, then what is over several."""
         ranked = self.scored[(self.scored["part"] == "") & (self.scored["direction"] != "")]
         a, b = self._by_seed(ranked, 0), self._by_seed(ranked, 1)
         targets = [*dict.fromkeys(ranked["target"])]
         keys = [key for key in a.index.intersection(b.index) if key[0] and self._wanted(key[2], metrics)]
+        if judged:
+            defined = (a + b).notna().any(axis=1)
+            decisive = {key for key in keys if key[0] in self._headlines and defined[key]}
+            names = {key[2] for key in decisive}
+            keys = [key for key in keys if key in decisive or key[2] not in names]
         keys.sort(key=lambda key: (targets.index(key[0]), order(key[2], self.protocol)))
         one, two = (table.loc[keys].to_numpy(float) for table in (a, b))
         found = [self._row(name, (target,), one[[i]], two[[i]]) for i, (target, _, name) in enumerate(keys)]
@@ -194,8 +207,14 @@ class _Compared:
             classes_won=_wins(sign, *self._classes(name, targets, runs)),
             targets_won=_wins(sign, *by_target),
             p_wilcoxon=stats.wilcoxon_over_seeds(dict(enumerate(tested[0])), dict(enumerate(tested[1])), 1),
-            headline=bool(self.scored.loc[self.scored["target"] == targets[0], "headline"].all()),
+            headline=targets[0] in self._headlines,
         )
+
+    @cached_property
+    def _headlines(self) -> set[str]:
+        """The targets on which the protocol is judged."""
+        others = self.scored.loc[~self.scored["headline"].astype(bool), "target"]
+        return {*self.scored["target"]} - {*others}
 
     def _estimate(self, name: str, targets: tuple[str, ...], runs: Sequence[Runs], a: Floats, b: Floats) -> Estimate:
         """Of the values by seed; resamples tell what the images add where all runs have them."""

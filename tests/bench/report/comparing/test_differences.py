@@ -55,6 +55,26 @@ def test_the_error_of_the_images_is_that_of_a_plain_loop(results, made, runs):
     assert found.error_images == pytest.approx(np.std(means) * math.sqrt(40 / 39), rel=0.06)
 
 
+def test_of_what_is_judged_on_a_target_no_other_is_compared(results, made):
+    records = [
+        made.scored(method, seed, accuracy, targets=("test", "val"))
+        for method, accuracy in {"gmmseg": 0.8, "softmax": 0.75}.items()
+        for seed in (0, 1)
+    ]
+    for record in records:
+        del record.protocols["closed-set"].targets["test"].metrics["pixel_accuracy"]
+    everything = results(records)
+    ((pair, found),) = comparing.compared(everything, "gmmseg", "softmax").found
+    judged = [*comparing.differences(everything, pair, judged=True)]
+    assert {(row.target, row.metric.key) for row in judged} == {
+        ("test", "miou"), ("test", "mean_accuracy"), ("val", "pixel_accuracy")
+    }  # fmt: skip
+    assert judged == [row for row in found if row.headline or row.metric.key == "pixel_accuracy"]
+    across = results(made.scored(method, 0, 0.7, **CROSS) for method in ("gmmseg", "softmax"))
+    ((pair, found),) = comparing.compared(across, "gmmseg", "softmax").found
+    assert [*comparing.differences(across, pair, judged=True)] == found
+
+
 def test_the_error_of_the_seeds_is_that_of_their_differences(results, runs):
     a, b = runs
     found = rows(results([*a, *b]))["test", "miou"].estimate
