@@ -45,21 +45,29 @@ class _Finder(MetaPathFinder, Loader):
         """There is nothing in it."""
 
 
+_kept: dict[str, ModuleType] = {}
+"""What was imported without torch so far: a method is read several times for one page."""
+
+
 @contextmanager
 def without_torch() -> Iterator[None]:
-    """Import modules of methods without torch, unless it is there already; afterwards they are forgotten again."""
+    """Import modules of methods without torch, unless it is there already; others see them only in here."""
     if "torch" in sys.modules:
         yield
         return
     before = set(sys.modules)
     finder = _Finder(HEAVY - before)
+    hidden = finder.roots | OURS
+    again = {name: module for name, module in _kept.items() if _root(name) in hidden}
+    # What was imported in earnest since has other classes than what is kept refers to by the same names.
+    sys.modules.update({} if again.keys() & before else again)
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if name not in before and _root(name) in finder.roots | OURS]:
-            del sys.modules[name]
+        for name in [name for name in sys.modules if name not in before and _root(name) in hidden]:
+            _kept[name] = sys.modules.pop(name)
 
 
 def _root(module: str) -> str:
