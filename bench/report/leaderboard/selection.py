@@ -40,13 +40,17 @@ def select(runs: pd.DataFrame, states: pd.DataFrame, protocol: str, version: str
     found = {run: _State(*state) for run, *state in under}
     of_runs = zip(runs["run_status"], runs["run_reason"], map(found.get, runs["run"]))
     problems = [_problem(*state, protocol, version) for state in of_runs]
-    runs = runs.assign(problem=[p[0] for p in problems], why=[p[1] for p in problems])
-    complete = runs[runs["problem"] == _NONE]
-    used = complete.drop_duplicates(["variant", "seed"], keep="last")
-    newest = dict(zip(zip(used["variant"], used["seed"]), used["run"]))
-    older = complete.loc[~complete["run"].isin(used["run"]), ["variant", "seed", "run"]]
-    older = older.assign(newest=[newest[same] for same in zip(older["variant"], older["seed"])])
-    return Selection(used, runs[~runs["problem"].isin((_NONE, _UNMENTIONED))], older)
+    keys, names = list(zip(runs["variant"], runs["seed"])), runs["run"].tolist()
+    complete = [place for place, (problem, _) in enumerate(problems) if problem == _NONE]
+    newest = {keys[place]: place for place in complete}
+    older = [place for place in complete if newest[keys[place]] != place]
+    others = [place for place, (problem, _) in enumerate(problems) if problem not in (_NONE, _UNMENTIONED)]
+    superseded = runs[["variant", "seed", "run"]].iloc[older]
+    return Selection(
+        runs.iloc[sorted(newest.values())],
+        runs.iloc[others].assign(problem=[problems[i][0] for i in others], why=[problems[i][1] for i in others]),
+        superseded.assign(newest=[names[newest[keys[place]]] for place in older]),
+    )
 
 
 def headline(numbers: pd.DataFrame) -> str:
