@@ -345,7 +345,8 @@ def parsed(content: bytes) -> Any:
     pairs, or tables in tables without end.
     """
     value = json.loads(content.decode(), object_pairs_hook=_table, parse_int=_integer)
-    json.dumps(value, ensure_ascii=False).encode()
+    if b"\\u" in content:  # the only way to half a surrogate pair
+        json.dumps(value, ensure_ascii=False).encode()
     level = [value]
     for _ in range(DEPTH):
         level = [part for whole in level for part in _parts(whole)]
