@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 
 from bench.common.errors import UserError, near
 from bench.config.tables import RunConfig
-from bench.records.ledger import GROUP, parts
+from bench.records.ledger import GROUP, parts, rows
 from bench.records.naming import named
 from bench.report.leaderboard.selection import runs_of, select, states_of
 
@@ -156,20 +157,18 @@ def pair_of(of_a: pd.DataFrame, of_b: pd.DataFrame, a: Side, b: Side) -> Pair | 
         names = sorted({*entries["configuration"]})
         if len(names) > 1:
             return f"{one.name} is {len(names)} configurations under {where}: {'; '.join(names)}; name one of them"
-    shared = ["protocol", "version", "seed"]
-    a_runs, b_runs = (entries[[*shared, "run"]] for entries in (of_a, of_b))
-    both = a_runs.merge(b_runs, on=shared, suffixes=("", "_b")).sort_values("seed")
-    if both.empty:
+    scored = ["seed", "protocol", "version"]
+    found_a, found_b = (dict(zip(rows(entries[scored]), entries["run"])) for entries in (of_a, of_b))
+    runs: dict[tuple[str, str], list[Runs]] = defaultdict(list)
+    for key in sorted(found_a.keys() & found_b.keys()):
+        runs[key.protocol, key.version].append(Runs(key.seed, found_a[key], found_b[key]))
+    if not runs:
         seeds = [", ".join(map(str, sorted({*entries["seed"]}))) for entries in (of_a, of_b)]
         return (
             f"under {where} {a.name} and {b.name} share no seed under any protocol (seeds {seeds[0]} and {seeds[1]}); "
             "run one of them with the seeds of the other"
         )
-    runs = {
-        (protocol, version): [Runs(*row) for row in found[["seed", "run", "run_b"]].to_numpy().tolist()]
-        for (protocol, version), found in parts(both, ["protocol", "version"])
-    }
-    return Pair({key: of_a[key].tolist()[0] for key in GROUP}, first["config"], a, b, runs)
+    return Pair({key: of_a[key].tolist()[0] for key in GROUP}, first["config"], a, b, dict(runs))
 
 
 def _unlike(a: str, of_a: pd.DataFrame, b: str, of_b: pd.DataFrame, alike: Sequence[str]) -> str:
