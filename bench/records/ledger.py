@@ -374,7 +374,7 @@ def rows(frame: pd.DataFrame) -> Iterator[Any]:
 @cache
 def _row(columns: tuple[str, ...]) -> Any:
     """The type of a row: pandas makes one for each frame, which takes longer than the rows of most."""
-    return namedtuple("Row", columns)  # type: ignore[misc]
+    return namedtuple("Row", columns)
 
 
 def parts(frame: pd.DataFrame, key: str | list[str], sort: bool = False) -> Iterator[tuple[Any, pd.DataFrame]]:
