@@ -91,7 +91,7 @@ def _compare_all(store: Store, only: dict[str, str | None], as_json: bool, out: 
     families, ranked = all_pairs(results), ranks(results)
     if out is not None:
         if ranked is None:
-            raise UserError("ranks need two data sets with three methods in common; leave out --out, or run more")
+            raise UserError("ranks need three data sets with three methods in common; leave out --out, or run more")
         figures.write(diagrams.critical_difference(ranked), out)
     if as_json:
         made = [showing.family_as_json(family) for family in families]

@@ -14,6 +14,9 @@ from bench.scoring.metrics.catalogue import metric
 PROTOCOL, METRIC = "closed-set", "miou"
 """What methods are ranked by, on the target that the protocol is judged on."""
 
+MIN_DATA_SETS, MIN_METHODS = 3, 3
+"""With two data sets no order of up to eight methods is significant, not even the same on both."""
+
 
 class Ranks(NamedTuple):
     """Of k methods on N data sets, each with one rank for each."""
@@ -28,7 +31,7 @@ class Ranks(NamedTuple):
 
 
 def ranks(results: Results) -> Ranks | None:
-    """Of the methods that all data sets have, in each its group with most of them; None of fewer than three methods.
+    """Of the methods that all data sets have, in each its group with most of them; None of too few.
 
     A method stands for its only configuration in a group, or else for the one with its defaults.
     """
@@ -59,4 +62,4 @@ def _table(results: Results) -> pd.DataFrame | None:
     means = found.assign(value=found["value"].astype(float)).pivot_table("value", ["dataset", "group"], "method")
     most = means.notna().sum(axis=1).groupby("dataset").idxmax()
     table = means.loc[most].droplevel("group").dropna(axis=1)
-    return table if table.shape[0] > 1 and table.shape[1] > 2 else None
+    return table if table.shape[0] >= MIN_DATA_SETS and table.shape[1] >= MIN_METHODS else None

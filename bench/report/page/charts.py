@@ -152,7 +152,7 @@ def over_protocols(changes: RankChanges) -> Chart:
 
 
 def over_data_sets(frame: pd.DataFrame) -> Iterator[Chart]:
-    """The critical-difference diagram of ``frame``, the ledger, where two data sets have three methods in common."""
+    """The critical-difference diagram of ``frame``, the ledger, where there are enough data sets."""
     judged = frame[frame["protocol"] == PROTOCOL]
     if (found := ranks(Results.made(judged, lambda run, under: {}))) is not None:
         yield Chart("Ranks over data sets", svg(critical_difference(found), "ranks"), (ranks_text(found),))

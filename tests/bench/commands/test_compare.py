@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.records.store import Store
 from tests.command_line import assert_refused, call
 
 RECORDS = Path(__file__).parents[3] / "results" / "records"
@@ -146,40 +147,44 @@ def test_all_pairs_need_no_names(settled):
 
 
 @pytest.fixture(scope="module")
-def two_data_sets(tmp_path_factory):
-    """Three methods on Toyscapes and CamVid, one seed each, without statistics per image."""
-    root = tmp_path_factory.mktemp("two")
-    (root / "records").mkdir()
-    for data in ("toyscapes", "camvid"):
-        for method in ("softmax", "segsort", "gmmseg"):
-            for path in sorted(RECORDS.glob(f"{data}-dense-{method}-quick-s0-*.json")):
-                recipe = json.loads(path.read_text())["config"]["recipe"]
-                if (recipe["steps"], recipe["batch_size"], recipe["class_balanced"]) in (
-                    (450, 4, False),
-                    (300, 8, False),
-                ):
-                    shutil.copy(path, root / "records")
-    return root
+def three_data_sets(tmp_path_factory):
+    """Three methods, seed 0, on Toyscapes and as if on two other data sets; without statistics per image."""
+    store = Store(tmp_path_factory.mktemp("three"))
+    for record in Store(RECORDS.parent).records():
+        config, name = record.config, record.configuration.split(" (")[0]
+        trained = config.data.supervision == "dense" and config.features is None
+        if (config.data.name, config.recipe.steps, config.seed, trained) != ("toyscapes", 450, 0, True):
+            continue
+        if config.recipe.name == "settled" and name in ("softmax", "segsort", "gmmseg"):
+            for data in ("toyscapes", "camvid", "idd_lite"):
+                store.write(on(data, record))
+    return str(store.root)
 
 
-def test_ranks_over_data_sets_are_drawn_where_there_are_some(two_data_sets, settled, tmp_path):
+def on(data, record):
+    """The ``record`` as one of another data set."""
+    config = record.config.model_copy(update={"data": record.config.data.model_copy(update={"name": data})})
+    return record.model_copy(update={"config": config, "run_id": config.run_id(), "fingerprint": config.fingerprint()})
+
+
+def test_ranks_over_data_sets_are_drawn_where_there_are_enough(three_data_sets, settled, tmp_path):
     picture = tmp_path / "critical.svg"
-    outcome = compare("--all", str(two_data_sets), "--protocol", "closed-set", "--out", str(picture))
+    outcome = compare("--all", three_data_sets, "--protocol", "closed-set", "--out", str(picture))
     assert outcome.exit_code == 0, outcome.output
-    assert "over 2 data sets (camvid, toyscapes)" in outcome.output
+    assert "over 3 data sets (camvid, idd_lite, toyscapes)" in " ".join(outcome.output.split())
     assert picture.read_text().count("critical difference")
     outcome = compare("--all", settled, "--out", str(picture))
-    assert_refused(outcome, "two data sets with three methods")
+    assert_refused(outcome, "three data sets with three methods")
 
 
-def test_ranks_change_with_the_protocol(two_data_sets, tmp_path):
+def test_ranks_change_with_the_protocol(three_data_sets, tmp_path):
     picture = tmp_path / "ranks.png"
-    outcome = compare("--ranks", str(two_data_sets), "--out", str(picture))
+    outcome = compare("--ranks", three_data_sets, "--out", str(picture))
     assert outcome.exit_code == 0, outcome.output
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "toyscapes: 450 steps (quick)" in outcome.output
-    found = {one["title"]: one for one in json.loads(compare("--ranks", str(two_data_sets), "--json").output)}
-    toyscapes = found["toyscapes: 450 steps (quick)"]
+    assert "toyscapes: 450 steps (settled)" in outcome.output
+    found = {one["title"]: one for one in json.loads(compare("--ranks", three_data_sets, "--json").output)}
+    toyscapes = found["toyscapes: 450 steps (settled)"]
     assert toyscapes["ranks"]["closed-set"] == [1, 2, 3]
     assert toyscapes["tau"]["closed-set"] == 1
 

@@ -63,6 +63,7 @@ def test_methods_that_all_rank_alike_differ_in_nothing(results, made):
     assert found.p == 1
 
 
-def test_one_data_set_or_two_methods_have_no_ranks(results, records):
+def test_two_data_sets_or_two_methods_have_no_ranks(results, records):
     assert ranks(results(records[:6])) is None
+    assert ranks(results(records[:12])) is None
     assert ranks(results([r for r in records if r.config.method_name != "softmax"])) is None
