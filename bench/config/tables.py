@@ -502,7 +502,7 @@ def build(
     for change in overrides:
         for key in (*TABLES, "method"):
             _table(change.get(key, {}), key)  # before what is laid over it hides it
-        tables = merge(tables, change)
+        tables = merge(_without_other_decoder(tables, change), change)
     unknown = [key for key in tables if key not in (*TABLES, "method")]
     if unknown:
         raise UserError(f"unknown key {unknown[0]!r}: {near(unknown[0], (*TABLES, 'method'))}, each a table of keys")
@@ -537,6 +537,15 @@ def build(
         method_files={key: file_digest(p) for key, p in method_config if isinstance(p, Path) and p.is_file()},
         **parts,
     )
+
+
+def _without_other_decoder(tables: Mapping[str, Any], change: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``tables`` without options of the decoder, where ``change`` asks for an architecture that they are not of."""
+    network = _table(tables.get("network", {}), "network")
+    current = network.get("architecture", NetworkConfig.model_fields["architecture"].default)
+    if change.get("network", {}).get("architecture", current) == current:
+        return tables
+    return {**tables, "network": {key: value for key, value in network.items() if key != "decoder"}}
 
 
 def _require_used(data: DataConfig, method: Any, method_config: BaseModel) -> None:

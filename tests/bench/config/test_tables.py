@@ -36,6 +36,18 @@ def test_recipe_changes_for_a_data_set_are_applied():
     assert build(dataset="camvid").recipe.steps == 300
 
 
+def test_a_recipes_decoder_options_stay_with_its_architecture():
+    def network(*tables):
+        return config.build(SOFTMAX, "toyscapes", "settled", 0, [{"network": table} for table in tables]).network
+
+    assert network({"architecture": "unet"}).decoder == {}
+    assert network({"architecture": "unet", "decoder": {"decoder_use_norm": True}}).decoder == {
+        "decoder_use_norm": True
+    }
+    assert network({"architecture": "unet"}, {"architecture": "fpn"}).decoder == {}
+    assert network({"architecture": "fpn"}).decoder == network().decoder != {}
+
+
 def test_later_sources_win():
     first = {"recipe": {"steps": 7, "optimiser": {"lr": 0.5}}}
     second = {"recipe": {"steps": 9}}
