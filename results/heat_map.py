@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 from bench.records.store import Store
 from bench.report.page.heat import goodness
-from results.summary import READ_OUTS, ROOT, TRAINED, Row, Select, fitted, selector, values
+from results.summary import LONG, READ_OUTS, ROOT, TRAINED, Row, Select, fitted, selector, values
 
 ANOMALIES = "toyscapes/anomaly"
-STEPS = 3600
+STEPS = LONG
 
 
 class Panel(NamedTuple):
@@ -42,7 +42,7 @@ PANELS = (
 
 def number(select: Select, row: Row, steps: int, panel: Panel) -> float:
     """Mean over seeds in per cent, of anomalies by the best of the scores; NaN where nothing was measured."""
-    runs = select("toyscapes", row, name="settled", steps=steps)
+    runs = select("toyscapes", row, steps=steps)
     anomalies = panel.protocol == "anomaly"
     readings = {*runs.loc[runs["protocol"] == "anomaly", "reading"]} if anomalies else {""}
     found = [values(runs, panel.protocol, panel.target, panel.metric, reading) for reading in readings]

@@ -5,7 +5,8 @@ set -e
 ALL="--protocol closed-set --protocol cross-domain --protocol anomaly --protocol calibration --protocol boundary"
 SEEDS="--seed 0 --seed 1 --seed 2"
 METHODS="--method softmax --method gmmseg --method agmm --method segsort"
-PATCHES="--method gss --set method.codec=patch --set method.samples=0"
+CODEC="--method gss --set method.samples=0"
+PATCHES="$CODEC --set method.codec=patch"
 FURTHER="$*"
 READOUTS="--method linear --method gaussian --method mixture --method neighbours --method temperature"
 
@@ -31,6 +32,8 @@ done
 for steps in 450 1800 7200; do
     run --dataset toyscapes --set recipe.steps=$steps $ALL --method majority $METHODS "$@"
     run --dataset toyscapes --set recipe.steps=$steps $ALL $PATCHES "$@"
+    run --dataset toyscapes --set recipe.steps=$steps $ALL $CODEC "$@"
+    run --dataset toyscapes --set recipe.steps=$steps $ALL $CODEC --set method.variant=ft-w --set method.window_depth=1 "$@"
     run --dataset toyscapes --set recipe.steps=$steps $ALL --method gmmseg --set method.preset=official "$@"
 done
 # Few labels

@@ -31,8 +31,10 @@ from bench.scoring.metrics.catalogue import metric
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", *sorted(set((ROOT / "results").glob("*.md")) - {ROOT / "results" / "claims.md"}))
 
-FULL = {"toyscapes": {"steps": 450, "batch_size": 4}, "camvid": {"steps": 300, "batch_size": 8}}
-"""What the recipe ``quick`` says for each data set."""
+LONG, SHORT = 3600, 450
+"""Steps of the two schedules of ``settled`` on Toyscapes."""
+REGIMES = {"toyscapes": {"steps": LONG, "batch_size": 4}, "camvid": {"steps": SHORT, "batch_size": 4}}
+"""What the tables show of each data set if they do not say otherwise."""
 
 NOT_OF_THE_FIGURE = ("hidden", "heads", "samples")
 """Settings of GSS that a recipe makes small, and the draws of an anomaly score that no table here shows."""
@@ -52,7 +54,6 @@ class Row(NamedTuple):
 
 SEGSORT = {"clusters": 64, "inference_clusters": 256}
 PATCH = {"codec": "patch"}
-FT_W = {"variant": "ft-w", "window_depth": 1}
 
 MAJORITY_ROW = Row("majority", "majority", {})
 SOFTMAX_ROW = Row("softmax", "softmax", {})
@@ -93,7 +94,7 @@ def selector(records: Iterable[Record]) -> Select:
     known = [(run, _settings(run.config)) for run in rows(runs)]
 
     def found(dataset: str, row: Row, supervision: str = "dense", **recipe: Any) -> list[str]:
-        wanted = {"name": "quick", "class_balanced": False, **FULL[dataset], **recipe}
+        wanted = {"name": "settled", "class_balanced": False, **REGIMES[dataset], **recipe}
         settings = {**row.settings, **({"variant": "unsupervised"} if supervision == "none" else {})}
         lenders = [] if row.features is None else found(dataset, row.features, supervision, **recipe)
         return [
@@ -178,40 +179,18 @@ def labelled(numbers: pd.DataFrame, kind: str) -> str:
     return f"{kind} ({100 * share:.2g} %)"
 
 
-def overview(select: Select) -> list[list[str]]:
-    """All methods from dense labels under all protocols."""
-    rows = [
-        MAJORITY_ROW,
-        SOFTMAX_ROW,
-        GMMSEG_ROW,
-        SEGSORT_ROW,
-        AGMM_ROW,
-        Row("gss", "gss", {}),
-        Row("gss-ft-w", "gss", FT_W),
-        PATCHES_ROW,
-    ]
-    lines = [["", "Toyscapes, mIoU", "four shifted domains, harmonic mean", "anomalies, best AUROC", "CamVid, mIoU"]]
-    lines[0] += ["on IDD-Lite, mIoU", "RoadObstacle21, best AP"]
-    for row in rows:
-        toy, cam = select("toyscapes", row), select("camvid", row)
-        cells = [miou(toy), across(toy, "", "harmonic_mean"), best_score(toy, "toyscapes/anomaly", "auroc")]
-        cells += [miou(cam), across(cam, "idd_lite/val", "miou"), best_score(cam, "road_obstacle_21/val", "ap")]
-        lines.append([row.title, *cells])
-    return lines
-
-
 def settled(select: Select) -> list[list[str]]:
-    """Toyscapes under the recipe ``settled``, all protocols."""
+    """Toyscapes after the longer schedule, all protocols."""
     return _under_settled(select, [MAJORITY_ROW, SOFTMAX_ROW, GMMSEG_ROW, PAPERS_GMMSEG_ROW, *TRAINED[2:]])
 
 
 def fitted(select: Select, trained: Row, steps: int) -> list[Row]:
     """The read-outs of which there are runs on the features of ``trained`` after so many ``steps`` of ``settled``."""
     rows = [Row(f"{name} on {trained.title}", name, {}, features=trained) for name in READ_OUTS]
-    return [row for row in rows if not select("toyscapes", row, name="settled", steps=steps).empty]
+    return [row for row in rows if not select("toyscapes", row, steps=steps).empty]
 
 
-def readouts(select: Select, steps: int = 3600) -> list[list[str]]:
+def readouts(select: Select, steps: int = LONG) -> list[list[str]]:
     """Read-outs fitted to the features of methods' runs under ``settled``, beside the methods themselves."""
     groups = [[trained, *fitted(select, trained, steps)] for trained in TRAINED]
     return _under_settled(select, [row for group in groups if len(group) > 1 for row in group], steps)
@@ -219,13 +198,13 @@ def readouts(select: Select, steps: int = 3600) -> list[list[str]]:
 
 def readouts_short(select: Select) -> list[list[str]]:
     """The same after an eighth of the steps."""
-    return readouts(select, steps=450)
+    return readouts(select, steps=SHORT)
 
 
 def ladder(select: Select) -> list[list[str]]:
     """From softmax to GMMSeg, one ingredient a rung, as far as it has been run; nothing while only its ends have."""
-    measured = [row for row in LADDER if not select("toyscapes", row, name="settled", steps=450).empty]
-    return [line[:-2] for line in _under_settled(select, measured if len(measured) > 2 else [], steps=450)]
+    measured = [row for row in LADDER if not select("toyscapes", row, steps=SHORT).empty]
+    return [line[:-2] for line in _under_settled(select, measured if len(measured) > 2 else [], steps=SHORT)]
 
 
 def official(select: Select) -> list[list[str]]:
@@ -234,8 +213,8 @@ def official(select: Select) -> list[list[str]]:
     lines = [["", "seeds", "450 steps, mIoU", "AUROC", "AP", "seeds", "3,600 steps, mIoU", "AUROC", "AP"]]
     for row in (SOFTMAX_ROW, GMMSEG_ROW, released, PAPERS_GMMSEG_ROW):
         line = [row.title]
-        for steps in (450, 3600):
-            runs = select("toyscapes", row, name="settled", steps=steps)
+        for steps in (SHORT, LONG):
+            runs = select("toyscapes", row, steps=steps)
             score = "max_logit" if row is SOFTMAX_ROW else "gmm_nll"
             of_score = [figure(values(runs, "anomaly", "toyscapes/anomaly", key, score)) for key in ("auroc", "ap")]
             line += [str(runs["run"].nunique()), SEEDS.sub("", miou(runs)), *of_score]
@@ -244,25 +223,23 @@ def official(select: Select) -> list[list[str]]:
 
 
 def budgets(select: Select) -> list[list[str]]:
-    """All methods at two budgets under ``settled``, and at the shorter one from points, too."""
-    shown = (("dense", 450), ("dense", 3600), ("points", 450))
-    lines = [["", "450 steps, mIoU", "3,600 steps, mIoU", "450 steps from points, mIoU"]]
+    """All methods at two budgets."""
+    lines = [["", "450 steps, mIoU", "3,600 steps, mIoU"]]
     for row in TRAINED:
-        found = (select("toyscapes", row, labels, name="settled", steps=steps) for labels, steps in shown)
-        lines.append([row.title, *map(miou, found)])
+        lines.append([row.title, *(miou(select("toyscapes", row, steps=steps)) for steps in (SHORT, LONG))])
     return lines
 
 
 def demo(select: Select) -> list[list[str]]:
     """What `make demo` trains, with three seeds."""
-    return [line[:-2] for line in _under_settled(select, [SOFTMAX_ROW, GMMSEG_ROW], steps=450)]
+    return [line[:-2] for line in _under_settled(select, [SOFTMAX_ROW, GMMSEG_ROW], steps=SHORT)]
 
 
-def _under_settled(select: Select, rows: Iterable[Row], steps: int = 3600) -> list[list[str]]:
+def _under_settled(select: Select, rows: Iterable[Row], steps: int = LONG) -> list[list[str]]:
     lines = [["", "seeds", "mIoU", "four shifted domains, harmonic mean", "anomalies, best AUROC", "the same, best AP"]]
     lines[0] += ["ECE", "boundary IoU"]
     for row in rows:
-        runs = select("toyscapes", row, name="settled", steps=steps)
+        runs = select("toyscapes", row, steps=steps)
         cells = [str(runs["run"].nunique()), miou(runs), across(runs, "", "harmonic_mean")]
         cells += [best_score(runs, "toyscapes/anomaly", key) for key in ("auroc", "ap")]
         shown = (("calibration", "ece"), ("boundary", "boundary_iou"))
@@ -271,78 +248,52 @@ def _under_settled(select: Select, rows: Iterable[Row], steps: int = 3600) -> li
     return lines
 
 
-def toyscapes(select: Select) -> list[list[str]]:
-    """Toyscapes from dense and from few labels."""
+def few_labels(select: Select) -> list[list[str]]:
+    """Toyscapes from few labels and from none, beside dense ones, all after the shorter schedule."""
     kinds = ("dense", *FEW_LABELS, "none")
-    rows = [
-        SOFTMAX_ROW,
-        SEGSORT_ROW,
-        GMMSEG_ROW,
-        PAPERS_GMMSEG_ROW,
-        AGMM_ROW,
-        Row("agmm without self-training", "agmm", {"self_weight": 0.0}),
-        Row("agmm-released", "agmm", {"preset": "released"}),
-        Row("gss (hard / soft decode / auxiliary head)", "gss", {}, ("", "soft", "auxiliary")),
-        Row("gss-ft-w, on reconstructions", "gss", FT_W, ("", "soft", "auxiliary")),
-        Row("gss-patch", "gss", PATCH, ("", "soft", "auxiliary")),
-    ]
-    titles = [labelled(select("toyscapes", SOFTMAX_ROW, kind), kind) for kind in FEW_LABELS]
-    lines = [["method", "dense", *titles, "unsupervised"]]
-    return lines + [
-        [row.title, *(miou(select("toyscapes", row, kind), row.readings) for kind in kinds)] for row in rows
-    ]
-
-
-def schedules(select: Select) -> list[list[str]]:
-    """Toyscapes with four times the steps."""
-    lines = [["method", "450 steps", "1,800 steps"]]
-    for row in (SOFTMAX_ROW, GMMSEG_ROW, PAPERS_GMMSEG_ROW):
-        lines.append([row.title, miou(select("toyscapes", row)), miou(select("toyscapes", row, steps=1800))])
+    titles = [labelled(select("toyscapes", SOFTMAX_ROW, kind, steps=SHORT), kind) for kind in FEW_LABELS]
+    lines = [["", "dense", *titles, "none"]]
+    for row in TRAINED[:-1]:
+        lines.append([row.title, *(miou(select("toyscapes", row, kind, steps=SHORT)) for kind in kinds)])
     return lines
 
 
-def camvid(select: Select) -> list[list[str]]:
-    """CamVid from dense labels, and in batches of 4 from dense and from few."""
-    rows = [
-        SOFTMAX_ROW,
-        SEGSORT_ROW,
-        GMMSEG_ROW,
-        AGMM_ROW,
-        Row("gss-patch (hard / soft decode / auxiliary head)", "gss", PATCH, ("", "soft", "auxiliary")),
-        Row("gss", "gss", {}, ("", "soft", "auxiliary")),
-        Row("gss-ft-w", "gss", FT_W, ("", "soft", "auxiliary")),
-        Row("the same tokens by the nearest colour", "gss", FT_W, ("nearest",)),
-    ]
-    titles = [labelled(select("camvid", SOFTMAX_ROW, kind, batch_size=4), kind) for kind in FEW_LABELS]
-    lines = [["method", "dense, batches of 8", "dense, of 4", *titles]]
-    for row in rows:
-        runs = [select("camvid", row), *(select("camvid", row, kind, batch_size=4) for kind in ("dense", *FEW_LABELS))]
-        lines.append([row.title, *(miou(found, row.readings) for found in runs)])
+def photographs(select: Select) -> list[list[str]]:
+    """Trained on CamVid."""
+    lines = [["", "seeds", "mIoU", "drive that is not in training", "on IDD-Lite, mIoU"]]
+    lines[0] += [f"{name}, best AP" for name in ("RoadAnomaly", "RoadObstacle21", "Fishyscapes Lost & Found")]
+    targets = ("road_anomaly/test", "road_obstacle_21/val", "fishyscapes_lost_and_found/val")
+    for row in (MAJORITY_ROW, *TRAINED):
+        runs = select("camvid", row)
+        if not runs.empty:
+            drive = figure(values(runs, "closed-set", "test-seq05vd", "miou"))
+            cells = [str(runs["run"].nunique()), miou(runs), drive, across(runs, "idd_lite/val", "miou")]
+            cells += [best_score(runs, target, "ap") for target in targets]
+            lines.append([row.title, *(SEEDS.sub("", text) for text in cells)])
     return lines
 
 
 def decomposition(select: Select) -> list[list[str]]:
     """What the errors of GSS are made of."""
     rows = [
-        ("toyscapes", Row("gss, Toyscapes", "gss", {})),
-        ("toyscapes", Row("gss-patch, Toyscapes", "gss", PATCH)),
-        ("toyscapes", Row("gss-ft-w, Toyscapes", "gss", FT_W)),
-        ("camvid", Row("gss-patch, CamVid", "gss", PATCH)),
-        ("camvid", Row("gss, CamVid", "gss", {})),
-        ("camvid", Row("gss-ft-w, CamVid", "gss", FT_W)),
+        (SHORT, Row("gss", "gss", {})),
+        (SHORT, PATCHES_ROW),
+        (LONG, Row("gss-patch, 3,600 steps", "gss", PATCH)),
     ]
-    lines = [["", "bound", "tokens right", "pixels decoded to the label's class", "final", "auxiliary head"]]
+    lines = [
+        ["", "bound", "tokens right", "pixels decoded to the label's class", "mIoU", "soft decode", "auxiliary head"]
+    ]
     parts = [("miou", "codec_bound"), ("share", "token_accuracy"), ("share", "decoded_accuracy")]
-    for dataset, row in rows:
-        runs = select(dataset, row)
+    for steps, row in rows:
+        runs = select("toyscapes", row, steps=steps)
         found = [values(runs, "closed-set", "test", f"decomposition/{kind}", part=part) for kind, part in parts]
         parts_of = [cell([figure(of_part)], runs) for of_part in found]
-        lines.append([row.title, *parts_of, miou(runs), miou(runs, ("auxiliary",))])
+        lines.append([row.title, *parts_of, *(miou(runs, (reading,)) for reading in ("", "soft", "auxiliary"))])
     return lines
 
 
 def calibration(select: Select) -> list[list[str]]:
-    """Probabilities and contours on Toyscapes under ``settled``, with the readings that were not chosen."""
+    """Probabilities and contours on Toyscapes, with the readings that were not chosen."""
     rows = [
         SOFTMAX_ROW,
         GMMSEG_ROW,
@@ -358,7 +309,7 @@ def calibration(select: Select) -> list[list[str]]:
     shown += [("boundary", metric(key)) for key in ("boundary_iou", "boundary_f1")]
     lines = [["", "mIoU", *(known.label for _, known in shown)]]
     for row in rows:
-        runs = select("toyscapes", row, name="settled", steps=3600)
+        runs = select("toyscapes", row)
         cells = [miou(runs, row.readings)]
         for protocol, known in shown:
             found = values(runs, protocol, "test", known.key, row.readings[0])
@@ -391,15 +342,16 @@ CLAIMS = {
 
 @cache
 def claims() -> list[list[str]]:
-    """What became of the ``CLAIMS``; of few labels, from points."""
+    """What became of the ``CLAIMS``; of few labels, from points and from scribbles."""
     lines = [["claim", "gain", "95 % interval", "seeds", "verdict"]]
     for row in verdicts(Claims.read(ROOT / "results" / FILE), Results.of(Store(ROOT / "results"))):
         key = None if row.found is None else row.found.metric.key
         on_toyscapes = row.pair is not None and row.pair.group["dataset"] == "toyscapes"
-        if on_toyscapes and (row.claim.id, key) in CLAIMS and row.supervision in ("dense", "points"):
+        if on_toyscapes and (row.claim.id, key) in CLAIMS and row.supervision in ("dense", "points", "scribbles"):
             told = line(row)
             paper = row.claim.paper.partition(" ")[0]
-            statement = f"{paper}: {row.claim.statement.rstrip('.')} ({told.metric})"
+            labels = "" if row.supervision == "dense" else f", from {row.supervision}"
+            statement = f"{paper}: {row.claim.statement.rstrip('.')} ({told.metric}{labels})"
             lines.append([statement, told.gain, told.interval, told.seeds, told.verdict])
     return lines
 
@@ -411,19 +363,17 @@ def markdown(lines: list[list[str]]) -> list[str]:
 
 
 TABLES = (
-    overview,
     demo,
     settled,
     official,
+    ladder,
     budgets,
+    few_labels,
+    calibration,
     readouts,
     readouts_short,
-    ladder,
-    schedules,
-    toyscapes,
-    camvid,
     decomposition,
-    calibration,
+    photographs,
 )
 
 
@@ -433,7 +383,7 @@ def tables(records: Iterable[Record]) -> dict[str, list[str]]:
     lines = {table.__name__: table(select) for table in TABLES}
     made = {name: markdown(table) for name, table in lines.items() if len(table) > 1}
     made["claims"] = markdown(claims())
-    return made | {f"bounds {dataset}": bounds(dataset) for dataset in FULL}
+    return made | {f"bounds {dataset}": bounds(dataset) for dataset in REGIMES}
 
 
 def filled(page: str, made: Mapping[str, list[str]]) -> str:
