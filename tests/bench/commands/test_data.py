@@ -32,7 +32,8 @@ def data(bench, root):
     return lambda *arguments: bench("data", *arguments, "--data-root", str(root))
 
 
-def test_list_says_where_each_data_set_lies(data, root):
+def test_list_says_where_each_data_set_lies(data, root, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # which pytest-xdist sets, and rows are broken to it
     rows = {row["name"]: row for row in json.loads(data("list", "--json").stdout)}
     assert [*rows] == registry.datasets.names()
     assert rows["camvid"] == {"name": "camvid", "title": "CamVid", "folder": str(root / "camvid")}

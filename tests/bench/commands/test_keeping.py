@@ -24,7 +24,8 @@ def results(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "copy")
 
 
-def test_runs_are_listed_with_status_size_and_what_they_are_of(results):
+def test_runs_are_listed_with_status_size_and_what_they_are_of(results, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # which pytest-xdist sets, and rows are broken to it
     outcome = call("ls", results)
     assert outcome.exit_code == 0
     assert len(outcome.stdout.splitlines()) == 2
