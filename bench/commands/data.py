@@ -10,9 +10,9 @@ import click
 
 from bench.commands import options
 from bench.commands.completion import named
-from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json, suggest
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json, say_row, suggest
 from bench.common.errors import UserError
-from bench.common.text import filled, fitted, lines, visible
+from bench.common.text import filled, lines
 from datasets.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def list_(as_json: bool, data_root: tuple[Path, ...]) -> None:
     width = max(len(str(row["name"])) for row in rows)
     titles = max(len(str(row["title"])) for row in rows)
     for row in rows:
-        click.echo(fitted(visible(f"{row['name']:<{width}}  {row['title']:<{titles}}  {row['folder'] or '-'}")))
+        say_row(f"{row['name']:<{width}}  {row['title']:<{titles}}  {row['folder'] or '-'}")
 
 
 @data.command(cls=Command)

@@ -10,9 +10,8 @@ import click
 
 from bench.commands import options
 from bench.commands.completion import named
-from bench.commands.options import Command, Place, say, say_json, suggest
+from bench.commands.options import Command, Place, say, say_json, say_row, suggest
 from bench.common.errors import UserError
-from bench.common.text import fitted, visible
 
 
 @click.command("ls", cls=Command)
@@ -32,8 +31,7 @@ def ls(results: Path, as_json: bool) -> None:
     width = max(len(run.run) for run in runs)
     for run in runs:
         what = f"{run.configuration}, {run.dataset} ({run.supervision}), {run.recipe}, seed {run.seed}"
-        row = f"{run.run:<{width}}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}"
-        click.echo(fitted(visible(row)))
+        say_row(f"{run.run:<{width}}  {run.status:<10}  {_age(run.created):>8}  {run.megabytes:8.1f} MB  {what}")
     suggest("show", runs[0].run)
 
 

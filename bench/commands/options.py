@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from bench.commands.completion import named
 from bench.common import interruption, verbosity
 from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error
-from bench.common.text import visible
+from bench.common.text import fitted, visible
 
 ENDED_BY_A_PLUGIN = "a plugin ended the program (sys.exit({})); let it raise an error instead"
 
@@ -93,6 +93,11 @@ def fail(sentence: str, code: int = EXIT_USER, prefix: str = "error: ") -> NoRet
 def say(text: object) -> None:
     """Print one line of a result to standard output."""
     click.echo(visible(str(text)))
+
+
+def say_row(text: str) -> None:
+    """Print one row of a list to standard output: one line, or several where the terminal is narrower."""
+    click.echo(fitted(visible(text)))
 
 
 def suggest(*words: object) -> None:
