@@ -11,6 +11,7 @@ from bench.records.store import Store
 from bench.report import leaderboard
 from bench.schema.record import SCHEMA_VERSION
 from results import heat_map, summary
+from tests.records import rerun
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,6 @@ def test_a_figure_is_the_mean_in_per_cent_with_the_sample_deviation_where_there_
     assert summary.figure([]) == ""
 
 
-def rerun(record, seed, **changes):
-    """The ``record`` as one of another configuration."""
-    config = record.config.model_copy(update={"seed": seed, **changes})
-    return record.model_copy(update={"config": config, "run_id": config.run_id(), "fingerprint": config.fingerprint()})
-
-
 def short_and_settled(records, row):
     """The record of a run of the table's ``row`` on Toyscapes of 450 steps under ``settled``."""
     return next(
@@ -88,7 +83,7 @@ def test_read_outs_of_any_methods_features_get_rows_beside_it_when_they_are_ther
     lender = short_and_settled(records, row)
     source = FeatureSource(run=lender.run_id, name="as it is called", hash=lender.checkpoint_hash)
     fit = {"method_name": "mixture", "method": {"components": 5}, "features": source}
-    extended = summary.selector([*records, rerun(lender, lender.config.seed, **fit)])
+    extended = summary.selector([*records, rerun(lender, **fit)])
     before, after = (summary.readouts_short(chosen) for chosen in (select, extended))
     assert [line[0] for line in after if line not in before] == [row.title, f"mixture on {row.title}"]
     assert summary.readouts(extended) == summary.readouts(select)
@@ -100,7 +95,7 @@ def test_read_outs_of_any_methods_features_get_rows_beside_it_when_they_are_ther
 def test_the_ladder_is_shown_from_its_first_inner_rung_on(records):
     ends = [short_and_settled(records, row) for row in (summary.SOFTMAX_ROW, summary.GMMSEG_ROW)]
     assert len(summary.ladder(summary.selector(ends))) == 1
-    rung = rerun(ends[0], 0, method={"projection": 64})
+    rung = rerun(ends[0], seed=0, method={"projection": 64})
     lines = summary.ladder(summary.selector([*ends, rung]))
     assert [line[0] for line in lines[1:]] == [summary.LADDER[i].title for i in (0, 1, 7)]
     assert lines[2][1] == "1"

@@ -11,6 +11,7 @@ import pytest
 
 from bench.records.store import Store
 from tests.command_line import assert_refused, call
+from tests.records import on
 
 RECORDS = Path(__file__).parents[3] / "results" / "records"
 
@@ -159,12 +160,6 @@ def three_data_sets(tmp_path_factory):
             for data in ("toyscapes", "camvid", "idd_lite"):
                 store.write(on(data, record))
     return str(store.root)
-
-
-def on(data, record):
-    """The ``record`` as one of another data set."""
-    config = record.config.model_copy(update={"data": record.config.data.model_copy(update={"name": data})})
-    return record.model_copy(update={"config": config, "run_id": config.run_id(), "fingerprint": config.fingerprint()})
 
 
 def test_ranks_over_data_sets_are_drawn_where_there_are_enough(three_data_sets, settled, tmp_path):

@@ -21,6 +21,7 @@ from bench.scoring.protocols import ClosedSet
 from bench.scoring.protocols.anomaly import Anomaly
 from bench.scoring.protocols.risk_coverage import BINS, RiskCoverage
 from tests.bench.report.leaderboard.conftest import Bench, closed_set, confusions, info
+from tests.records import on
 
 
 def test_every_seed_of_every_row_is_a_dot_and_every_mean_a_line(tables):
@@ -245,14 +246,8 @@ def test_ranks_over_protocols_are_drawn_the_best_at_the_top_and_say_how_alike_th
     assert chart.notes[0].startswith("Kendall's tau with the order under ")
 
 
-def made_on(dataset, record):
-    """The ``record`` as one of another data set."""
-    config = record.config.model_copy(update={"data": record.config.data.model_copy(update={"name": dataset})})
-    return record.model_copy(update={"config": config, "run_id": config.run_id(), "fingerprint": config.fingerprint()})
-
-
 def test_mean_ranks_over_data_sets_stand_at_the_head_of_the_overview(records):
-    on_another = [made_on("idd_lite", record) for record in records if record.config.data.name == "camvid"]
+    on_another = [on("idd_lite", record) for record in records if record.config.data.name == "camvid"]
     three = [*records, *on_another]
     text = page(build(three, lambda run_id, under: {}, View(), published="none"), three)
     (figure,) = re.findall(r"<summary>Ranks over data sets</summary>.*?</details>", text, re.DOTALL)
