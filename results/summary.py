@@ -46,8 +46,8 @@ class Row(NamedTuple):
     title: str
     method: str
     settings: Mapping[str, Any]
-    readings: tuple[str, ...] = ("",)
-    """The readings that a cell shows side by side; empty is the method's own prediction."""
+    reading: str = ""
+    """Of its predictions; empty is the method's own."""
     features: Row | None = None
     """The runs on the networks of which these are fitted."""
 
@@ -143,22 +143,21 @@ def figure(values: Iterable[float | None], unit: float = 0.01, decimals: int = 1
     return f"{mean:.{decimals}f} ± {std:.{decimals}f}" if std else f"{mean:.{decimals}f}"
 
 
-def cell(figures: Iterable[str], numbers: pd.DataFrame, name: str = "") -> str:
-    """``figures`` side by side, with the ``name`` of what they are and the number of seeds where it is two."""
-    shown = " / ".join(text for text in figures if text)
+def cell(shown: str, numbers: pd.DataFrame, name: str = "") -> str:
+    """A figure with the ``name`` of what it is and the number of seeds where it is two."""
     said = ", ".join(text for text in (name, "n = 2" if numbers["run"].nunique() == 2 else "") if text)
     return f"{shown} ({said})" if shown and said else shown
 
 
-def miou(numbers: pd.DataFrame, readings: Iterable[str] = ("",)) -> str:
-    """Closed-set mIoU of the ``readings``."""
-    return cell((figure(values(numbers, "closed-set", "test", "miou", reading)) for reading in readings), numbers)
+def miou(numbers: pd.DataFrame, reading: str = "") -> str:
+    """Closed-set mIoU of a reading."""
+    return cell(figure(values(numbers, "closed-set", "test", "miou", reading)), numbers)
 
 
 def across(numbers: pd.DataFrame, target: str, metric: str) -> str:
     """A number across domains: of another data set, or, without a target, of all domains."""
     found = numbers[numbers["protocol"] == "cross-domain"]
-    return cell([figure(values(found, "cross-domain", target, metric))], found)
+    return cell(figure(values(found, "cross-domain", target, metric)), found)
 
 
 def best_score(numbers: pd.DataFrame, target: str, metric: str) -> str:
@@ -170,7 +169,7 @@ def best_score(numbers: pd.DataFrame, target: str, metric: str) -> str:
     method = found["method"].iloc[0]
     # Of scores that print alike the method's own is named.
     best = max(figures, key=lambda name: (round(fmean(figures[name]), 3), name.startswith(method)))
-    return cell([figure(figures[best])], found, best)
+    return cell(figure(figures[best]), found, best)
 
 
 def labelled(numbers: pd.DataFrame, kind: str) -> str:
@@ -243,7 +242,7 @@ def _under_settled(select: Select, rows: Iterable[Row], steps: int = LONG) -> li
         cells = [str(runs["run"].nunique()), miou(runs), across(runs, "", "harmonic_mean")]
         cells += [best_score(runs, "toyscapes/anomaly", key) for key in ("auroc", "ap")]
         shown = (("calibration", "ece"), ("boundary", "boundary_iou"))
-        cells += [cell([figure(values(runs, protocol, "test", key))], runs) for protocol, key in shown]
+        cells += [cell(figure(values(runs, protocol, "test", key)), runs) for protocol, key in shown]
         lines.append([row.title, *(SEEDS.sub("", text) for text in cells)])  # a column says how many
     return lines
 
@@ -287,8 +286,8 @@ def decomposition(select: Select) -> list[list[str]]:
     for steps, row in rows:
         runs = select("toyscapes", row, steps=steps)
         found = [values(runs, "closed-set", "test", f"decomposition/{kind}", part=part) for kind, part in parts]
-        parts_of = [cell([figure(of_part)], runs) for of_part in found]
-        lines.append([row.title, *parts_of, *(miou(runs, (reading,)) for reading in ("", "soft", "auxiliary"))])
+        parts_of = [cell(figure(of_part), runs) for of_part in found]
+        lines.append([row.title, *parts_of, *(miou(runs, reading) for reading in ("", "soft", "auxiliary"))])
     return lines
 
 
@@ -298,23 +297,23 @@ def calibration(select: Select) -> list[list[str]]:
         SOFTMAX_ROW,
         GMMSEG_ROW,
         SEGSORT_ROW,
-        Row("the same, class-balanced votes", "segsort", SEGSORT, ("balanced vote",)),
-        Row("the same, dense scores", "segsort", SEGSORT, ("dense",)),
+        Row("the same, class-balanced votes", "segsort", SEGSORT, "balanced vote"),
+        Row("the same, dense scores", "segsort", SEGSORT, "dense"),
         AGMM_ROW,
         PATCHES_ROW,
-        Row("the same, soft decode", "gss", PATCH, ("soft",)),
-        Row("its auxiliary head", "gss", PATCH, ("auxiliary",)),
+        Row("the same, soft decode", "gss", PATCH, "soft"),
+        Row("its auxiliary head", "gss", PATCH, "auxiliary"),
     ]
     shown = [("calibration", metric(key)) for key in ("ece", "nll", "brier")]
     shown += [("boundary", metric(key)) for key in ("boundary_iou", "boundary_f1")]
     lines = [["", "mIoU", *(known.label for _, known in shown)]]
     for row in rows:
         runs = select("toyscapes", row)
-        cells = [miou(runs, row.readings)]
+        cells = [miou(runs, row.reading)]
         for protocol, known in shown:
-            found = values(runs, protocol, "test", known.key, row.readings[0])
+            found = values(runs, protocol, "test", known.key, row.reading)
             text = figure(found) if known.percent else figure(found, unit=1, decimals=known.decimals)
-            cells.append(cell([text], runs))
+            cells.append(cell(text, runs))
         lines.append([row.title, *cells])
     return lines
 
