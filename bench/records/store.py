@@ -33,6 +33,8 @@ RECORD_BYTES = 2**24
 """No record is larger: those of a dozen targets and hundreds of classes take a hundredth of it."""
 ARRAYS_BYTES = 2**32
 """No file of statistics is larger, packed or unpacked."""
+KEPT_BYTES = 2**27
+"""Statistics that were read whole, and are kept for those who ask again: what tables are built of is read twice."""
 DEPTH = 32
 """Of tables in tables in a record."""
 
@@ -51,6 +53,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._kept: dict[str, dict[str, np.ndarray]] = {}
+        self._room = KEPT_BYTES
 
     @property
     def records_folder(self) -> Path:
@@ -105,7 +109,17 @@ class Store:
 
     def statistics_of(self, record: Record, under: str = "") -> dict[str, np.ndarray]:
         """``read_statistics`` of a record that was read already."""
-        return self._statistics(record.run_id, record.statistics_hash, under)
+        digest = record.statistics_hash
+        if digest is None:
+            return self._statistics(record.run_id, None, under)
+        if digest in self._kept:
+            return {name: array for name, array in self._kept[digest].items() if name.startswith(under)}
+        found = self._statistics(record.run_id, digest, under)
+        size = sum(array.nbytes for array in found.values())
+        if not under and size <= self._room:
+            self._kept[digest] = found
+            self._room -= size
+        return found
 
     def _statistics(self, run_id: str, digest: str | None, under: str) -> dict[str, np.ndarray]:
         try:

@@ -169,6 +169,21 @@ def test_statistics_with_damaged_bytes_are_one_sentence(store):
         store.read_statistics("x")
 
 
+@pytest.mark.parametrize(("room", "reads"), [(2**27, 1), (100, 3)])
+def test_statistics_that_were_read_whole_are_kept_while_there_is_room(room, reads, tmp_path, record, monkeypatch):
+    monkeypatch.setattr(records, "KEPT_BYTES", room)
+    store = records.Store(tmp_path)
+    arrays = {"closed-set/here/ids": np.array(["a"]), "anomaly/there/scores": np.arange(100.0)}
+    record.statistics_hash = store.write_statistics(record.run_id, arrays)
+    read, counted = records.read_arrays, []
+    monkeypatch.setattr(records, "read_arrays", lambda *given: counted.append(given) or read(*given))
+    for under, names in (("", {*arrays}), ("anomaly/", {"anomaly/there/scores"}), ("", {*arrays})):
+        found = store.statistics_of(record, under)
+        assert {*found} == names
+        assert all(np.array_equal(found[name], arrays[name]) for name in names)
+    assert len(counted) == reads
+
+
 def test_runs_are_found_by_prefix_path_or_id(store, record):
     store.write(record)
     for name in (record.run_id, record.run_id[:20], str(store.record_path(record.run_id))):
