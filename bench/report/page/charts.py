@@ -19,7 +19,7 @@ from bench.records.ledger import TRAINING, parts
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.diagrams import critical_difference
 from bench.report.comparing.rank_changes import RankChanges, rank_changes
-from bench.report.comparing.ranks import PROTOCOL, ranks
+from bench.report.comparing.ranks import MIN_DATA_SETS, PROTOCOL, ranks
 from bench.report.comparing.results import Results
 from bench.report.comparing.show import ranks_text
 from bench.report.leaderboard import curves
@@ -38,6 +38,7 @@ _SEEDS = (
     "compare has it. A bar without an end goes on beyond its field; a ring stands for what lies far beyond it."
 )
 _INTERVALS = "Marks are means, bars their 95 % intervals over seeds and images, as bench compare has them."
+_SPREAD = "Marks are means, bars their standard deviation over seeds."
 _FIELD = 200
 """Pixels of a column of a figure of seeds, across."""
 _GROUPS = 4
@@ -154,6 +155,8 @@ def over_protocols(changes: RankChanges) -> Chart:
 def over_data_sets(frame: pd.DataFrame) -> Iterator[Chart]:
     """The critical-difference diagram of ``frame``, the ledger, where there are enough data sets."""
     judged = frame[frame["protocol"] == PROTOCOL]
+    if judged["dataset"].nunique() < MIN_DATA_SETS:
+        return
     if (found := ranks(Results.made(judged, lambda run, under: {}))) is not None:
         yield Chart("Ranks over data sets", svg(critical_difference(found), "ranks"), (ranks_text(found),))
 
@@ -205,9 +208,25 @@ def of_runs(frame: pd.DataFrame) -> Iterator[Chart]:
             short = _short([line.label.partition(" (")[0] for line in panel.lines])
             lines = tuple(replace(line, label=name) for line, name in zip(panel.lines, short))
             named = tuple(f"{name}: {line.label}" for name, line in zip(short, panel.lines) if name != line.label)
-            figure = curves.drawing([replace(panel, lines=lines, setting="training steps")])
-            yield Chart(f"Over training steps: {panel.title}", svg(figure, panel.title), named)
+            name = f"Over training steps: {panel.title}"
+            yield Chart(name, _over_steps(name, replace(panel, lines=lines)), (_SPREAD, *named))
     yield from _speeds(frame)
+
+
+def _over_steps(name: str, panel: curves.Panel) -> Markup:
+    """Lines over numbers of steps, which stand at equal distances."""
+    unit, sign = (100, " (%)") if panel.metric.percent else (1, "")
+    steps = sorted({point.x for line in panel.lines for point in line.points})
+    lines = []
+    for i, line in enumerate(panel.lines):
+        aside = 0.3 * ((i + 0.5) / len(panel.lines) - 0.5)  # bars beside each other
+        x = np.array([steps.index(point.x) + aside for point in line.points])
+        means = unit * np.array([point.cell.mean for point in line.points])
+        spreads = unit * np.array([point.cell.std or 0.0 for point in line.points])
+        lines.append(Line(line.label, line.method, x, means, (means - spreads, means + spreads)))
+    y = around(panel.metric.heading + sign, np.concatenate([line.spans or (line.y,) for line in lines], axis=None))
+    places = Axis("training steps", -0.5, len(steps) - 0.5, tuple(f"{count:,}" for count in steps))
+    return drawing(name, [Field(places, y, lines)])
 
 
 def _short(names: Sequence[str]) -> list[str]:

@@ -6,12 +6,12 @@ By hand, since a page has a hundred of them: matplotlib takes fifty milliseconds
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bench.common.text import visible
@@ -35,6 +35,8 @@ _MARKS = {
     "X": "m0-1.5 2.5-2.5 1.5 1.5-2.5 2.5 2.5 2.5-1.5 1.5-2.5-2.5-2.5 2.5-1.5-1.5 2.5-2.5-2.5-2.5 1.5-1.5z",
 }
 """Paths of the palette's marks, from their middle."""
+_NEARLY = 1e-9
+"""A number so near to a multiple of a step, in steps, is the multiple."""
 _ON_A_LINE = 5
 """Marks of a line."""
 
@@ -75,7 +77,14 @@ def around(name: str, values: Floats) -> Axis:
 
 
 def _round_numbers(low: float, high: float) -> Floats:
-    return np.asarray(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high), float)
+    """Multiples of the smallest round step that takes at most five to go from below ``low`` to above ``high``."""
+    span = (high - low) or abs(high) or 1.0
+    unit = 10.0 ** math.floor(math.log10(span / 5))
+    for step in (unit * factor for factor in (1, 2, 2.5, 5, 10, 20)):
+        first, last = math.floor(low / step + _NEARLY), math.ceil(high / step - _NEARLY)
+        if last - first <= 5:
+            break
+    return step * np.arange(first, max(last, first + 1) + 1)
 
 
 class Line(NamedTuple):

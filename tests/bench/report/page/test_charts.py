@@ -129,7 +129,7 @@ def test_lines_over_steps_are_called_as_in_tables_and_what_that_leaves_out_stand
     (chart, *_) = charts.of_runs(ledger(records))
     for name in ("gmmseg-paper", "gmmseg 1", "gmmseg 2"):
         assert f">{name}<" in chart.figure
-    assert chart.notes == ("gmmseg 1: gmmseg (components=3)", "gmmseg 2: gmmseg (components=5)")
+    assert chart.notes[1:] == ("gmmseg 1: gmmseg (components=3)", "gmmseg 2: gmmseg (components=5)")
 
 
 def test_every_figure_of_the_page_takes_its_text_from_the_page(tables, records):
