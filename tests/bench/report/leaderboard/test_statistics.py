@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bench.report.leaderboard import statistics as stats
@@ -46,6 +47,13 @@ def test_same_images_are_resampled_for_every_row():
     assert not np.array_equal(first, stats.resampling_weights([*ids[1:], "other"], 50))
 
 
+def test_images_are_drawn_with_replacement_and_as_often_as_each_other():
+    weights = stats.resampling_weights([str(i) for i in range(10)], 40_000)
+    shares = np.stack([(weights == times).mean(0) for times in range(6)])
+    assert shares == pytest.approx(np.tile(binom.pmf(range(6), 10, 0.1)[:, None], 10), abs=0.01)
+    assert np.cov(weights.T)[~np.eye(10, dtype=bool)] == pytest.approx(np.full(90, -0.1), abs=0.02)
+
+
 @pytest.mark.parametrize("columns", [3, 4])
 def test_resampled_confusion_is_brute_force(columns):
     counts = np.random.default_rng(0).integers(0, 5, size=(6, 3, columns))
@@ -69,7 +77,7 @@ def test_resampled_calibration_is_brute_force():
         meter.update(str(i), *images[-1])
     weights = stats.resampling_weights(meter.ids, 10)
     found = resampled(Calibration, weights, bins=meter.bin_sums, losses=meter.losses)
-    for b, weight in enumerate(weights):
+    for b, weight in enumerate(weights.astype(int)):
         drawn = CalibrationMeter()
         for i, times in enumerate(weight):
             for copy in range(times):
@@ -87,7 +95,7 @@ def test_resampled_contours_are_brute_force():
         meter.update(str(i), *images[-1])
     weights = stats.resampling_weights(meter.ids, 10)
     found = resampled(Boundary, weights, contours=meter.per_image)
-    for b, weight in enumerate(weights):
+    for b, weight in enumerate(weights.astype(int)):
         drawn = BoundaryMeter(4)
         for i, times in enumerate(weight):
             for copy in range(times):
@@ -103,7 +111,7 @@ def test_resampled_histograms_are_brute_force():
     weights = stats.resampling_weights([str(i) for i in range(8)], 10)
     sums = stats.resampled({"histogram": histograms}, weights)["histogram"]
     found = histogram_metrics(sums[:, 1], sums[:, 0], np.ones(6, bool))._asdict()
-    for b, weight in enumerate(weights):
+    for b, weight in enumerate(weights.astype(int)):
         negatives = np.concatenate([np.tile(s[0], n) for n, s in zip(weight, scores, strict=True)])
         positives = np.concatenate([np.tile(s[1], n) for n, s in zip(weight, scores, strict=True)])
         truth = np.r_[np.zeros(len(negatives)), np.ones(len(positives))]
