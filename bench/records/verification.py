@@ -61,12 +61,14 @@ _INNER: dict[str, Callable[[tuple[int, ...]], bool]] = {
 
 
 def problem(record: Record, arrays: Arrays) -> str | None:
-    """The first thing about a record and its statistics that cannot be; None if there is nothing."""
+    """The first number of a record that does not follow from others or its statistics; None if there is none.
+
+    Whether metrics can have its numbers at all is known of every record that was read.
+    """
     return next(_problems(record, arrays), None)
 
 
 def _problems(record: Record, arrays: Arrays) -> Iterator[str]:
-    yield from out_of_range(record)
     for key, array in arrays.items():
         protocol, kind = side_file.protocol_and_kind(key)
         if not _of_the_suite(protocol):

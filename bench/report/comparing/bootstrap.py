@@ -14,6 +14,7 @@ freedom, the parts added as squares, covers at least the nominal share (tests si
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +115,7 @@ class Estimate(NamedTuple):
         return f"needs over {MOST_SEEDS} seeds"
 
 
+@lru_cache
 def _quantile(alpha: float, number: int) -> float:
     """Of Student's t for so many seeds or images, two-sided; 0 where there are too few to tell."""
     if number < 2:

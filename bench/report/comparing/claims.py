@@ -7,8 +7,9 @@ of it above the threshold, all of it below, or neither.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -24,7 +25,7 @@ from bench.plugins import registry
 from bench.report.comparing.differences import Difference, differences
 from bench.report.comparing.results import Results
 from bench.report.comparing.show import number, signed
-from bench.report.comparing.sides import Pair, find, pairs
+from bench.report.comparing.sides import Pair, Side, find, pairs
 from bench.report.leaderboard.views import schedule
 from bench.scoring.metrics.catalogue import metric
 
@@ -121,9 +122,15 @@ class Tested(NamedTuple):
 
 def verdicts(claims: Claims, results: Results) -> Iterator[Tested]:
     """Every claim on every data set that has runs of both sides; one row that says so where none has."""
+    runs = results.runs
+
+    @cache
+    def named(protocol: str, supervision: str, name: str) -> tuple[Side, pd.DataFrame] | None:
+        return find(runs[(runs["protocol"] == protocol) & (runs["supervision"] == supervision)], name)
+
     for claim in claims.claims:
         for supervision in claim.supervision:
-            made = [*_pairs(claim, supervision, results.runs)]
+            made = [*_pairs(claim, supervision, named)]
             rows = [
                 row for pair in _preferred(made, claims.recipes) for row in _rows(claim, supervision, results, pair)
             ]
@@ -131,12 +138,12 @@ def verdicts(claims: Claims, results: Results) -> Iterator[Tested]:
             yield from rows or [Tested(claim, supervision, "not tested", why)]
 
 
-def _pairs(claim: Claim, supervision: str, runs: pd.DataFrame) -> Iterator[Pair | str]:
-    """The pairs under the claim's protocol, or why there is none."""
-    runs = runs[runs["protocol"] == claim.protocol]
-    of_a = runs[runs["supervision"] == supervision]
-    of_b = runs[runs["supervision"] == (claim.supervision_of_b or supervision)]
-    a, b = find(of_a, claim.a), find(of_b, claim.b)
+def _pairs(
+    claim: Claim, supervision: str, named: Callable[[str, str, str], tuple[Side, pd.DataFrame] | None]
+) -> Iterator[Pair | str]:
+    """The pairs under the claim's protocol, or why there is none; ``named`` finds runs by what they are called."""
+    a = named(claim.protocol, supervision, claim.a)
+    b = named(claim.protocol, claim.supervision_of_b or supervision, claim.b)
     if a is None or b is None:
         return
     apart = ("supervision", "labels") if claim.supervision_of_b else ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ def _sort_key(configured: tuple[str, Record]) -> tuple[str, int]:
 
 
 def _configuration(record: Record) -> str:
-    return json.dumps(record.config.model_dump(mode="json", exclude={"seed"}), indent=1)
+    return record.config.model_dump_json(exclude={"seed"}, indent=1)
 
 
 def _block(configuration: str, records: Sequence[Record], commands: Mapping[str, str]) -> Block:
