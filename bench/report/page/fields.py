@@ -84,7 +84,7 @@ def _round_numbers(low: float, high: float) -> Floats:
         first, last = math.floor(low / step + _NEARLY), math.ceil(high / step - _NEARLY)
         if last - first <= 5:
             break
-    return step * np.arange(first, max(last, first + 1) + 1)
+    return np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * step
 
 
 class Line(NamedTuple):
