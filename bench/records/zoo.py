@@ -11,7 +11,7 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -65,9 +65,10 @@ def pull(address: str, store: Store) -> Merged:
 
     Raises UserError for what is no such archive, or differs from its manifest; nothing is kept of it then.
     """
-    store.require_writable()
-    with tempfile.TemporaryDirectory(prefix="pull-", dir=store.root / "runs") as scratch:
+    with ExitStack() as cleaned:
         with _opened(address, "rb") as source:
+            store.require_writable()  # not before: of an address that leads nowhere no folder is left
+            scratch = cleaned.enter_context(tempfile.TemporaryDirectory(prefix="pull-", dir=store.root / "runs"))
             try:
                 with tarfile.open(fileobj=source, mode="r|*") as archive:
                     _unpack(archive, Path(scratch))

@@ -143,9 +143,10 @@ def test_an_interrupted_push_leaves_the_archive_that_was_there(finished, tmp_pat
 
 
 @pytest.mark.parametrize("address", ["nowhere.tar", "nosuchthing://x/y.tar", "https://127.0.0.1:1/y.tar"])
-def test_an_address_with_nothing_behind_it_is_one_sentence(tmp_path, address):
+def test_an_address_with_nothing_behind_it_is_one_sentence_and_leaves_no_folder(tmp_path, address):
     outcome = call("pull", address, "--results", str(tmp_path / "results"))
     assert_refused(outcome)
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_truncated_archive_is_one_sentence(archive, tmp_path):
