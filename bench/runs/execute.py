@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -95,15 +94,15 @@ def execute(
             note(f"{run_id} is finished already; --force repeats it")
             return known
         labels = None
-        if not issubclass(method_class, TrainedElsewhere):
-            if isinstance(dense, MissingData):
-                raise dense
+        if not isinstance(dense, MissingData):
             labels = TrainingLabels.of(dense, config, store)
+        elif retrain and not issubclass(method_class, TrainedElsewhere):
+            raise dense
+        if labels is not None and retrain:
             if issubclass(method_class, ReadsPredictions):
                 labels = replace(labels, finishing=open_(source.name, source.selection_split or ""))
-            if retrain:
-                labels.require_published(config)
-                labels.require_labelled(config)
+            labels.require_published()
+            labels.require_labelled()
         # Whatever can be a mistake has been found by now: from here on the run is changed.
         fabric.barrier()
         if force and retrain and fabric.is_global_zero:
@@ -151,8 +150,11 @@ def _execute(
             note(f"skipped: {sentence}")
     record, statistics = progress.so_far(store, config)
     if record is None:
-        make = _take if labels is None else partial(_train, labels=labels)
-        record, method = make(method_class, config, store, fabric)
+        if issubclass(method_class, TrainedElsewhere):
+            record, method = _take(method_class, config, store, fabric)
+        else:
+            assert labels is not None, "what is scored again was trained"
+            record, method = _train(method_class, config, store, fabric, labels)
     else:
         require_same_plugins(record, plugin_files(method_class, source))
         if labels is not None:
@@ -189,7 +191,7 @@ class ProtocolFailed(RunFailed):
 
 
 def _train(
-    method_class: type[Method], config: RunConfig, store: Store, fabric: Fabric, *, labels: TrainingLabels
+    method_class: type[Method], config: RunConfig, store: Store, fabric: Fabric, labels: TrainingLabels
 ) -> tuple[Record, Method]:
     """A trained method, and a record that has no scores yet; both are in the run's folder."""
     folder = store.run_folder(config.run_id())

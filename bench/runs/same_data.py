@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bench.common.errors import UserError
@@ -27,30 +28,39 @@ class TrainingLabels:
     """The training images of a run."""
 
     dense: Dataset
-    seen: Dataset
-    """With the labels that training sees."""
-    info: DatasetInfo
-    finishing: Dataset | None
+    """With all labels."""
+    config: RunConfig
+    store: Store
+    finishing: Dataset | None = None
     """What ``finish`` sees, if that is not what training saw."""
 
     @classmethod
     def of(cls, dense: Dataset, config: RunConfig, store: Store) -> TrainingLabels:
-        """Those of a run, from its training split with all labels."""
-        finishing = dense if config.data.supervision == "none" else None
-        return cls(dense, _supervised(dense, config, store), _describe(dense, config), finishing)
+        """Those of a run, from its training split."""
+        return cls(dense, config, store, dense if config.data.supervision == "none" else None)
 
-    def require_published(self, config: RunConfig) -> None:
+    @cached_property
+    def info(self) -> DatasetInfo:
+        """What is trained on, for the record."""
+        return _describe(self.dense, self.config)
+
+    @cached_property
+    def seen(self) -> Dataset:
+        """With the labels that training sees, derived where they are not there: scoring does without them."""
+        return _supervised(self.dense, self.config, self.store)
+
+    def require_published(self) -> None:
         """Raises UserError if the run says how published labels are read, and there are none."""
-        if config.data.void_is_unlabelled and isinstance(self.seen, DerivedLabels):
+        if self.config.data.void_is_unlabelled and isinstance(self.seen, DerivedLabels):
             raise UserError(
                 f"data.void_is_unlabelled is about published labels, but those of kind {self.seen.kind} are derived "
                 f"from the dense ones, since {self.seen.folder} has none; put them there, or leave "
                 "data.void_is_unlabelled out"
             )
 
-    def require_labelled(self, config: RunConfig) -> None:
+    def require_labelled(self) -> None:
         """Raises UserError if no pixel of the training split has a class: every loss would be of nothing."""
-        labels = self.dense if config.data.supervision == "none" else self.seen
+        labels = self.dense if self.config.data.supervision == "none" else self.seen
         if not any(bool((labels.label(index) < len(labels.classes)).any()) for index in range(len(labels))):
             raise UserError(
                 f"no pixel of the {len(labels)} training images of {labels.name} has a class, all are void or without "

@@ -94,6 +94,22 @@ class TestScoringAgain:
         assert without_seconds(record(results)) == without_seconds(before)
         assert "anomaly/toyscapes_mini/anomaly/ids" in arrays(results)
 
+    def test_training_data_is_not_needed(self, bench, results, absent):
+        before = record(results)
+        absent(["train"])
+        outcome = bench("evaluate", before["run_id"])
+        assert outcome.exit_code == 0, outcome.output
+        assert without_seconds(record(results)) == without_seconds(before)
+        assert_refused(bench(*RUN, "--force"), "train")
+
+    def test_no_labels_are_derived(self, bench, tmp_path):
+        assert bench(*RUN, "--supervision", "points", "--protocol", "closed-set").exit_code == 0
+        cache = tmp_path / "results" / "runs" / "cache"
+        assert [*cache.rglob("*points*")]
+        shutil.rmtree(cache)
+        assert bench("evaluate", record(tmp_path / "results")["run_id"]).exit_code == 0
+        assert not [*cache.rglob("*points*")]
+
     def test_renewed_closed_set_scores_reach_the_other_protocols(self, bench, results, own_data):
         before = record(results)
         replace(files(own_data, "test", "labels")[0], 1)
