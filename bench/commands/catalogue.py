@@ -357,16 +357,23 @@ def _circumstances(record: Record) -> Iterator[str]:
 
 def _per_class(name: str, values: Mapping[str, float | None]) -> Iterator[str]:
     """Three classes a line."""
-    texts = [f"{key:<18}{'n/a' if value is None else f'{value:.4f}':>8}" for key, value in values.items()]
+    texts = [f"{key:<18}{_text(value):>8}" for key, value in values.items()]
     yield f"    {name} by class"
     for start in range(0, len(texts), 3):
         yield "      " + "    ".join(texts[start : start + 3])
 
 
+def _text(value: float | None) -> str:
+    """A share, or a count of pixels."""
+    if value is None:
+        return "n/a"
+    return f"{value:.0f}" if value > 1 and value.is_integer() else f"{value:.4f}"
+
+
 def _table(rows: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     """One line for each row of named values."""
     return [
-        f"    {name:<18}" + "  ".join(f"{n} {'n/a' if v is None else f'{v:.4f}'}" for n, v in values.items())
+        f"    {name:<18}" + "  ".join(f"{key} {_text(value)}" for key, value in values.items())
         for name, values in rows.items()
         if values
     ]

@@ -449,7 +449,7 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
     made = config.build(registry.methods.get("softmax"), "toyscapes_mini", "quick", 0)
     scores = Scores(
         dataset=DatasetInfo(name="toyscapes_mini", split="test", images=3, fingerprint="f"),
-        metrics={"miou": 0.5, "empty": None},
+        metrics={"miou": 0.5, "empty": None, "positives": 14.0},
         decomposition={"miou": {"codec_bound": 0.875}},
         by_reading={"auxiliary": {"miou": 0.4375}},
         per_class={"iou": {"road": 0.625, "sky": None}},
@@ -472,7 +472,7 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
     text = bench("show", record.run_id[:25], "--results", str(tmp_path)).stdout
     pieces = (
         "codec_miou = 0.75",
-        "miou 0.5000  empty n/a",
+        "miou 0.5000  empty n/a  positives 14",
         "miou              codec_bound 0.8750",
         "reading auxiliary ",
         "2020-01-01, commit 0123456789, a machine, 1 thread",
