@@ -157,6 +157,7 @@ def evaluate(
     store = Store(results)
     record = store.find(run_name)
     runs.load(store, record)  # refuse before anything is touched if the model is absent or of another version
+    store.require_writable()
     method = registry.methods.get(record.config.method_name)
     try:
         renewed = runs.execute(method, record.config, store, data_root, device, protocols, force=True, retrain=False)

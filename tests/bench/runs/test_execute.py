@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import tempfile
 from unittest.mock import Mock
 
 import numpy as np
@@ -144,6 +145,13 @@ class TestScoringAgain:
 
 class TestMistakes:
     """What is refused leaves the run as it was."""
+
+    def test_a_results_folder_that_cannot_be_written(self, bench, results, monkeypatch):
+        before = state(results)
+        denied = PermissionError(errno.EACCES, "Permission denied")
+        monkeypatch.setattr(tempfile, "TemporaryFile", Mock(side_effect=denied))
+        assert_refused(bench("evaluate", record(results)["run_id"]), "cannot be written", "--results")
+        assert state(results) == before
 
     def test_unknown_protocol_or_data_that_is_not_there_with_force(self, bench, results, absent):
         before = state(results)
