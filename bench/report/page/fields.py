@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,8 @@ _MARKS = {
 """Paths of the palette's marks, from their middle."""
 _NEARLY = 1e-9
 """A number so near to a multiple of a step, in steps, is the multiple."""
+_DASHES = ("", "6 3", "2 2", "6 2 2 2")
+"""Of the lines of one method, which have one colour and one mark."""
 _ON_A_LINE = 5
 """Marks of a line."""
 
@@ -118,15 +120,19 @@ class Field(NamedTuple):
 def drawing(title: str, fields: Sequence[Field]) -> Markup:
     """``fields`` side by side; a line of one label is the same in all."""
     methods = {line.label: line.method for field in fields for line in field.lines}
+    named = list(methods.items())
+    earlier = {name: [method for _, method in named[:i]].count(method) for i, (name, method) in enumerate(named)}
+    dashes = {name: _DASHES[count % len(_DASHES)] for name, count in earlier.items()}
     joined = any(field.joined for field in fields)
     lefts = [_LEFT + sum(_LEFT + one.width + _RIGHT for one in fields[:i]) for i in range(len(fields) + 1)]
     below = _TOP + _SIDE + _LOW
     width, height = lefts[-1] - _LEFT, below + 20 * len(methods)
-    drawn = [part for field, left in zip(fields, lefts) for part in _field(field, left)]
-    for i, (label, method) in enumerate(methods.items()):
+    drawn = [part for field, left in zip(fields, lefts) for part in _field(field, left, dashes)]
+    for i, (label, method) in enumerate(named):
         y = below + 8 + 20 * i
         if joined:
-            drawn.append(f'<path d="M{_LEFT} {y}h24" stroke="{style(method).colour}" stroke-width="2"/>')
+            line = _stroke(method, dashes[label])
+            drawn.append(f'<path d="M{_LEFT} {y}h24" {line} stroke-width="2"/>')
         drawn.append(_marks([_LEFT + 12], [y], method) + f'<text x="{_LEFT + 32}" y="{y + 4}">{_escaped(label)}</text>')
     return Markup(
         f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" font-size="12">'
@@ -134,7 +140,7 @@ def drawing(title: str, fields: Sequence[Field]) -> Markup:
     )
 
 
-def _field(field: Field, left: int) -> Iterator[str]:
+def _field(field: Field, left: int, dashes: Mapping[str, str]) -> Iterator[str]:
     width, bottom, grid = field.width, _TOP + _SIDE, ""
     for text, share in field.x.ticks:
         across = round(left + width * share)
@@ -158,22 +164,26 @@ def _field(field: Field, left: int) -> Iterator[str]:
             bars = "".join(f"M{a:.0f} {b:.1f}V{c:.1f}" for a, b, c in zip(x, low, high))
             yield f'<path d="{bars}" stroke="{colour}" stroke-width="2" opacity=".6"/>'
         if field.joined:
-            yield _path(x, y, colour)
+            yield _path(x, y, _stroke(line.method, dashes[line.label]))
             shift = (i + 0.5) / len(field.lines)  # lines do not have their marks at one place
             places = np.unique(((np.arange(_ON_A_LINE) + shift) * len(x) / _ON_A_LINE).astype(int))
             x, y = x[places], y[places]
         yield _marks(x, y, line.method)
 
 
-def _path(x: Floats, y: Floats, colour: str) -> str:
+def _stroke(method: str, dashes: str) -> str:
+    return f'stroke="{style(method).colour}"' + f' stroke-dasharray="{dashes}"' * bool(dashes)
+
+
+def _path(x: Floats, y: Floats, stroke: str) -> str:
     """A line in tenths of a pixel, from each point to the next: half as long as with decimals."""
     points = np.round(10 * np.stack([x, y], axis=1)).astype(int)
     steps = np.diff(points, axis=0)
     steps = steps[steps.any(axis=1)]
     numbers = " ".join(map(str, [*points[0].tolist(), *steps.ravel().tolist()])).replace(" -", "-")
     return (
-        f'<path d="m{numbers}" transform="scale(.1)" fill="none" stroke="{colour}" stroke-width="18" '
-        'stroke-linejoin="round"/>'
+        f'<path d="m{numbers}" transform="scale(.1)" fill="none" {stroke} stroke-width="1.8" '
+        'stroke-linejoin="round" vector-effect="non-scaling-stroke"/>'
     )
 
 

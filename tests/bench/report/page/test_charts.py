@@ -129,6 +129,7 @@ def test_lines_over_steps_are_called_as_in_tables_and_what_that_leaves_out_stand
     (chart, *_) = charts.of_runs(ledger(records))
     for name in ("gmmseg-paper", "gmmseg 1", "gmmseg 2"):
         assert f">{name}<" in chart.figure
+    assert len({*re.findall(r'stroke-dasharray="([^"]+)"', chart.figure)}) == 2  # and the first is drawn through
     assert chart.notes[1:] == ("gmmseg 1: gmmseg (components=3)", "gmmseg 2: gmmseg (components=5)")
 
 
