@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -66,8 +67,11 @@ def _one(same: Sequence[Row], part: Literal["label", "score"]) -> Row:
 
 
 def _only(column: Column, rows: Sequence[Row]) -> str:
-    """What a column says of several configurations alike; empty if they differ, or there is but one."""
-    texts = {cell.text for row in rows for cell in cells([column], row)}
+    """What a column says of several configurations alike; empty if they differ, or there is but one.
+
+    No spread over seeds says as much as one seed.
+    """
+    texts = {re.sub(r" ± 0(\.0+)?$", "", cell.text) for row in rows for cell in cells([column], row)}
     return texts.pop() if len(texts) == 1 and len({row.label for row in rows}) > 1 else ""
 
 
