@@ -46,7 +46,7 @@ def note(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """``note`` of a method or a data set, which ``-q`` silences."""
+    """``note`` of what is only good to know: ``-q`` silences it."""
     if not is_quiet():
         note(text)
 

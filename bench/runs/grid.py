@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bench.common import interruption
-from bench.common.console import note
+from bench.common.console import note, remark
 from bench.common.errors import RankLost, RunFailed, UserError, describe_os_error, disk_is_full
 from bench.config.tables import RunConfig
 from bench.records.store import Store
@@ -44,7 +44,7 @@ def execute(
     for method_class, config in grid:
         interruption.check()
         run_id = config.run_id()
-        note(run_id)
+        remark(run_id)
         try:
             results.records.append(runs.execute(method_class, config, store, root, device, protocols, force))
         except runs.ProtocolFailed as error:

@@ -51,6 +51,14 @@ def test_an_unexpected_error_of_a_plugin_is_one_line_with_a_traceback_after_v(ca
     assert "return 1 // 0" in capsys.readouterr().err
 
 
+def test_a_run_is_named_as_it_begins_and_above_its_scores_and_after_q_there_alone(bench, finished):
+    run = "toyscapes_mini-dense-majority"
+    said, quiet = (bench(*MAJORITY, *option, results=finished) for option in ((), ("-q",)))
+    named = [[line for line in told.stderr.splitlines() if line.startswith(run)] for told in (said, quiet)]
+    assert [len(set(lines)) for lines in named] == [2, 2]  # its id, and that it is finished already
+    assert [len(lines) for lines in named] == [3, 2]
+
+
 def test_a_run_tells_its_plan_after_v(bench, finished):
     said = bench(*MAJORITY, "-v", results=finished)
     assert said.exit_code == 0, said.output
