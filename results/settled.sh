@@ -69,4 +69,6 @@ run --dataset toyscapes $ALL --method agmm --supervision points --set method.ali
 run --dataset toyscapes $ALL --method agmm --supervision points --set method.self_weight=0 "$@"
 run --dataset toyscapes $ALL --method agmm --supervision points --set method.ramp=0.3 "$@"
 run --dataset toyscapes $ALL --method segsort --set method.enlarge_embeddings=true "$@"
+run --dataset toyscapes $ALL --method segsort --set method.neighbours=5 "$@"
+run --dataset toyscapes $ALL --method segsort --set method.dim=16 "$@"
 run --dataset toyscapes $ALL --method segsort --set method.iterations=15 "$@"

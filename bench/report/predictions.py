@@ -155,9 +155,7 @@ def _served(name: str) -> tuple[type[Dataset], Submission]:
     dataset = registry.datasets.get(name)
     if dataset.submission is None:
         known = [dataset.name for dataset in registry.datasets if dataset.submission is not None]
-        raise UserError(
-            f"data set {name} has no server that takes label images; those that have are {', '.join(known)}"
-        )
+        raise UserError(f"of {name} no server that takes label images is known, but of {', '.join(known)}")
     return dataset, dataset.submission
 
 
