@@ -257,6 +257,22 @@ def few_labels(select: Select) -> list[list[str]]:
     return lines
 
 
+def agmm_terms(select: Select) -> list[list[str]]:
+    """What AGMM's terms for pixels without a label give and cost, after the shorter schedule."""
+    rows = (
+        SOFTMAX_ROW,
+        AGMM_ROW,
+        Row("agmm-released", "agmm", {"preset": "released"}),
+        Row("agmm without self-training", "agmm", {"self_weight": 0.0}),
+        Row("the same without suppression of absent classes", "agmm", {"self_weight": 0.0, "cls_weight": 0.0}),
+    )
+    kinds = ("scribbles", "points")
+    lines = [["", *kinds]]
+    for row in rows:
+        lines.append([row.title, *(miou(select("toyscapes", row, kind, steps=SHORT)) for kind in kinds)])
+    return lines
+
+
 def photographs(select: Select) -> list[list[str]]:
     """Trained on CamVid."""
     lines = [["", "seeds", "mIoU", "drive that is not in training", "on IDD-Lite, mIoU"]]
@@ -368,6 +384,7 @@ TABLES = (
     ladder,
     budgets,
     few_labels,
+    agmm_terms,
     calibration,
     readouts,
     readouts_short,
