@@ -105,10 +105,10 @@ class Store:
         Raises UserError if they are damaged, or not those that the record names.
         """
         record = self.read(run_id)
-        return self._statistics(run_id, None, under) if record is None else self.statistics_of(record, under)
+        return self._statistics(run_id, None if record is None else record.statistics_hash, under)
 
     def statistics_of(self, record: Record, under: str = "") -> dict[str, np.ndarray]:
-        """``read_statistics`` of a record that was read already."""
+        """``read_statistics`` of a record that was read already; what was read whole is kept for the next time."""
         digest = record.statistics_hash
         if digest is None:
             return self._statistics(record.run_id, None, under)
