@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.report.comparing.results import Results
 from bench.report.leaderboard.statistics import ALPHA
+from bench.report.leaderboard.views import usual
 from bench.scoring.metrics.catalogue import metric
 
 PROTOCOL, METRIC = "closed-set", "miou"
@@ -33,7 +34,7 @@ class Ranks(NamedTuple):
 def ranks(results: Results) -> Ranks | None:
     """Of the methods that all data sets have, in each its group with most of them; None of too few.
 
-    A method stands for its only configuration in a group, or else for the one with its defaults.
+    A method stands for its configuration nearest to its defaults in a group, as in tables.
     """
     table = _table(results)
     if table is None:
@@ -57,8 +58,7 @@ def _table(results: Results) -> pd.DataFrame | None:
     judged = (numbers["protocol"] == PROTOCOL) & (numbers["metric"] == METRIC) & numbers["headline"]
     own = judged & (numbers["part"] == "") & (numbers["reading"] == "")
     found = runs.merge(numbers.loc[own, ["run", "version", "value"]], on=["run", "version"], suffixes=("_of_run", ""))
-    configurations = found.groupby(["group", "method"])["configuration"].transform("nunique")
-    found = found[(configurations == 1) | (found["configuration"] == found["method"])]
+    found = found[found["run"].isin(usual(numbers))]
     means = found.assign(value=found["value"].astype(float)).pivot_table("value", ["dataset", "group"], "method")
     most = means.notna().sum(axis=1).groupby("dataset").idxmax()
     table = means.loc[most].droplevel("group").dropna(axis=1)

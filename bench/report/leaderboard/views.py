@@ -57,7 +57,7 @@ class View:
         """The part of the ledger that is shown; what a choice of protocols leaves out is there still."""
         for column, chosen in (("dataset", self.datasets), ("method", self.methods)):
             frame = frame[frame[column].isin(chosen)] if chosen else frame
-        return frame if self.everything else frame[frame["run"].isin(_usual(frame))]
+        return frame if self.everything else frame[frame["run"].isin(usual(frame))]
 
 
 EVERYTHING = View(everything=True)
@@ -76,7 +76,7 @@ def require(view: View, records: Sequence[Record]) -> None:
                 raise UserError(f"no record is of {option} {name!r}: {near(name, sorted(known))}")
 
 
-def _usual(frame: pd.DataFrame) -> set[str]:
+def usual(frame: pd.DataFrame) -> set[str]:
     """The runs of each method's configuration nearest to its defaults in each group, and all that failed."""
     runs = frame.drop_duplicates("run")
     chosen = {*runs.loc[runs["run_status"] != "complete", "run"]}
