@@ -53,7 +53,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
-        self._kept: dict[str, dict[str, np.ndarray]] = {}
+        self._kept: dict[str | None, dict[str, np.ndarray]] = {}  # by hash; None is never kept
         self._room = KEPT_BYTES
 
     @property
@@ -110,13 +110,11 @@ class Store:
     def statistics_of(self, record: Record, under: str = "") -> dict[str, np.ndarray]:
         """``read_statistics`` of a record that was read already; what was read whole is kept for the next time."""
         digest = record.statistics_hash
-        if digest is None:
-            return self._statistics(record.run_id, None, under)
         if digest in self._kept:
             return {name: array for name, array in self._kept[digest].items() if name.startswith(under)}
         found = self._statistics(record.run_id, digest, under)
         size = sum(array.nbytes for array in found.values())
-        if not under and size <= self._room:
+        if digest is not None and not under and size <= self._room:
             self._kept[digest] = found
             self._room -= size
         return found
