@@ -5,6 +5,7 @@ Values are those of the ledger; resamples of the side files say how far they may
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bench.common.errors import UserError
+from bench.records.ledger import rows
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.results import Results
 from bench.report.comparing.samples import SUMMARY_OF, Samples, mean_over_targets
@@ -24,6 +26,8 @@ from bench.scoring.described import order as order_of_protocols
 from bench.scoring.described import shown
 from bench.scoring.metrics.catalogue import Metric, metric, order
 
+_Key = tuple[str, str, str]
+"""Target, data and metric."""
 Contrast = Callable[[Floats, Floats], Floats]
 """What sets the values of two sides apart: their difference or their ratio."""
 
@@ -149,14 +153,14 @@ class _Compared:
         ranked = self.scored[(self.scored["part"] == "") & (self.scored["direction"] != "")]
         a, b = self._by_seed(ranked, 0), self._by_seed(ranked, 1)
         targets = [*dict.fromkeys(ranked["target"])]
-        keys = [key for key in a.index.intersection(b.index) if key[0] and self._wanted(key[2], metrics)]
+        keys = [key for key in a if key in b and key[0] and self._wanted(key[2], metrics)]
         if judged:
-            defined = (a + b).notna().any(axis=1)
-            decisive = {key for key in keys if key[0] in self._headlines and defined[key]}
+            defined = {key for key in keys if np.isfinite(a[key] + b[key]).any()}
+            decisive = {key for key in defined if key[0] in self._headlines}
             names = {key[2] for key in decisive}
             keys = [key for key in keys if key in decisive or key[2] not in names]
         keys.sort(key=lambda key: (targets.index(key[0]), order(key[2], self.protocol)))
-        one, two = (table.loc[keys].to_numpy(float) for table in (a, b))
+        one, two = (np.array([values[key] for key in keys]) for values in (a, b))
         found = [self._row(name, (target,), one[[i]], two[[i]]) for i, (target, _, name) in enumerate(keys)]
         for name in dict.fromkeys(key[2] for key in keys) if not shown(self.protocol).on_source else ():
             alike = [i for i, key in enumerate(keys) if key[2] == name]
@@ -169,14 +173,14 @@ class _Compared:
     def _wanted(name: str, metrics: Collection[str] | None) -> bool:
         return metrics is None or name in metrics or SUMMARY_OF.get(name) in metrics
 
-    def _by_seed(self, ranked: pd.DataFrame, side: int) -> pd.DataFrame:
-        """The values of a side by target, data and metric, a column for each seed."""
-        seeds = {(runs.a, runs.b)[side]: runs.seed for runs in self.runs}
-        own = ranked[ranked["run"].isin(seeds) & (ranked["reading"] == self.readings[side])]
-        table = own.assign(seed=own["run"].map(seeds)).pivot(
-            index=["target", "data", "metric"], columns="seed", values="value"
-        )
-        return table.reindex(columns=[runs.seed for runs in self.runs])
+    def _by_seed(self, ranked: pd.DataFrame, side: int) -> dict[_Key, Floats]:
+        """The values of a side, (seeds,) by target, data and metric; NaN where a seed has none."""
+        places = {(runs.a, runs.b)[side]: place for place, runs in enumerate(self.runs)}
+        own = ranked[ranked["run"].isin(places) & (ranked["reading"] == self.readings[side])]
+        found: dict[_Key, Floats] = defaultdict(lambda: np.full(len(self.runs), np.nan))
+        for run, target, data, name, value in rows(own[["run", "target", "data", "metric", "value"]]):
+            found[target, data, name][places[run]] = value
+        return dict(sorted(found.items()))
 
     def _row(self, name: str, targets: tuple[str, ...], one: Floats, two: Floats) -> Difference | None:
         """A metric on one target, or over several, from the values (targets, seeds) of both sides.

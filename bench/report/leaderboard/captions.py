@@ -17,6 +17,7 @@ from bench.report.leaderboard.views import recipe_in_words
 from bench.scoring.described import shown
 
 _SEEDED = "Derived labels are drawn from each run's seed, so the spread over seeds is also that of the labels."
+_OF_TARGETS = ["target", "data", "notes", "method"]
 
 
 def facts_of(runs: pd.DataFrame, protocol: str) -> dict[str, str]:
@@ -177,17 +178,18 @@ def notes_on_versions(variants: Iterable[Variant]) -> list[str]:
 
 def notes_on_targets(numbers: pd.DataFrame) -> list[str]:
     """What records say of the targets, and which targets were not the same for all runs."""
-    targets = numbers[numbers["target"] != ""]
     methods: dict[str, set[str]] = defaultdict(set)
-    for target, text, method in rows(targets[["target", "notes", "method"]].drop_duplicates()):
+    datas: dict[str, set[str]] = defaultdict(set)
+    for target, data, text, method in {*rows(numbers.loc[numbers["target"] != "", _OF_TARGETS])}:
+        datas[target].add(data)
         for note in filter(None, text.split("\n")):
             methods[f"{target}: {sentence(note)}"].add(method)
     everyone = {*numbers["method"]}
     notes = [
         note if found == everyone else f"{note} ({', '.join(sorted(found))})" for note, found in sorted(methods.items())
     ]
-    datas = targets.groupby("target")["data"].nunique()
     return notes + [
         f"{target} was not the same images or classes in all runs: columns for each, not comparable"
-        for target in datas.index[datas > 1]
+        for target, found in sorted(datas.items())
+        if len(found) > 1
     ]

@@ -312,27 +312,30 @@ def _rows(runs: pd.DataFrame, numbers: pd.DataFrame, shared: bool) -> Iterator[R
 def _columns(numbers: pd.DataFrame, protocol: str, comparable: bool) -> list[Column]:
     """``comparable``: whether time and memory are of the same hardware, and so worth showing."""
     judged = headline(numbers)
-    targets = numbers[numbers["target"] != ""]
-    datas = targets.groupby("target")["data"].nunique()
-    prevalences = targets[targets["metric"] == "prevalence"].groupby(["target", "data"])["value"]
-    prevalence = {key: found.iloc[0] for key, found in prevalences if found.nunique(dropna=False) == 1}
-    means = numbers.loc[numbers["over"] != "", "data"].nunique()
+    found = [*rows(numbers.drop_duplicates(_KEY))]
+    datas: dict[str, set[str]] = defaultdict(set)
+    for number in found:
+        datas[number.target].add(number.data)
+    means = {number.data for number in found if number.over}
+    prevalences: dict[tuple[str, str], set[float]] = defaultdict(set)
+    for target, data, value in rows(numbers.loc[numbers["metric"] == "prevalence", ["target", "data", "value"]]):
+        prevalences[target, data].add(value)
     columns = []
-    for number in rows(numbers.drop_duplicates(_KEY)):
+    for number in found:
         target, data = number.target, number.data
         column = metric(number.metric, protocol)
         group, shown = target, column.shown
         if target:
-            if datas[target] > 1:
+            if len(datas[target]) > 1:
                 group += f" [{number.fingerprint[:8]}, {number.classes}]"
-            if not math.isnan(constant := prevalence.get((target, data), math.nan)):
+            if len(alike := prevalences[target, data]) == 1 and math.isfinite(constant := next(iter(alike))):
                 group += f" (prevalence {constant:.2%})"
                 shown = shown and number.metric != "prevalence"
         elif data == COST:
             group = COST
             shown = shown and (comparable or number.metric not in _OF_HARDWARE)
         elif number.over:
-            group = "summary" + (f" over {number.over}" if means > 1 else "")
+            group = "summary" + (f" over {number.over}" if len(means) > 1 else "")
         columns.append(Column((target, data, number.metric), group, target, column, shown))
 
     def place(column: Column) -> tuple[object, ...]:
