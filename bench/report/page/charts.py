@@ -26,10 +26,12 @@ from bench.report.leaderboard import curves
 from bench.report.leaderboard.comparison import Statistics
 from bench.report.leaderboard.figures import per_class_svg, svg
 from bench.report.leaderboard.model import Cell, Column, Row, Table
+from bench.report.leaderboard.statistics import Floats
 from bench.report.leaderboard.views import OVERVIEW, title
 from bench.report.page import over_bins
 from bench.report.page.fields import Axis, Chart, Field, Line, around, drawing, label, shortened
 from bench.report.palette import style
+from bench.scoring.metrics.catalogue import Metric
 
 _MOST = 8
 """Columns of a figure of seeds."""
@@ -174,13 +176,11 @@ def over_targets(table: Table) -> Markup:
     rows = [row for row in table.rows if any(_has(row, column) for column in columns)][:_MOST]
     if not rows:
         return Markup()
-    told = columns[0].metric
-    unit, sign = (100, " (%)") if told.percent else (1, "")
+    unit, heading = _in_units(columns[0].metric)
     ends = _ends([row.cells[column.key] for column in columns for row in rows if _has(row, column)])
-    y = around(told.heading + sign, unit * np.array(ends))
+    y = around(heading, unit * np.array(ends))
     lines = []
-    for i, row in enumerate(rows):
-        aside = 0.6 * ((i + 0.5) / len(rows) - 0.5)  # bars beside each other
+    for row, aside in zip(rows, _beside(len(rows), 0.6)):
         found = [(x + aside, estimate(row.cells[c.key])) for x, c in enumerate(columns) if _has(row, c)]
         points = np.array([(x, unit * one.value, unit * one.low, unit * one.high) for x, one in found])
         x, means, low, high = points[(points[:, 1] >= y.low) & (points[:, 1] <= y.high)].T
@@ -215,18 +215,27 @@ def of_runs(frame: pd.DataFrame) -> Iterator[Chart]:
 
 def _over_steps(name: str, panel: curves.Panel) -> Markup:
     """Lines over numbers of steps, which stand at equal distances."""
-    unit, sign = (100, " (%)") if panel.metric.percent else (1, "")
+    unit, heading = _in_units(panel.metric)
     steps = sorted({point.x for line in panel.lines for point in line.points})
     lines = []
-    for i, line in enumerate(panel.lines):
-        aside = 0.3 * ((i + 0.5) / len(panel.lines) - 0.5)  # bars beside each other
+    for line, aside in zip(panel.lines, _beside(len(panel.lines), 0.3)):
         x = np.array([steps.index(point.x) + aside for point in line.points])
         means = unit * np.array([point.cell.mean for point in line.points])
         spreads = unit * np.array([point.cell.std or 0.0 for point in line.points])
         lines.append(Line(line.label, line.method, x, means, (means - spreads, means + spreads)))
-    y = around(panel.metric.heading + sign, np.concatenate([line.spans or (line.y,) for line in lines], axis=None))
+    y = around(heading, np.concatenate([line.spans or (line.y,) for line in lines], axis=None))
     places = Axis("training steps", -0.5, len(steps) - 0.5, tuple(f"{count:,}" for count in steps))
     return drawing(name, [Field(places, y, lines)])
+
+
+def _in_units(known: Metric) -> tuple[int, str]:
+    """By what values are multiplied for an axis, and its heading."""
+    return (100, f"{known.heading} (%)") if known.percent else (1, known.heading)
+
+
+def _beside(count: int, room: float) -> Floats:
+    """Where the bars of ``count`` lines stand beside each other around a place."""
+    return room * ((np.arange(count) + 0.5) / count - 0.5)
 
 
 def _short(names: Sequence[str]) -> list[str]:
