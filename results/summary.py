@@ -63,6 +63,8 @@ PAPERS_GMMSEG_ROW = Row("gmmseg-paper", "gmmseg", {"preset": "paper"})
 AGMM_ROW = Row("agmm", "agmm", {})
 PATCHES_ROW = Row("gss-patch", "gss", PATCH)
 TRAINED = (SOFTMAX_ROW, GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, PATCHES_ROW)
+FROM_DENSE = (MAJORITY_ROW, SOFTMAX_ROW, GMMSEG_ROW, PAPERS_GMMSEG_ROW, SEGSORT_ROW, AGMM_ROW, PATCHES_ROW)
+"""Every method once, and GMMSeg as its paper writes it."""
 READ_OUTS = ("linear", "gaussian", "mixture", "neighbours", "temperature")
 
 COSINES = {"class_norm": "temperature"}
@@ -180,7 +182,7 @@ def labelled(numbers: pd.DataFrame, kind: str) -> str:
 
 def settled(select: Select) -> list[list[str]]:
     """Toyscapes after the longer schedule, all protocols."""
-    return _under_settled(select, [MAJORITY_ROW, SOFTMAX_ROW, GMMSEG_ROW, PAPERS_GMMSEG_ROW, *TRAINED[2:]])
+    return _under_settled(select, FROM_DENSE)
 
 
 def fitted(select: Select, trained: Row, steps: int) -> list[Row]:
@@ -278,7 +280,7 @@ def photographs(select: Select) -> list[list[str]]:
     lines = [["", "seeds", "mIoU", "drive that is not in training", "on IDD-Lite, mIoU"]]
     lines[0] += [f"{name}, best AP" for name in ("RoadAnomaly", "RoadObstacle21", "Fishyscapes Lost & Found")]
     targets = ("road_anomaly/test", "road_obstacle_21/val", "fishyscapes_lost_and_found/val")
-    for row in (MAJORITY_ROW, *TRAINED):
+    for row in FROM_DENSE:
         runs = select("camvid", row)
         if not runs.empty:
             drive = figure(values(runs, "closed-set", "test-seq05vd", "miou"))
@@ -292,6 +294,7 @@ def decomposition(select: Select) -> list[list[str]]:
     """What the errors of GSS are made of."""
     rows = [
         (SHORT, Row("gss", "gss", {})),
+        (SHORT, Row("gss-ft-w", "gss", {"variant": "ft-w", "window_depth": 1})),
         (SHORT, PATCHES_ROW),
         (LONG, Row("gss-patch, 3,600 steps", "gss", PATCH)),
     ]
