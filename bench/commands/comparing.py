@@ -69,6 +69,8 @@ def compare(
     if a is None or b is None:
         raise UserError("give two methods, configurations or runs to compare, or --all or --ranks")
     comparisons = comparing.compared(Results.of(Store(results)).only(**only), a, b)
+    if all(pair.is_of_itself for pair, _ in comparisons.found):
+        raise UserError(f"{a} and {b} are the same runs; name two methods, configurations or readings")
     for sentence in comparisons.left_out:
         note(f"left out: {sentence}")
     if as_json:

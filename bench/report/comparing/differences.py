@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.common.errors import UserError
+from bench.common.errors import UserError, near
 from bench.records.ledger import rows
 from bench.report.comparing.bootstrap import Estimate
 from bench.report.comparing.results import Results
@@ -95,7 +95,12 @@ def compared(results: Results, a: str, b: str) -> Comparisons:
     was measured of both.
     """
     one, two = side(results.runs, a), side(results.runs, b)
-    made = [*pairs(called(results.runs, one.name), called(results.runs, two.name), one, two)]
+    of_a, of_b = called(results.runs, one.name), called(results.runs, two.name)
+    for chosen, entries in ((one, of_a), (two, of_b)):
+        known = {*results.numbers.loc[results.numbers["run"].isin(entries["run"]), "reading"]} - {""}
+        if chosen.reading is not None and chosen.reading not in known:
+            raise UserError(f"{chosen.name} has no reading {chosen.reading!r}: {near(chosen.reading, known)}")
+    made = [*pairs(of_a, of_b, one, two)]
     found = [(pair, [*differences(results, pair)]) for pair in made if not isinstance(pair, str)]
     comparisons = Comparisons([one for one in found if one[1]], [text for text in made if isinstance(text, str)])
     if not comparisons.found:

@@ -82,6 +82,12 @@ class Pair:
         """The most that a protocol has."""
         return max(len(runs) for runs in self.runs.values())
 
+    @property
+    def is_of_itself(self) -> bool:
+        """Whether both sides are the same reading of the same runs."""
+        same = all(found.a == found.b for runs in self.runs.values() for found in runs)
+        return same and self.a.reading == self.b.reading
+
 
 def counted(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs that tables count: one row for each run, protocol and version, with its label in that table."""

@@ -61,11 +61,28 @@ def test_a_density_is_compared_with_the_others_score(settled):
     assert "closed-set" not in outcome.output
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_nothing_is_cut_off_in_a_narrow_terminal(settled, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    outcome = compare("gmmseg@gmm_nll", "softmax@max_logit", settled)
+    table = [line for line in outcome.output.splitlines() if line.startswith(" ")]
+    assert max(map(len, table)) <= width
+    headings = "".join("".join(table[1:6]).split())
+    assert all(part in headings for part in ("First", "Second", "Won", "Better"))
+    (found,) = json.loads(compare("gmmseg@gmm_nll", "softmax@max_logit", settled, "--json").output)
+    printed = "".join("".join(table).split())
+    reasons = [row["undecided"] for row in found["differences"] if row["undecided"]]
+    assert reasons
+    # Cells that go on below stand between others, so words are looked for.
+    assert all(word in printed for reason in reasons for word in reason.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["gmmseg", "sofmax"], "did you mean softmax"),
-        (["gmmseg", "softmax@nothing"], "share no ranked metric"),
+        (["gmmseg", "softmax@max_logits"], "softmax has no reading 'max_logits': did you mean max_logit?"),
+        (["gmmseg", "gmmseg"], "gmmseg and gmmseg are the same runs"),
         (["gmmseg", "softmax", "--recipe", "quick"], "no run has the recipe 'quick'"),
     ],
 )
