@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich import box
@@ -15,7 +16,8 @@ from bench.report.leaderboard import layout
 from bench.report.leaderboard.model import Column, Table
 
 _STYLES = {"best": "bold", "second": "underline", "plain": ""}
-_WIDTH_OF_A_NUMBER = 15
+_NARROWEST, _BETWEEN = 12, 3
+"""Of a column of numbers, so that the names of targets fold into few lines, and what stands between two columns."""
 
 
 def show(tables: Sequence[Table], console: Console | None = None) -> None:
@@ -41,8 +43,9 @@ def _show(table: Table, console: Console) -> None:
             # The target stands over its first column only, or every column would be as wide as its name.
             group = column.group if column.group != above else ""
             above = column.group
-            heading = "\n".join(filter(None, (visible(group), visible(column.metric.heading))))
-            grid.add_column(Text(heading), justify="right")
+            room = _width(table, column)
+            heading = "\n".join([*_folded(visible(group), room), visible(column.metric.heading)])
+            grid.add_column(Text(heading), justify="right", overflow="fold", min_width=room)
         for row in table.rows:
             numbers = [
                 Text.assemble((cell.text, _STYLES[cell.style]), f" {cell.marks}" if cell.marks else "")
@@ -67,5 +70,23 @@ def _show(table: Table, console: Console) -> None:
 
 def _parts(table: Table, width: int) -> list[list[Column]]:
     """The columns in parts that fit."""
-    room = (width - 12 - max(len(row.label) + len(row.score) for row in table.rows)) // _WIDTH_OF_A_NUMBER
-    return layout.parts(table.shown, room, lambda column: 1)
+    names = zip(layout.identity_headings(table), *(layout.identity(table, row) for row in table.rows))
+    used = sum(_BETWEEN + max(map(len, texts)) for texts in names)
+    return layout.parts(table.shown, width - used, lambda column: _BETWEEN + _width(table, column))
+
+
+def _width(table: Table, column: Column) -> int:
+    """Of the longest number with its marks, or word of the heading; names of targets may fold."""
+    numbers = (len(f"{cell.text} {cell.marks}".strip()) for row in table.rows for cell in layout.cells([column], row))
+    return max(_NARROWEST, *numbers, *map(len, column.metric.heading.split()))
+
+
+def _folded(name: str, width: int) -> list[str]:
+    """The lines of a name, broken where its parts end, and not within a word as rich does."""
+    lines: list[str] = []
+    for part in re.findall(r"[^ /_]*[ /_]?", name):
+        if lines and len(lines[-1] + part.rstrip()) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return [line.rstrip() for line in lines if line.strip()]

@@ -180,8 +180,23 @@ def test_show_splits_wide_tables_by_target(bench, make):
     text = console.export_text()
     assert text.count("Method") > 1
     assert all(len(line) <= 90 for line in text.splitlines())
-    for name in ("fishyscapes/val", "obstacle/val", "road_anomaly/test"):
-        assert name in text
+    for parts in (("fishyscapes/", "val"), ("obstacle/val",), ("road_", "anomaly/test")):
+        assert all(re.search(rf" {part}( |$)", text, re.MULTILINE) for part in parts)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal_has_the_whole_name_of_a_target_and_every_number_in_one_piece(bench, make, width):
+    result = make.anomaly({"msp": {"auroc": 0.9, "ap": 0.5, "fpr95": 0.1}}, target="fishyscapes_lost_and_found/test")
+    (table,) = build([bench.record(seed=seed, protocols={"anomaly": result}) for seed in (0, 1)], bench.statistics)
+    console = Console(width=width, record=True, file=io.StringIO())
+    show([table], console)
+    lines = console.export_text().splitlines()
+    (first,) = [
+        place for place, line in enumerate(lines) if line.endswith(" fishyscapes_") or " fishyscapes_ " in line
+    ][:1]
+    assert [line.split()[0] for line in lines[first : first + 3]] == ["fishyscapes_", "lost_and_", "found/test"]
+    assert "…" not in "".join(lines)
+    assert sum(line.count("± 0.00") for line in lines) == 3
 
 
 def test_show_nothing():
