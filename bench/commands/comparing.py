@@ -9,7 +9,7 @@ import click
 
 from bench.commands import options
 from bench.commands.completion import named
-from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json
+from bench.commands.options import EXIT_FAILED, Command, Place, fail, say, say_json, say_written
 from bench.common.errors import UserError
 from bench.common.text import lines
 
@@ -157,7 +157,7 @@ def claims(results: Path, file: Path | None, as_json: bool, out: Path | None) ->
         click.echo(lines(text), nl=False)
     else:
         files.write(out, text)
-        say(out)
+        say_written(out)
 
 
 @click.command(cls=Command)

@@ -12,7 +12,7 @@ import click
 
 from bench.commands import options
 from bench.commands.completion import named
-from bench.commands.options import Command, Place, say, say_json, suggest
+from bench.commands.options import Command, Place, say, say_json, say_written, suggest
 from bench.common.errors import UserError
 from bench.common.text import lines
 
@@ -146,7 +146,7 @@ def export(results: Path, format_: str, out: Path) -> None:
     if frame.empty:
         raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
     ledger.export(frame, out, format_)
-    click.echo(out)
+    say_written(out)
 
 
 @click.command(cls=Command)

@@ -95,6 +95,12 @@ def say(text: object) -> None:
     click.echo(visible(str(text)))
 
 
+def say_written(path: Path) -> None:
+    """``say`` which file was written, but of no pipe or device: the line would follow what went to /dev/stdout."""
+    if path.is_file():
+        say(path)
+
+
 def say_row(text: str) -> None:
     """Print one row of a list to standard output: one line, or several where the terminal is narrower."""
     click.echo(fitted(visible(text)))

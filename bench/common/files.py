@@ -3,7 +3,8 @@
 A file is written beside its place as ``.NAME.part`` and renamed. The name is fixed, so whoever writes the same file
 again takes over what a killed process left there; a lock of the operating system, which ends with the process that
 holds it, keeps two live writers apart and lets ``sweep`` tell what is left over from what is being written. On a file
-system without locks each writer has a name to itself, and what is left over is told by its age.
+system without locks each writer has a name to itself, and what is left over is told by its age. A link is followed, so
+that its target is what is replaced, and what is no regular file (a pipe, a device) is written to as it is.
 
 Files that only the suite reads are sealed: three lines (format, what the file is about, SHA-256 of that and of the
 content) precede the content. Files that others read too are named with their SHA-256 by whatever refers to them.
@@ -51,29 +52,47 @@ class Damaged(Exception):
 def write(path: Path, *content: Content | str) -> None:
     """Write ``content`` (text as UTF-8), piece after piece, to ``path``: at once or not at all.
 
-    Folders are made. Raises OSError naming ``path``. A signal waits until it is written.
+    Folders are made, that of a link's target too. A pipe or a device is written to as it is. Raises OSError naming
+    ``path``. A signal waits until it is written, but not for what reads a pipe.
     """
-    with interruption.held():
+    with contextlib.nullcontext() if _place(path) is None else interruption.held():
         write_as_made(path, content)
 
 
 def write_as_made(path: Path, content: Iterable[Content | str]) -> None:
     """``write`` what is made while it is written, which a signal ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with naming(path), _alone(path.with_name(f".{path.name}.part")) as file:
+    place = _place(path)
+    if place is None:
+        with naming(path), path.open("wb") as file:
+            _put(file, content)
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with naming(path), _alone(place.with_name(f".{place.name}.part")) as file:
         temporary = Path(file.name)
         try:
             file.truncate(0)
-            for piece in content:
-                file.write(piece.encode() if isinstance(piece, str) else piece)
+            _put(file, content)
             file.flush()
             os.fsync(file.fileno())
             if fcntl is None:
                 file.close()  # Windows renames no open file
-            temporary.replace(path)
+            temporary.replace(place)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _place(path: Path) -> Path | None:
+    """Where the file lies that ``path`` names, links followed; None for what is there and is no regular file."""
+    with naming(path):
+        place = Path(os.path.realpath(path))
+        # /dev/stdout exists, and what it leads to may have a name, such as pipe:[7], but no place.
+        return None if path.exists() and not place.is_file() else place
+
+
+def _put(file: BinaryIO, content: Iterable[Content | str]) -> None:
+    for piece in content:
+        file.write(piece.encode() if isinstance(piece, str) else piece)
 
 
 @contextmanager

@@ -56,7 +56,9 @@ def rescored(record: Record, store: Store, root: Roots, device: str) -> Record:
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
         beside = Store(Path(folder))
         _link(store, beside, record.run_id)
-        beside.write(record.model_copy(update={"protocols": {}, "statistics_hash": None}))
+        # As complete, and so never trained again: the model would be written through the link, over the one of the run.
+        known = {"status": "complete", "fingerprint": record.config.fingerprint()}
+        beside.write(record.model_copy(update={"protocols": {}, "statistics_hash": None, **known}))
         return _execute(method, record, record.config, beside, root, device, retrain=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +33,12 @@ def hold(handle):
 os.fsync = hold
 files.write(Path(sys.argv[1]), b"theirs")
 """
+WAITING = """
+import sys
+from pathlib import Path
+from bench.common import files, interruption
+interruption.run(lambda: (print("waiting", flush=True), files.write(Path(sys.argv[1]), b"x")))
+"""
 
 
 def start(script: str, path: Path) -> subprocess.Popen[str]:
@@ -51,6 +58,66 @@ def test_what_is_written_is_there_and_nothing_else(tmp_path):
     files.write(path, b"")
     assert path.read_bytes() == b""
     assert names(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_its_target_is_written_whole(tmp_path, there):
+    link, target = tmp_path / "link", tmp_path / "real" / "target"
+    link.symlink_to("real/target")
+    if there:
+        files.write(target, b"old")
+    files.write(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert (names(tmp_path), names(target.parent)) == (["link", "real"], ["target"])
+
+
+def test_a_failed_write_through_a_link_leaves_the_old_target_and_names_the_link(tmp_path, monkeypatch):
+    link, target = tmp_path / "link", tmp_path / "target"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match="No space left") as caught:
+        files.write(link, b"new")
+    assert caught.value.filename == str(link)
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["link", "target"]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe, link, read = tmp_path / "pipe", tmp_path / "link", list[bytes]()
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+        reader.start()
+        files.write(path, b"one", "zwei")
+        reader.join(10)
+    assert read == [b"onezwei"] * 2
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["link", "pipe"]
+
+
+def test_a_pipe_that_none_reads_is_given_up_at_a_signal(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    waiting = start(WAITING, tmp_path / "pipe")
+    assert waiting.stdout.readline() == "waiting\n"
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(10) == 130
+
+
+def test_an_open_pipe_is_written_to_by_its_name_among_the_devices(tmp_path):
+    """As ``--out /dev/stdout`` is, before ``| head``: what the link leads to is no path."""
+    reader, writer = os.pipe()
+    link = tmp_path / "stdout"
+    link.symlink_to(f"/proc/self/fd/{writer}")
+    if not link.exists():
+        pytest.skip("open files have no names here")
+    files.write(link, b"text")
+    os.close(writer)
+    with open(reader, "rb") as file:
+        assert file.read() == b"text"
+    assert link.is_symlink()
 
 
 @pytest.mark.parametrize("place", ["fsync", "replace"])
