@@ -133,19 +133,29 @@ def _tested(file: Path, numbers: pd.DataFrame, statistics: Statistics) -> list[T
 
 @click.command(cls=Command)
 @options.read_results_argument()
-@click.option("--format", "format_", type=click.Choice(["parquet", "csv", "json"]), default="csv")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["parquet", "csv", "json"]),
+    help="Default: what the suffix of --out says, else csv.",
+)
 @click.option("--out", type=Place(dir_okay=False), required=True, help="File to write.")
 @options.plugins
-def export(results: Path, format_: str, out: Path) -> None:
+def export(results: Path, format_: str | None, out: Path) -> None:
     """Write every number of the runs of RESULTS as one table, a row each, for a notebook."""
     from bench.records import ledger
     from bench.records.store import Store
 
+    suffix = out.suffix.lower().removeprefix(".")
+    if suffix not in ledger.FORMATS:
+        suffix = ""
+    if format_ and suffix and format_ != suffix:
+        raise UserError(f"{out} would not hold {format_}, which --format asks for; leave it out, or name another file")
     store = Store(results)
     frame = ledger.ledger(store)
     if frame.empty:
         raise UserError(f"there is no record in {store.root / 'records'}; make one with `bench run`")
-    ledger.export(frame, out, format_)
+    ledger.export(frame, out, format_ or suffix or "csv")
     say_written(out)
 
 
