@@ -114,7 +114,8 @@ def _named(images: Sequence[Path], form: Format, dataset: str) -> list[str]:
         named = [path.stem.removesuffix(CITYSCAPES_SUFFIX) for path in images]
     else:
         stems = [path.stem for path in images]
-        named = [p.stem if stems.count(p.stem) == 1 else f"{p.parent.name}-{p.stem}" for p in images]
+        folders = [f"{path.parent.name}-" if path.parent.name else "" for path in images]
+        named = [stem if stems.count(stem) == 1 else folder + stem for folder, stem in zip(folders, stems)]
     for path, name in zip(images, named):
         if named.count(name) > 1:
             raise UserError(f"what {path} gives would be written twice, as {name}...; give every image another name")
