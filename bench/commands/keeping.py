@@ -89,29 +89,31 @@ def merge(sources: tuple[Path | str, ...], into: Path) -> None:
 
 @click.command(cls=Command)
 @click.argument("run_name", metavar="RUN", shell_complete=named("run"))
-@click.option("--to", required=True, help="A folder, or a URL of any file system that fsspec knows.")
+@click.option(
+    "--to", type=options.Address(), required=True, help="A folder, or a URL of any file system that fsspec knows."
+)
 @options.results
-def push(run_name: str, to: str, results: Path) -> None:
+def push(run_name: str, to: Path | str, results: Path) -> None:
     """Write a finished RUN as one archive: record, statistics, model, pictures, and a manifest of hashes."""
     from bench.records import zoo
     from bench.records.store import Store
 
     store = Store(results)
-    archive = zoo.push(store, store.find(run_name), to)
+    archive = zoo.push(store, store.find(run_name), str(to))
     say(archive)
     suggest("pull", archive, "--results", "RESULTS")
 
 
 @click.command(cls=Command)
-@click.argument("addresses", metavar="ARCHIVE...", nargs=-1, required=True)
+@click.argument("addresses", type=options.Address(), metavar="ARCHIVE...", nargs=-1, required=True)
 @options.results
-def pull(addresses: tuple[str, ...], results: Path) -> None:
+def pull(addresses: tuple[Path | str, ...], results: Path) -> None:
     """Bring runs from ARCHIVEs, files or URLs that `bench push` made, into a results folder."""
     from bench.records import zoo
     from bench.records.store import Store
 
     for address in addresses:
-        merged = zoo.pull(address, Store(results))
+        merged = zoo.pull(str(address), Store(results))
         for run in (*merged.added, *merged.renewed):
             say(run)
         for run in merged.kept:

@@ -120,6 +120,13 @@ def test_where_nothing_can_be_written_is_one_sentence(finished, tmp_path, to):
     assert_refused(outcome)
 
 
+def test_an_empty_place_is_refused_and_never_the_root_of_the_machine(finished):
+    (record,) = Store(finished).records()
+    outcome = call("push", record.run_id, "--to", "", "--results", finished)
+    assert outcome.exit_code == 2
+    assert "the path is empty" in outcome.stderr
+
+
 def test_a_file_url_may_name_a_new_folder(finished, tmp_path):
     store = Store(finished)
     zoo.push(store, store.records()[0], (tmp_path / "new" / "zoo").as_uri())
