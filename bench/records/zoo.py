@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from fsspec.implementations.local import LocalFileSystem
 from bench.common import files
 from bench.common.errors import UserError
 from bench.records.housekeeping import Merged, merge
-from bench.records.store import Store
+from bench.records.store import NewerRecord, SenselessRecord, Store, read_record
+from bench.records.verification import problem
 from bench.schema.record import Record
 
 MANIFEST = "manifest.json"
@@ -35,14 +37,14 @@ LARGEST = 2**36
 def push(store: Store, record: Record, to: str) -> str:
     """Write the archive of a finished run to ``to``, a folder or URL; returns where it lies.
 
-    Raises UserError for a run that is not complete, or has no model.
+    Raises UserError for a run that is not complete, has no model, or of which the record, the statistics and the model
+    are not those of one another.
     """
+    _require_whole(store, record)
     folder = store.run_folder(record.run_id)
     paths = [store.record_path(record.run_id), store.statistics_path(record.run_id)]
     paths += sorted(path for path in folder.glob("**/*") if path.suffix in SHOWN)
     paths = [path for path in paths if path.is_file()]
-    if record.status != "complete" or not any(path.suffix == ".safetensors" for path in paths):
-        raise UserError(f"run {record.run_id} has no model here ({record.status}); push a finished run from its folder")
     names = {path.relative_to(store.root).as_posix(): path for path in paths}
     manifest = {
         "format": FORMAT,
@@ -63,7 +65,8 @@ def push(store: Store, record: Record, to: str) -> str:
 def pull(address: str, store: Store) -> Merged:
     """Bring the run in the archive at ``address``, a file or URL, into ``store``.
 
-    Raises UserError for what is no such archive, or differs from its manifest; nothing is kept of it then.
+    Raises UserError for what is no such archive, differs from its manifest, or would not be pushed; nothing is kept of
+    it then.
     """
     with ExitStack() as cleaned:
         with _opened(address, "rb") as source:
@@ -74,7 +77,32 @@ def pull(address: str, store: Store) -> Merged:
                     _unpack(archive, Path(scratch))
             except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"{address} is no archive of a run ({error}); make one with `bench push RUN`") from None
-        return merge(Store(Path(scratch)), store)
+            unpacked = Store(Path(scratch))
+            try:
+                for path in unpacked.records_folder.glob("*.json"):
+                    _require_whole(unpacked, read_record(path))
+            except UserError as error:  # of a file that is gone when it is read
+                what, _, remedy = str(error).replace(f"{scratch}{os.sep}", "").rpartition("; ")
+                remedy = remedy if isinstance(error, NewerRecord) else "push it again from where it was trained"
+                raise UserError(f"{address} does not hold a whole run ({what}); {remedy}") from None
+        return merge(unpacked, store)
+
+
+def _require_whole(store: Store, record: Record) -> None:
+    """Raises UserError for a run without a model or with another one, and for numbers that its statistics contradict."""
+    models = [*store.run_folder(record.run_id).glob("*.safetensors")]
+    if record.status != "complete" or not models:
+        raise UserError(f"run {record.run_id} has no model here ({record.status}); push a finished run from its folder")
+    if (fault := problem(record, store.statistics_of(record))) is not None:
+        raise SenselessRecord(store.record_path(record.run_id), fault)
+    for path in models:
+        try:
+            files.check(path, record.checkpoint_hash or "unknown")
+        except files.Damaged as error:
+            raise UserError(
+                f"model {path} is not the one that its run trained and scored ({error.reason}); put that one back, or "
+                "train again with `bench run` and --force"
+            ) from None
 
 
 def _unpack(archive: tarfile.TarFile, root: Path) -> None:
@@ -100,6 +128,8 @@ def _unpack(archive: tarfile.TarFile, root: Path) -> None:
             raise ValueError(f"{member.name} is not what its manifest says")
     if missing:
         raise ValueError(f"{next(iter(missing))} is missing")
+    if not any(Store(root).records_folder.glob("*.json")):
+        raise ValueError("it holds no record")
 
 
 @contextmanager

@@ -72,6 +72,47 @@ def test_a_run_without_a_model_is_refused(finished, tmp_path):
         zoo.push(store, record, str(tmp_path))
 
 
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def forged(path):
+    record = json.loads(path.read_text())
+    record["protocols"]["closed-set"]["targets"]["test"]["metrics"]["miou"] += 0.1
+    path.write_text(json.dumps(record))
+
+
+def newer(path):
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 99'))
+
+
+FAULTS = {
+    "the model is cut off": ("runs/*/model.safetensors", cut_off, "is not the one that its run trained and scored"),
+    "the statistics are cut off": ("records/*.npz", cut_off, "is damaged"),
+    "the statistics contradict the record": ("records/*.json", forged, "is not to be believed"),
+    "a newer suite wrote the record": ("records/*.json", newer, "update genseg-bench"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_that_does_not_hold_is_neither_pushed_nor_pulled(finished, tmp_path, monkeypatch, fault):
+    store = Store(shutil.copytree(finished, tmp_path / "copy"))
+    (record,) = store.records()
+    pattern, damage, words = FAULTS[fault]
+    (path,) = store.root.glob(pattern)
+    damage(path)
+    outcome = call("push", record.run_id, "--to", tmp_path / "zoo", "--results", store.root)
+    assert_refused(outcome, words, str(path))
+    assert not (tmp_path / "zoo").exists()
+    monkeypatch.setattr(zoo, "_require_whole", lambda *_: None)  # as suites before did
+    archive = zoo.push(store, record, str(tmp_path / "zoo"))
+    monkeypatch.undo()
+    outcome = call("pull", archive, "--results", tmp_path / "new")
+    assert_refused(outcome, words, archive, path.name)
+    assert "pull-" not in outcome.stderr
+    assert not contents(tmp_path / "new")
+
+
 def changed(archive, path, change):
     """The archive with its members, a list of names and bytes, changed."""
     with tarfile.open(archive) as whole:
@@ -98,6 +139,9 @@ DAMAGES = {
     ],
     "a newer format": lambda members: [("manifest.json", json.dumps({"format": 2, "files": {}}).encode())],
     "no manifest": lambda members: members[1:],
+    "no record": lambda members: [
+        ("manifest.json", json.dumps({"format": 1, "files": {}}).encode()),
+    ],
     "a manifest that is a list": lambda members: [("manifest.json", b"[]"), *members[1:]],
 }
 
