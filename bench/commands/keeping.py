@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from bench.commands import options
 from bench.commands.completion import named
 from bench.commands.options import Command, Place, say, say_json, say_row, suggest
 from bench.common.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.records.housekeeping import Merged
 
 
 @click.command("ls", cls=Command)
@@ -75,7 +79,10 @@ def clean(results: Path, unfinished: bool, models: bool, cache: bool, yes: bool)
 @click.argument("sources", type=options.Address(file_okay=False, exists=True), nargs=-1, required=True)
 @click.option("--into", type=Place(file_okay=False), required=True, help="Results folder that receives them.")
 def merge(sources: tuple[Path | str, ...], into: Path) -> None:
-    """Bring the finished runs of results folders, or URLs of them, together; of two of one id the newer stays."""
+    """Bring the finished runs of results folders, or URLs of them, together; of two of one id the newer stays.
+
+    A model or statistics that it lacks are added to it.
+    """
     from bench.records import housekeeping, remote
     from bench.records.store import Store
 
@@ -84,7 +91,13 @@ def merge(sources: tuple[Path | str, ...], into: Path) -> None:
             merged = housekeeping.merge(Store(folder), Store(into), partial(remote.bring_run, source, folder))
         counts = f"{len(merged.added)} added, {len(merged.renewed)} renewed, {len(merged.kept)} there already"
         say(f"{source}: {counts}")
+        _say_completed(merged)
     suggest("leaderboard", "--results", into)
+
+
+def _say_completed(merged: Merged) -> None:
+    for run, what in merged.completed.items():
+        say(f"{run} was there already; added to it: its {' and '.join(what)}")
 
 
 @click.command(cls=Command)
@@ -118,4 +131,5 @@ def pull(addresses: tuple[Path | str, ...], results: Path) -> None:
             say(run)
         for run in merged.kept:
             say(f"{run} was there already")
+        _say_completed(merged)
     suggest("ls")

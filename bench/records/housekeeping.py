@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.common import claims
+from bench.common import claims, files
 from bench.common.errors import UserError
 from bench.records.store import Store
 from bench.schema.record import Record
@@ -68,7 +69,7 @@ def removable(store: Store, unfinished: bool, models: bool, cache: bool) -> Iter
             if cache:
                 yield Removable(folder, _megabytes(folder), "cache")
         elif finished and models:
-            for path in sorted(folder.glob("*.safetensors")):
+            for path in _models(store, folder.name):
                 yield Removable(path, _megabytes(path), "model")
         elif not finished and unfinished and not _in_progress(folder):
             yield Removable(folder, _megabytes(folder), "unfinished run")
@@ -91,12 +92,15 @@ class Merged(NamedTuple):
     """Finished later than the one that was there."""
     kept: list[str]
     """There already, the same or newer."""
+    completed: dict[str, list[str]]
+    """There already, and what it lacked and was given: its model, its statistics."""
 
 
 def merge(source: Store, target: Store, bring: Callable[[str], None] = lambda run_id: None) -> Merged:
     """Copy the finished runs of ``source`` into ``target``: records, statistics, and folders where there are any.
 
-    Of two finished runs of one id the newer record stays. ``bring`` fetches the folder of a run that is to be copied.
+    Of two finished runs of one id the newer record stays; the model or the statistics that it lacks are copied where
+    ``source`` has the very ones. ``bring`` fetches the folder of a run that is to be copied.
     Raises UserError for a record that cannot be read, before anything is copied.
     """
     if source.root.resolve() == target.root.resolve():
@@ -105,11 +109,16 @@ def merge(source: Store, target: Store, bring: Callable[[str], None] = lambda ru
     if not records:
         raise UserError(f"there is no record in {source.records_folder}; name a results folder")
     target.require_writable()
-    merged = Merged([], [], [])
+    merged = Merged([], [], [], {})
     for record in records:
         there = target.read(record.run_id)
         if there is not None and there.created >= record.created:
-            merged.kept.append(record.run_id)
+            if there.checkpoint_hash == record.checkpoint_hash and not _models(target, there.run_id):
+                bring(there.run_id)
+            if added := _complete(source, target, there):
+                merged.completed[there.run_id] = added
+            else:
+                merged.kept.append(there.run_id)
             continue
         bring(record.run_id)
         _copy(source, target, record)
@@ -126,13 +135,33 @@ def _copy(source: Store, target: Store, record: Record) -> None:
     target.write(record)
 
 
+def _complete(source: Store, target: Store, there: Record) -> list[str]:
+    """Copy what a run of ``target`` lacks of model and statistics, if it has the hash that its record names."""
+    run_id, added = there.run_id, []
+    wanted = [
+        ("model", path, target.run_folder(run_id) / path.name, there.checkpoint_hash)
+        for path in _models(source, run_id)
+    ]
+    wanted.append(("statistics", source.statistics_path(run_id), target.statistics_path(run_id), there.statistics_hash))
+    for what, path, place, digest in wanted:
+        if digest is not None and not place.exists():
+            with suppress(FileNotFoundError, files.Damaged):
+                files.write(place, files.read_checked(path, digest))
+                added.append(what)
+    return added
+
+
+def _models(store: Store, run_id: str) -> list[Path]:
+    return sorted(store.run_folder(run_id).glob("*.safetensors"))
+
+
 def _places(store: Store, run_id: str) -> tuple[Path, ...]:
     return store.record_path(run_id), store.statistics_path(run_id), store.run_folder(run_id)
 
 
 def _megabytes(path: Path) -> float:
-    files = path.rglob("*") if path.is_dir() else [path] * path.exists()
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    found = path.rglob("*") if path.is_dir() else [path] * path.exists()
+    return sum(file.stat().st_size for file in found if file.is_file()) / 1e6
 
 
 def _in_progress(folder: Path) -> bool:

@@ -114,6 +114,41 @@ def test_of_two_records_of_a_run_the_newer_stays(results, tmp_path):
     assert "0 added, 0 renewed, 2 there already" in call("merge", newer.root, "--into", results).stdout
 
 
+def models(root):
+    return {path.relative_to(root): path.read_bytes() for path in root.rglob("*.safetensors")}
+
+
+def test_merging_brings_models_back_that_were_cleaned_away(results, tmp_path):
+    target = shutil.copytree(results, tmp_path / "target")
+    assert call("clean", target, "--models", "--yes").exit_code == 0
+    outcome = call("merge", results, "--into", target)
+    assert "0 added, 0 renewed, 0 there already" in outcome.stdout
+    assert outcome.stdout.count("was there already; added to it: its model\n") == 2
+    assert models(target) == models(results) != {}
+    assert "0 added, 0 renewed, 2 there already" in call("merge", results, "--into", target).stdout
+
+
+def test_statistics_that_are_gone_come_back_beside_a_newer_record(results, tmp_path):
+    target = Store(shutil.copytree(results, tmp_path / "target"))
+    (run,) = target.matching("toyscapes_mini-dense-softmax")
+    target.write(target.find(run).model_copy(update={"created": "2999-01-01T00:00:00Z"}))
+    target.statistics_path(run).unlink()
+    assert (
+        f"{run} was there already; added to it: its statistics\n"
+        in call("merge", results, "--into", target.root).stdout
+    )
+    assert target.read_statistics(run).keys() == Store(results).read_statistics(run).keys() != set()
+
+
+def test_a_model_other_than_that_of_the_record_is_not_brought(results, tmp_path):
+    target = shutil.copytree(results, tmp_path / "target")
+    call("clean", target, "--models", "--yes")
+    for path in results.rglob("*.safetensors"):
+        path.write_bytes(b"another")
+    assert "0 added, 0 renewed, 2 there already" in call("merge", results, "--into", target).stdout
+    assert models(target) == {}
+
+
 @pytest.mark.parametrize("source", ["same", "empty"])
 def test_a_folder_into_itself_and_one_without_records_are_one_sentence(results, tmp_path, source):
     (tmp_path / "empty").mkdir()

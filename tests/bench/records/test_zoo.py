@@ -50,6 +50,16 @@ def test_a_pulled_run_is_the_pushed_one_and_can_be_scored(finished, archive, tmp
     assert again.protocols["closed-set"].targets == record.protocols["closed-set"].targets
 
 
+def test_a_model_that_was_cleaned_away_comes_back(finished, archive, tmp_path):
+    results = shutil.copytree(finished, tmp_path / "results")
+    assert call("clean", results, "--models", "--yes").exit_code == 0
+    (record,) = Store(finished).records()
+    said = call("pull", archive, "--results", results).stdout.splitlines()[0]
+    assert said == f"{record.run_id} was there already; added to it: its model"
+    assert contents(results) == contents(finished)
+    assert call("pull", archive, "--results", results).stdout.startswith(f"{record.run_id} was there already\n")
+
+
 def test_it_goes_through_any_file_system_of_fsspec(finished, tmp_path):
     store = Store(finished)
     address = zoo.push(store, store.records()[0], "memory://zoo")
