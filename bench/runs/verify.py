@@ -12,7 +12,7 @@ import pandas as pd
 from bench.common.errors import UserError
 from bench.common.files import file_digest
 from bench.config.tables import RunConfig
-from bench.model.weights import MODEL
+from bench.model.weights import MODEL, read_model
 from bench.plugins import registry
 from bench.plugins.files import plugin_files
 from bench.records.ledger import TRAINING, ledger, rows
@@ -55,7 +55,7 @@ def rescored(record: Record, store: Store, root: Roots, device: str) -> Record:
     method = _method(record)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
         beside = Store(Path(folder))
-        _link(store, beside, record.run_id)
+        _link(store, beside, record.run_id, record.checkpoint_hash)
         # As complete, and so never trained again: the model would be written through the link, over the one of the run.
         known = {"status": "complete", "fingerprint": record.config.fingerprint()}
         beside.write(record.model_copy(update={"protocols": {}, "statistics_hash": None, **known}))
@@ -75,7 +75,7 @@ def retrained(record: Record, store: Store, root: Roots, device: str, encoder_we
         if config.features is None:
             config = _with_weights(config, encoder_weights)
         else:
-            _link(store, beside, config.features.run)
+            _link(store, beside, config.features.run, config.features.hash)
         if not issubclass(method, TrainedElsewhere):
             dense = opener(root, config.data.allow_partial)(source.name, source.train_split or "")
             labels = TrainingLabels.of(dense, config, beside)
@@ -94,13 +94,14 @@ def _method(record: Record) -> type[Method]:
     return method
 
 
-def _link(store: Store, beside: Store, run_id: str) -> None:
-    """Let ``beside`` have the model of a run of ``store``."""
+def _link(store: Store, beside: Store, run_id: str, digest: str | None) -> None:
+    """Let ``beside`` have the model of a run of ``store``. Raises UserError for one with another SHA-256."""
     model = store.run_folder(run_id) / MODEL
     if not model.is_file():
         raise UserError(
             f"there is no model {model}; verify the run where it was trained, or train again with --retrain"
         )
+    read_model(model, digest)  # what is read through the link has the link's name in its sentences
     folder = beside.run_folder(run_id)
     folder.mkdir(parents=True)
     (folder / MODEL).symlink_to(model.resolve())

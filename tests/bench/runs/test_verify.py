@@ -92,7 +92,7 @@ def test_another_model_in_its_place_is_refused(bench, results, path):
     content = bytearray(model.read_bytes())
     content[-1] ^= 1
     model.write_bytes(content)
-    assert_refused(bench("verify", str(path)), "is not the one scored")
+    assert_refused(bench("verify", str(path)), f"model {model} is not the one that its run trained and scored")
     model.unlink()
     assert_refused(bench("verify", str(path)), "train again with --retrain")
 
@@ -161,3 +161,6 @@ def test_a_run_on_features_is_fitted_to_them_again(bench, results, path):
     outcome = bench("verify", str(fitted), "--retrain", "--tolerance", "0")
     assert outcome.exit_code == 0, outcome.output
     assert "the weights are the same" in outcome.output
+    model = results / "runs" / path.stem / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-100])
+    assert_refused(bench("verify", str(fitted), "--retrain"), f"model {model} is not the one")
