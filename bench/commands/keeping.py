@@ -61,6 +61,8 @@ def clean(results: Path, unfinished: bool, models: bool, cache: bool, yes: bool)
     from bench.records import housekeeping
     from bench.records.store import Store
 
+    if not results.is_dir():
+        raise UserError(f"there is no run in {results}; make one with `bench run`")
     store, chosen = Store(results), unfinished or models or cache
     asked = (unfinished, models, cache) if chosen else (True, True, True)
     found = list(housekeeping.removable(store, *asked))

@@ -304,6 +304,9 @@ def migrate(results: Path) -> None:
     from bench.records.store import Store
     from bench.schema.record import SCHEMA_VERSION
 
-    count = len(Store(results).migrate())
+    store = Store(results)
+    if not store.root.is_dir():
+        raise UserError(f"there is no record in {store.records_folder}; make one with `bench run`")
+    count = len(store.migrate())
     say(f"{count} record{'s' * (count != 1)} rewritten in schema {SCHEMA_VERSION}")
     suggest("leaderboard")

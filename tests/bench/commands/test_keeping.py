@@ -52,6 +52,12 @@ def test_a_folder_without_runs_is_one_sentence(tmp_path):
     assert_refused(outcome)
 
 
+@pytest.mark.parametrize("command", [("clean",), ("clean", "--models"), ("migrate",), ("ls",), ("status",)])
+def test_a_mistyped_folder_is_one_sentence_and_is_not_made(tmp_path, command):
+    assert_refused(call(*command, tmp_path / "nosuch"), "there is no ", str(tmp_path / "nosuch"))
+    assert not (tmp_path / "nosuch").exists()
+
+
 def test_an_unfinished_run_is_listed_too(results):
     store = Store(results)
     (run,) = store.matching("toyscapes_mini-dense-softmax")
