@@ -73,8 +73,19 @@ def clean(results: Path, unfinished: bool, models: bool, cache: bool, yes: bool)
         return
     if not chosen:
         say("nothing is removed: choose with --unfinished, --models, --cache")
-    elif yes or click.confirm("remove these?"):
+    elif yes or _confirmed("remove these?"):
         housekeeping.remove(found)
+
+
+def _confirmed(question: str) -> bool:
+    """Raises UserError where the input ends without an answer."""
+    try:
+        return click.confirm(question)
+    except click.Abort as error:
+        if not isinstance(error.__context__, EOFError):  # but Ctrl-C
+            raise
+        say("")  # ends the line of the question
+        raise UserError("the input ended before an answer; add --yes to remove without being asked") from None
 
 
 @click.command(cls=Command)

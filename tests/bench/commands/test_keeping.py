@@ -77,6 +77,15 @@ def test_cleaning_says_first_and_removes_nothing_that_was_not_chosen(results):
     assert there() == before
 
 
+def test_without_an_answer_nothing_is_removed_and_yes_is_named(results):
+    outcome = call("clean", results, "--models", input="")
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith("error: ")
+    assert "--yes" in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1
+    assert list(results.rglob("*.safetensors"))
+
+
 def test_models_go_and_numbers_stay(results):
     table = call("leaderboard", results, "--all").stdout
     assert call("clean", results, "--models", "--yes").exit_code == 0
