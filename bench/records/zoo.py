@@ -20,7 +20,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from bench.common import files
-from bench.common.errors import UserError
+from bench.common.errors import UserError, first_line
 from bench.records.housekeeping import Merged, merge
 from bench.records.store import NewerRecord, SenselessRecord, Store, read_record
 from bench.records.verification import problem
@@ -147,5 +147,12 @@ def _opened(address: str, mode: Literal["rb", "wb"]) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and "://" not in address:
             raise
         done = "read" if mode == "rb" else "written"
-        reason = str(error) or type(error).__name__
+        reason = _reason(error, address)
         raise UserError(f"{address} cannot be {done} ({reason}); check the address, and that you have access") from None
+
+
+def _reason(error: BaseException, address: str) -> str:
+    """What a file system says; where that is the address alone, as over HTTP, what it comes from."""
+    while str(error) in ("", address) and (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return type(error).__name__ if str(error) == address else first_line(error)

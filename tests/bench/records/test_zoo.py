@@ -210,6 +210,15 @@ def test_an_address_with_nothing_behind_it_is_one_sentence_and_leaves_no_folder(
     assert not (tmp_path / "results").exists()
 
 
+def test_the_cause_is_told_and_not_the_address_again(tmp_path):
+    pytest.importorskip("aiohttp")
+    address = "http://127.0.0.1:1/y.tar"
+    outcome = call("pull", address, "--results", tmp_path)
+    assert_refused(outcome, f"{address} cannot be read (Cannot connect to host 127.0.0.1:1 ")
+    assert outcome.stderr.count(address) == 1
+    assert zoo._reason(FileNotFoundError(address), address) == "FileNotFoundError"
+
+
 def test_a_truncated_archive_is_one_sentence(archive, tmp_path):
     path = tmp_path / "short.tar"
     path.write_bytes(Path(archive).read_bytes()[:20000])
