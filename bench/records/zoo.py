@@ -147,8 +147,9 @@ def _opened(address: str, mode: Literal["rb", "wb"]) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and "://" not in address:
             raise
         done = "read" if mode == "rb" else "written"
-        reason = _reason(error, address)
-        raise UserError(f"{address} cannot be {done} ({reason}); check the address, and that you have access") from None
+        missing = isinstance(error, ImportError)
+        remedy = "install what fsspec asks for" if missing else "check the address, and that you have access"
+        raise UserError(f"{address} cannot be {done} ({_reason(error, address)}); {remedy}") from None
 
 
 def _reason(error: BaseException, address: str) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import signal
+import sys
 import tarfile
 from pathlib import Path
 
@@ -172,6 +173,13 @@ def test_where_nothing_can_be_written_is_one_sentence(finished, tmp_path, to):
     (record,) = Store(finished).records()
     outcome = call("push", record.run_id, "--to", to.format(file=tmp_path / "file"), "--results", str(finished))
     assert_refused(outcome)
+
+
+def test_a_file_system_that_is_not_installed_is_named(finished, monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    (record,) = Store(finished).records()
+    outcome = call("push", record.run_id, "--to", "s3://lab/zoo", "--results", finished)
+    assert_refused(outcome, "Install s3fs to access S3", "install what fsspec asks for")
 
 
 def test_an_empty_place_is_refused_and_never_the_root_of_the_machine(finished):
