@@ -115,6 +115,29 @@ def test_a_claim_that_is_empty_yet_counts(tmp_path):
         claims.claimed(tmp_path, "run r").__enter__()
 
 
+def test_a_claim_is_never_empty_where_files_can_be_linked(tmp_path, monkeypatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    working = claims.claimed(tmp_path, "run r")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        working.__enter__()
+    assert claims.find(tmp_path).claim.process == os.getpid()
+
+
+def test_without_links_one_of_two_works_too(tmp_path, monkeypatch):
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    with claims.claimed(tmp_path, "run r"):
+        assert names(tmp_path) == [".claim-1"]
+        with pytest.raises(claims.Held):
+            claims.claimed(tmp_path, "run s").__enter__()
+    assert names(tmp_path) == []
+
+
 def test_what_is_shown_is_told_with_every_beat(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "BEAT", 0.05)
     with claims.claimed(tmp_path, "run r"), ProgressBar("training", 10, 4) as bar:
