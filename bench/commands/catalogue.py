@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from bench.common.console import note
 from bench.common.errors import UserError, near
 from bench.common.text import filled, visible
 from bench.config import tables as config
@@ -87,6 +88,10 @@ def entry(name: str, store: Store | None = None) -> Entry:
         return Entry(partial(dataset_page, dataset), partial(dataset_facts, dataset))
     if store is not None and store.matching(name):
         record = store.find(name)
+        try:
+            store.require_sound(record)
+        except UserError as error:  # it is shown all the same
+            note(str(error))
         return Entry(partial(_run, record), partial(_run_facts, record))
     unfinished = [] if store is None else [record for record in store.unfinished() if record.run_id.startswith(name)]
     if unfinished:

@@ -143,7 +143,7 @@ class Store:
         for path in sorted(self.records_folder.glob("*.json")):
             try:
                 record = read_record(path)
-                fault = problem(record, self.statistics_of(record))
+                self.require_sound(record)
             except (SenselessRecord, NewerRecord) as error:
                 note(f"left out: {error}")
             except UserError as error:
@@ -151,12 +151,15 @@ class Store:
             else:
                 if record.status == "unfinished":
                     note(f"left out: record {path} is of an unfinished run; move it away and run the run again")
-                elif fault is None:
-                    found.append(record)
                 else:
-                    note(f"left out: {SenselessRecord(path, fault)}")
+                    found.append(record)
         _raise_all(problems)
         return found
+
+    def require_sound(self, record: Record) -> None:
+        """Raises SenselessRecord for numbers that their own statistics contradict, UserError for damaged statistics."""
+        if (fault := problem(record, self.statistics_of(record))) is not None:
+            raise SenselessRecord(self.record_path(record.run_id), fault)
 
     def migrate(self) -> list[str]:
         """Rewrite the records of older schemas in today's; returns their run ids. Statistics stay as they are.

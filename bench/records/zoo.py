@@ -22,8 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from bench.common import files
 from bench.common.errors import UserError, first_line
 from bench.records.housekeeping import Merged, merge
-from bench.records.store import NewerRecord, SenselessRecord, Store, read_record
-from bench.records.verification import problem
+from bench.records.store import NewerRecord, Store, read_record
 from bench.schema.record import Record
 
 MANIFEST = "manifest.json"
@@ -93,8 +92,7 @@ def _require_whole(store: Store, record: Record) -> None:
     models = [*store.run_folder(record.run_id).glob("*.safetensors")]
     if record.status != "complete" or not models:
         raise UserError(f"run {record.run_id} has no model here ({record.status}); push a finished run from its folder")
-    if (fault := problem(record, store.statistics_of(record))) is not None:
-        raise SenselessRecord(store.record_path(record.run_id), fault)
+    store.require_sound(record)
     for path in models:
         try:
             files.check(path, record.checkpoint_hash or "unknown")

@@ -483,6 +483,16 @@ def test_show_tells_what_a_run_found(bench, tmp_path):
     for piece in (record.run_id, *pieces):
         assert piece in text
 
+    counts = {
+        "closed-set/test/confusion": np.ones((3, 2, 2), np.int64),
+        "closed-set/test/ids": np.array(["a", "b", "c"]),
+    }
+    record.statistics_hash = store.write_statistics(record.run_id, counts)
+    store.write(record)
+    shown = bench("show", record.run_id, "--results", str(tmp_path))
+    assert "miou 0.5000" in shown.stdout
+    assert "is not to be believed (its mIoU of closed-set/test is 0.5000" in " ".join(shown.stderr.split())
+
 
 def test_new_data_set_is_written_checked_and_trained_on(bench, tmp_path):
     assert bench("new", "dataset", "my_town", "--out", str(tmp_path)).exit_code == 0
