@@ -114,7 +114,7 @@ def _named(images: Sequence[Path], form: Format, dataset: str) -> list[str]:
         named = [path.stem.removesuffix(CITYSCAPES_SUFFIX) for path in images]
     else:
         stems = [path.stem for path in images]
-        folders = [f"{path.parent.name}-" if path.parent.name else "" for path in images]
+        folders = [f"{path.parent.name}-" if path.parent.name.strip(".") else "" for path in images]
         named = [stem if stems.count(stem) == 1 else folder + stem for folder, stem in zip(folders, stems)]
     for path, name in zip(images, named):
         if named.count(name) > 1:

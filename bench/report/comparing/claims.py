@@ -82,7 +82,7 @@ class Claims(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipes: list[_Text] = []
-    """Where a data set has runs of several recipes, the first of these that it has counts."""
+    """Where a data set has runs of several recipes, the first of these that it has counts, and any other after them."""
     claims: list[Claim] = Field(min_length=1)
 
     @model_validator(mode="after")

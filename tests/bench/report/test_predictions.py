@@ -16,6 +16,7 @@ from bench.report.predictions import _named
         (["a/im.jpg", "b/other.png"], ["im", "other"]),
         (["a/im.jpg", "b/im.png"], ["a-im", "b-im"]),
         (["im 1.jpg", "other/im 1.png"], ["im 1", "other-im 1"]),
+        (["../im 1.jpg", "other/im 1.png"], ["im 1", "other-im 1"]),
         (["/im.jpg", "other/im.png"], ["im", "other-im"]),
     ],
 )
