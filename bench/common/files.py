@@ -55,13 +55,17 @@ def write(path: Path, *content: Content | str) -> None:
     Folders are made, that of a link's target too. A pipe or a device is written to as it is. Raises OSError naming
     ``path``. A signal waits until it is written, but not for what reads a pipe.
     """
-    with contextlib.nullcontext() if _place(path) is None else interruption.held():
-        write_as_made(path, content)
+    place = _place(path)
+    with contextlib.nullcontext() if place is None else interruption.held():
+        _write(path, place, content)
 
 
 def write_as_made(path: Path, content: Iterable[Content | str]) -> None:
     """``write`` what is made while it is written, which a signal ends."""
-    place = _place(path)
+    _write(path, _place(path), content)
+
+
+def _write(path: Path, place: Path | None, content: Iterable[Content | str]) -> None:
     if place is None:
         with naming(path), path.open("wb") as file:
             _put(file, content)

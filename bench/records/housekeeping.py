@@ -69,7 +69,7 @@ def removable(store: Store, unfinished: bool, models: bool, cache: bool) -> Iter
             if cache:
                 yield Removable(folder, _megabytes(folder), "cache")
         elif finished and models:
-            for path in _models(store, folder.name):
+            for path in store.models(folder.name):
                 yield Removable(path, _megabytes(path), "model")
         elif not finished and unfinished and not _in_progress(folder):
             yield Removable(folder, _megabytes(folder), "unfinished run")
@@ -113,7 +113,7 @@ def merge(source: Store, target: Store, bring: Callable[[str], None] = lambda ru
     for record in records:
         there = target.read(record.run_id)
         if there is not None and there.created >= record.created:
-            if there.checkpoint_hash == record.checkpoint_hash and not _models(target, there.run_id):
+            if there.checkpoint_hash == record.checkpoint_hash and not target.models(there.run_id):
                 bring(there.run_id)
             if added := _complete(source, target, there):
                 merged.completed[there.run_id] = added
@@ -139,8 +139,7 @@ def _complete(source: Store, target: Store, there: Record) -> list[str]:
     """Copy what a run of ``target`` lacks of model and statistics, if it has the hash that its record names."""
     run_id, added = there.run_id, []
     wanted = [
-        ("model", path, target.run_folder(run_id) / path.name, there.checkpoint_hash)
-        for path in _models(source, run_id)
+        ("model", path, target.run_folder(run_id) / path.name, there.checkpoint_hash) for path in source.models(run_id)
     ]
     wanted.append(("statistics", source.statistics_path(run_id), target.statistics_path(run_id), there.statistics_hash))
     for what, path, place, digest in wanted:
@@ -149,10 +148,6 @@ def _complete(source: Store, target: Store, there: Record) -> list[str]:
                 files.write(place, files.read_checked(path, digest))
                 added.append(what)
     return added
-
-
-def _models(store: Store, run_id: str) -> list[Path]:
-    return sorted(store.run_folder(run_id).glob("*.safetensors"))
 
 
 def _places(store: Store, run_id: str) -> tuple[Path, ...]:

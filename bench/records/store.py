@@ -78,6 +78,10 @@ class Store:
         """The per-image statistics of a run."""
         return self.records_folder / f"{run_id}.npz"
 
+    def models(self, run_id: str) -> list[Path]:
+        """The files of weights of a run that are here."""
+        return sorted(self.run_folder(run_id).glob("*.safetensors"))
+
     def require_writable(self) -> None:
         """Create the folders; a folder that cannot be written is the user's mistake."""
         try:

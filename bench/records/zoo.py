@@ -89,7 +89,7 @@ def pull(address: str, store: Store) -> Merged:
 
 def _require_whole(store: Store, record: Record) -> None:
     """Raises UserError for a run without its model, or with numbers that its statistics contradict."""
-    models = [*store.run_folder(record.run_id).glob("*.safetensors")]
+    models = store.models(record.run_id)
     if record.status != "complete" or not models:
         raise UserError(f"run {record.run_id} has no model here ({record.status}); push a finished run from its folder")
     store.require_sound(record)

@@ -97,8 +97,10 @@ def compared(results: Results, a: str, b: str) -> Comparisons:
     one, two = side(results.runs, a), side(results.runs, b)
     of_a, of_b = called(results.runs, one.name), called(results.runs, two.name)
     for chosen, entries in ((one, of_a), (two, of_b)):
+        if chosen.reading is None:
+            continue
         known = {*results.numbers.loc[results.numbers["run"].isin(entries["run"]), "reading"]} - {""}
-        if chosen.reading is not None and chosen.reading not in known:
+        if chosen.reading not in known:
             raise UserError(f"{chosen.name} has no reading {chosen.reading!r}: {near(chosen.reading, known)}")
     made = [*pairs(of_a, of_b, one, two)]
     found = [(pair, [*differences(results, pair)]) for pair in made if not isinstance(pair, str)]

@@ -46,7 +46,7 @@ def show(pair: Pair, found: Sequence[Difference], console: Console) -> None:
 
 
 def _grid(*headings: str) -> Table:
-    """An empty table in which all but figures folds: rich cuts off what does not fit."""
+    """An empty table in which every column folds: rich cuts off what may not and does not fit."""
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in headings:
         grid.add_column(heading, justify="right" if heading in _OF_FIGURES else "left", overflow="fold")
